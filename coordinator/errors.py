@@ -1,0 +1,82 @@
+"""The coordinator's error tree. `http/errors.py` is the one place that turns these into HTTP; the CLI prints them."""
+
+from gogrid.errors import GoGridError
+
+
+class CoordinatorError(GoGridError):
+    """Anything the coordinator refuses or cannot do."""
+
+
+# --- the caller's fault ----------------------------------------------------------------------------------------------
+
+
+class RequestError(CoordinatorError):
+    """The request is wrong; `param` names the parameter at fault."""
+
+    def __init__(self, message: str, param: str | None = None, code: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class NotFoundError(CoordinatorError):
+    """There is no such thing, or it belongs to somebody else."""
+
+
+class UnknownModelError(NotFoundError):
+    """No model of that name is in the catalogue."""
+
+
+class KeyRefusedError(CoordinatorError):
+    """The API key is missing, unknown, expired or revoked."""
+
+
+class ScopeError(CoordinatorError):
+    """The API key is good but may not do this."""
+
+
+class ConflictError(CoordinatorError):
+    """The thing is in a state in which this cannot be done."""
+
+
+class TokenRefusedError(CoordinatorError):
+    """The join token is unknown, used up, expired or revoked."""
+
+
+class ModelRefusedError(CoordinatorError):
+    """A model folder cannot be served; names the file and why."""
+
+
+# --- try again later -------------------------------------------------------------------------------------------------
+
+
+class BusyError(CoordinatorError):
+    """Cannot be taken now; the caller may try again after `retry_after_s`."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFullError(BusyError):
+    """As many requests wait as may wait."""
+
+
+class NoWorkerError(BusyError):
+    """No connected worker can do this; the message says why for each."""
+
+
+# --- the work failed -------------------------------------------------------------------------------------------------
+
+
+class JobFailedError(CoordinatorError):
+    """A worker reported that the job failed; `code` is a `gogrid.protocol.messages.FailCode` value or `worker_lost`."""
+
+    def __init__(self, message: str, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+class StateError(CoordinatorError):
+    """The state folder or database cannot be used as it is; says what to run."""

@@ -1,0 +1,55 @@
+"""The seam between the HTTP layer and dispatch: a submitted request and what comes back."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
+from gogrid.ids import JobId, WorkerId
+from gogrid.protocol.messages import ChatTask, CompletionTask, EmbeddingTask, Finished, Progress, PythonTask, Started
+from gogrid.protocol.messages import Tokens, Vectors
+
+Answer = Progress | Started | Tokens | Vectors | Finished
+"""What an interactive request yields, ending with `Finished`."""
+
+
+class Ticket(Protocol):
+    """One accepted interactive request. Not reusable."""
+
+    @property
+    def job_id(self) -> JobId: ...
+
+    @property
+    def worker_id(self) -> WorkerId | None:
+        """Who serves it, once placed."""
+
+    def answers(self) -> AsyncIterator[Answer]:
+        """Yields what the worker sends; the last is `Finished`. Raises `JobFailedError`, `NoWorkerError`."""
+
+    def cancel(self, reason: str) -> None:
+        """Free the engine slot now; safe at any time, also after the end."""
+
+
+class Requests(Protocol):
+    """Interactive requests: dispatched at once, recorded write-behind."""
+
+    def submit(
+        self, key: KeyRecord, model: ModelRecord, task: ChatTask | CompletionTask | EmbeddingTask
+    ) -> Ticket:
+        """Raises `QueueFullError`, and `NoWorkerError` if no connected worker could ever serve it as things are."""
+
+
+class Jobs(Protocol):
+    """Durable jobs: acknowledged after the commit."""
+
+    async def submit(
+        self, key: KeyRecord, label: str, task: PythonTask, idempotency_key: str | None, body_sha256: str
+    ) -> tuple[JobRecord, bool]:
+        """Raises `QueueFullError`, `ConflictError`."""
+
+    async def cancel(self, job_id: JobId) -> JobRecord: ...
+
+    def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
+        """Log lines with `seq > after` as they come; the final `JobRecord` last. Ends at once for ended jobs."""
+
+    def queue_position(self, job_id: JobId) -> int | None:
+        """0: next to be placed; None: not waiting."""

@@ -1,0 +1,441 @@
+"""Every message that crosses the worker connection, as a frozen typed value.
+
+The control stream (stream 0, opened by the worker) carries `ControlMessage`s. Each running job has one stream of its
+own, opened by the worker, whose first message is `JobOpen` and whose other messages are `JobMessage`s, the last of
+them `Finished` or `Failed`. A new field needs a default; unknown fields are ignored, unknown tags are refused.
+"""
+
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+from gogrid.ids import JobId, Sha256, WorkerId
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Base of everything on the wire; the tag is the class name."""
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of typed values inside messages."""
+
+
+# --- hello, authentication -------------------------------------------------------------------------------------------
+
+
+class Hello(Wire):
+    """Worker's first word, said only after the coordinator's pin was checked."""
+
+    proto_min: int
+    proto_max: int
+    software: str
+    """`gogrid/0.1.0`."""
+
+
+class Challenge(Wire):
+    """Coordinator's answer to `Hello`: something fresh to sign."""
+
+    coordinator: str
+    """The coordinator's display name."""
+    server_nonce: bytes
+    """32 random bytes."""
+    proto: int
+    """The protocol version both speak."""
+    time: float
+    """The coordinator's wall clock, seconds since 1970; shown by `doctor`, never trusted."""
+
+
+class Auth(Wire):
+    """Worker proves its key over the transcript of `gogrid.protocol.auth`."""
+
+    worker_id: WorkerId
+    session_nonce: bytes
+    signature: bytes
+
+
+class Join(Wire):
+    """Worker redeems a join token: both the token's key and its own new key sign the transcript."""
+
+    token_id: str
+    """16 hexadecimal characters; the only part of a token that is ever logged."""
+    worker_key: bytes
+    """The worker's new Ed25519 public key, 32 bytes."""
+    session_nonce: bytes
+    hostname: str
+    token_signature: bytes
+    worker_signature: bytes
+
+
+class Welcome(Wire):
+    """The session is open; its epoch fences every earlier session of this worker."""
+
+    worker_id: WorkerId
+    worker_name: str
+    session_epoch: int
+    heartbeat_s: float
+    lease_s: float
+    fence_s: float
+    """Without a heartbeat answer for this long, the worker kills what it runs."""
+    ping_s: float
+    ping_timeout_s: float
+    ticket: str
+    """Bearer of this session for the coordinator's HTTPS blobs; dies with the session."""
+    https_port: int
+
+
+class Reject(Wire):
+    """No session; the same shape for an unknown worker and a bad signature."""
+
+    code: int
+    """A `CloseCode`."""
+    message: str
+
+
+# --- the worker's report ---------------------------------------------------------------------------------------------
+
+
+class DeviceKind(Enum):
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class Device(Value):
+    """One thing that can compute."""
+
+    kind: DeviceKind
+    name: str
+    memory_bytes: int
+    """VRAM, or RAM for a CPU."""
+    cap_bytes: int
+    """What jobs may use of it together: the owner's limit."""
+    why: str
+    """In words: why this device is, or is not, used."""
+    usable: bool = True
+
+
+class Readiness(Enum):
+    READY = "ready"
+    PAUSED = "paused"
+    DRAINING = "draining"
+    UNABLE = "unable"
+    """Cannot work at all, for instance because no sandbox works."""
+
+
+class LoadedModel(Value):
+    """A model that sits in an executor now."""
+
+    digest: Sha256
+    memory_bytes: int
+    running: int
+    slots: int
+    """How many requests it can serve at once."""
+
+
+class WorkerReport(Wire):
+    """What the worker can do and is doing; sent after `Welcome` and whenever it changes."""
+
+    software: str
+    hostname: str
+    platform: str
+    """`linux-x86_64`, `darwin-aarch64`, …"""
+    readiness: Readiness
+    reason: str
+    """In words, for people: `ready`, `paused by its owner`, `no sandbox works: …`."""
+    devices: tuple[Device, ...]
+    engines: tuple[str, ...]
+    """Engine names this worker can start: `torch`, `echo`."""
+    sandbox: str
+    """In words: which sandbox runs the jobs, and what it cannot enforce."""
+    python_jobs: bool
+    loaded: tuple[LoadedModel, ...] = ()
+    cached: tuple[Sha256, ...] = ()
+    """Digests of the models whose files are all in the worker's cache."""
+    cores: int = 1
+
+
+# --- work ------------------------------------------------------------------------------------------------------------
+
+
+class ModelRef(Value):
+    """A model by content: `digest` is the SHA-256 of its manifest, which is itself a blob."""
+
+    name: str
+    digest: Sha256
+
+
+class ChatMessage(Value):
+    role: Literal["system", "user", "assistant", "developer", "tool"]
+    content: str
+    name: str = ""
+
+
+class Sampling(Value):
+    """How the next token is chosen; the field names and meanings are OpenAI's."""
+
+    max_tokens: int = 0
+    """0: until the context is full."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    """Always set by the coordinator, so that noise depends on (seed, position) alone."""
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logprobs: int = -1
+    """-1: none; n ≥ 0: the log-probability of each token and of the n likeliest ones."""
+
+
+class ChatTask(Wire):
+    model: ModelRef
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling
+
+
+class CompletionTask(Wire):
+    model: ModelRef
+    prompt: str | tuple[int, ...]
+    sampling: Sampling
+    echo: bool = False
+
+
+class EmbeddingTask(Wire):
+    model: ModelRef
+    inputs: tuple[str | tuple[int, ...], ...]
+
+
+class InputFile(Value):
+    name: str
+    """A relative path below `/job/in`, `/` between its parts."""
+    sha256: Sha256
+    size: int
+
+
+class PythonLimits(Value):
+    memory_bytes: int = 2 << 30
+    cpu_cores: float = 1.0
+    wall_s: float = 600.0
+    output_bytes: int = 64 << 20
+    output_files: int = 1000
+    log_bytes: int = 1 << 20
+
+
+class PythonTask(Wire):
+    """Run `entry` from `files` in a fresh sandbox; what it leaves in its working folder is the output."""
+
+    files: tuple[InputFile, ...]
+    entry: str
+    arguments: tuple[str, ...] = ()
+    limits: PythonLimits = PythonLimits()
+    gpu: bool = False
+
+
+Task = ChatTask | CompletionTask | EmbeddingTask | PythonTask
+
+
+class Assign(Wire):
+    """Coordinator leases a job to this worker; `epoch` fences every earlier lease of it."""
+
+    job_id: JobId
+    epoch: int
+    task: Task
+
+
+class Cancel(Wire):
+    job_id: JobId
+    epoch: int
+    reason: str
+
+
+class Refuse(Wire):
+    """Worker will not run an assigned job; the coordinator places it elsewhere."""
+
+    job_id: JobId
+    epoch: int
+    reason: str
+
+
+class Drain(Wire):
+    """Coordinator asks the worker to take no new jobs (`on`) or to take them again."""
+
+    on: bool
+    reason: str = ""
+
+
+class LeaseHeld(Value):
+    job_id: JobId
+    epoch: int
+
+
+class Heartbeat(Wire):
+    """Worker renews the leases it holds."""
+
+    seq: int
+    held: tuple[LeaseHeld, ...] = ()
+
+
+class HeartbeatAck(Wire):
+    seq: int
+    lost: tuple[LeaseHeld, ...] = ()
+    """Leases that are no longer the worker's: it stops that work at once."""
+
+
+class Ping(Wire):
+    seq: int
+
+
+class Pong(Wire):
+    seq: int
+
+
+class Goodbye(Wire):
+    """The sender closes after this, for the reason given."""
+
+    code: int
+    reason: str
+
+
+ControlMessage = (
+    Hello
+    | Challenge
+    | Auth
+    | Join
+    | Welcome
+    | Reject
+    | WorkerReport
+    | Assign
+    | Cancel
+    | Refuse
+    | Drain
+    | Heartbeat
+    | HeartbeatAck
+    | Ping
+    | Pong
+    | Goodbye
+)
+
+
+# --- a job's own stream ----------------------------------------------------------------------------------------------
+
+
+class JobOpen(Wire):
+    """First message of a job stream; says which lease it speaks for."""
+
+    job_id: JobId
+    epoch: int
+
+
+class LoadStage(Enum):
+    DOWNLOADING = "downloading"
+    CONVERTING = "converting"
+    LOADING = "loading"
+
+
+class Progress(Wire):
+    """Why nothing has come out yet."""
+
+    stage: LoadStage
+    fraction: float
+    """0..1."""
+
+
+class Started(Wire):
+    """The engine or the script has begun."""
+
+    device: str
+    prompt_tokens: int = 0
+
+
+class TokenLogprob(Value):
+    token: str
+    token_id: int
+    logprob: float
+    top: tuple[tuple[str, int, float], ...] = ()
+    """(token text, token id, log-probability), likeliest first."""
+
+
+class Tokens(Wire):
+    """The next piece of an answer. `text` may lag behind `token_ids` while a character or stop string is incomplete."""
+
+    seq: int
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Vectors(Wire):
+    """Embeddings from number `first` on: float32, little-endian, row after row."""
+
+    first: int
+    width: int
+    data: bytes
+
+
+class Log(Wire):
+    """Raw output of a script."""
+
+    seq: int
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+class TextDone(Value, tag=True):
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class EmbeddingDone(Value, tag=True):
+    width: int
+    prompt_tokens: int
+
+
+class OutputFile(Value):
+    name: str
+    sha256: Sha256
+    size: int
+
+
+class PythonDone(Value, tag=True):
+    exit_code: int
+    """The script's own, or 128 + signal."""
+    ended: Literal[
+        "exit", "timeout", "memory", "cpu_time", "output_too_large", "crashed", "cancelled", "owner_returned"
+    ]
+    detail: str = ""
+    """One sentence when `ended` is not `exit`."""
+    files: tuple[OutputFile, ...] = ()
+    logs_truncated: bool = False
+
+
+class Finished(Wire):
+    result: TextDone | EmbeddingDone | PythonDone
+
+
+class FailCode(Enum):
+    BAD_REQUEST = "bad_request"
+    """The request itself can never succeed: no retry."""
+    CONTEXT_LENGTH = "context_length_exceeded"
+    MODEL_UNUSABLE = "model_unusable"
+    """This model's files cannot be served: no retry."""
+    NO_ROOM = "no_room"
+    """Does not fit this worker's cap now: place it elsewhere."""
+    CRASHED = "crashed"
+    """The executor died: a retry may work."""
+    INTERNAL = "internal"
+    CANCELLED = "cancelled"
+    YIELDED = "yielded"
+    """The owner wants the machine back: place it elsewhere."""
+
+
+class Failed(Wire):
+    code: FailCode
+    message: str
+    """One sentence for the person who submitted the job."""
+    param: str = ""
+    """The request parameter at fault, if one is."""
+
+
+JobMessage = Progress | Started | Tokens | Vectors | Log | Finished | Failed
+JobStreamMessage = JobOpen | JobMessage

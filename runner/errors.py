@@ -1,0 +1,29 @@
+"""The runner's error tree."""
+
+from gogrid.errors import GoGridError
+from gogrid.protocol.messages import FailCode
+
+
+class RunnerError(GoGridError):
+    """Anything the runner cannot do; one sentence for the machine's owner."""
+
+
+class SandboxUnavailableError(RunnerError):
+    """No sandbox works on this machine, so it takes no jobs; says what to install or allow."""
+
+
+class LinkError(RunnerError):
+    """The coordinator cannot be reached or refuses this worker; says why and what to do."""
+
+
+class JobError(RunnerError):
+    """A job cannot be done here; becomes the job's `Failed` message."""
+
+    def __init__(self, message: str, code: FailCode, param: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+class ModelError(JobError):
+    """A model's files are missing, damaged, refused or do not fit."""

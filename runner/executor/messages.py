@@ -1,0 +1,74 @@
+"""What the runner and an executor say to each other over the executor's standard input and output.
+
+Frames are those of `gogrid.protocol.framing`. The first frame to the executor is `Load`; it answers with any number of
+`Loading` and then `Ready` or `LoadFailed`. After `Ready` the runner sends `Submit` and `Abort`; the executor sends one
+`Step` for each turn of its engine, holding what every request of the batch produced in it. Standard input closed means:
+end. The executor believes nothing of what a task contains; the runner believes nothing of what an executor says.
+"""
+
+from gogrid.protocol.messages import (
+    ChatTask,
+    CompletionTask,
+    DeviceKind,
+    EmbeddingTask,
+    FailCode,
+    JobMessage,
+    LoadStage,
+    Value,
+    Wire,
+)
+
+
+class Load(Wire):
+    engine: str
+    model_path: str
+    """Inside the sandbox, read-only."""
+    device: DeviceKind
+    threads: int
+    """CPU threads the engine may use."""
+    cap_bytes: int
+    """What this executor may use of the device's memory."""
+    work_path: str = ""
+    """A writable folder that outlives the executor, for `convert`; empty: none."""
+    convert: bool = False
+    """Write the model in the engine's own format to `work_path`, say `Ready`, and end."""
+
+
+class Loading(Wire):
+    stage: LoadStage
+    fraction: float
+
+
+class Ready(Wire):
+    device: str
+    """In words, with the number format: `CPU, 2 threads, bfloat16`."""
+    slots: int
+    memory_bytes: int
+    context_length: int
+
+
+class LoadFailed(Wire):
+    code: FailCode
+    message: str
+
+
+class Submit(Wire):
+    request: int
+    task: ChatTask | CompletionTask | EmbeddingTask
+
+
+class Abort(Wire):
+    request: int
+
+
+class Item(Value):
+    request: int
+    message: JobMessage
+
+
+class Step(Wire):
+    items: tuple[Item, ...]
+
+
+ToExecutor = Load | Submit | Abort
+FromExecutor = Loading | Ready | LoadFailed | Step

@@ -1,0 +1,84 @@
+"""The sandbox seam: start a process that can reach nothing it was not given.
+
+Fail closed: a launcher either enforces what its `SandboxReport` says or refuses to launch. There is no launcher without
+a sandbox. Implementations pass `tests/conformance/launcher_suite.py`.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxReport:
+    """What was proved by the self-test at start."""
+
+    name: str
+    """`bubblewrap 0.11.0 (/usr/bin/bwrap)`."""
+    layers: tuple[str, ...]
+    """In words, each enforced layer: `no network`, `seccomp`, `landlock`, …"""
+    missing: tuple[str, ...]
+    """In words, each layer this machine cannot enforce."""
+    python_jobs: bool
+    """Whether the proven layers are enough to run a stranger's script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A host path shown read-only at `inside`."""
+
+    host: Path
+    inside: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """One process to start. Times and sizes are hard limits."""
+
+    arguments: tuple[str, ...]
+    """What the launcher's Python runs inside: a module name first, for instance `runner.executor`."""
+    mounts: tuple[Mount, ...] = ()
+    writable: Mount | None = None
+    """The one host folder it may write to; only for converting a model, never for scripts."""
+    gpus: tuple[str, ...] = ()
+    """UUIDs of the NVIDIA devices granted; empty: none is visible."""
+    memory_bytes: int | None = None
+    """Address-space limit; None for executors, which are limited by the cap instead."""
+    cpu_seconds: int | None = None
+    tmp_bytes: int = 128 << 20
+    out_bytes: int = 0
+    """Size of the memory file system at `/job/out`; 0: none."""
+    processes: int = 256
+    threads: int = 1
+    """How many CPU threads numeric libraries are told to use."""
+
+
+class SandboxedProcess(Protocol):
+    """A running sandbox; dies with the runner."""
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter: ...
+
+    @property
+    def stdout(self) -> asyncio.StreamReader: ...
+
+    @property
+    def stderr(self) -> asyncio.StreamReader: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    async def wait(self) -> int:
+        """The exit status; negative: killed by that signal."""
+
+    def kill(self) -> None:
+        """Kill everything in the sandbox at once; safe at any time."""
+
+
+class Launcher(Protocol):
+    @property
+    def report(self) -> SandboxReport: ...
+
+    async def launch(self, spec: SandboxSpec) -> SandboxedProcess:
+        """Raises `runner.errors.SandboxUnavailableError`."""
