@@ -1,0 +1,57 @@
+"""What the coordinator shows of its live state: immutable snapshots for the HTTP API and metrics."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from coordinator.records import WorkerRecord
+from gogrid.ids import JobId, WorkerId
+from gogrid.protocol.messages import WorkerReport
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    record: WorkerRecord
+    connected: bool
+    silent: bool
+    """Connected, but missing pings: gets no new work."""
+    remote: str
+    connected_since: float | None
+    """Wall clock, seconds since 1970."""
+    report: WorkerReport | None
+    """None until the first one after connecting."""
+    running: tuple[JobId, ...]
+    models: tuple[str, ...]
+    """Names of the models loaded now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters since start; all integers grow only."""
+
+    queued: int
+    running: int
+    accepted: int
+    finished: int
+    failed: int
+    cancelled: int
+    tokens_out: int
+    tokens_in: int
+
+
+class LiveState(Protocol):
+    def workers(self) -> list[WorkerView]:
+        """Every worker of the directory, connected ones first."""
+
+    def holder_of_ticket(self, ticket: str) -> WorkerId | None:
+        """The worker whose live session carries this HTTPS ticket; compared in constant time."""
+
+    def may_fetch(self, worker_id: WorkerId, sha256: str) -> bool:
+        """Whether the blob belongs to a model of the catalogue or to a job leased to this worker now."""
+
+    def may_store(self, worker_id: WorkerId) -> int:
+        """How many bytes of output this worker may store now; 0 unless it holds a Python job."""
+
+    def unready(self) -> list[str]:
+        """What keeps `/readyz` from being true, in words; empty when ready."""
+
+    def statistics(self) -> Statistics: ...
