@@ -5,8 +5,17 @@ from typing import Protocol
 
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import ChatTask, CompletionTask, EmbeddingTask, Finished, Progress, PythonTask, Started
-from gogrid.protocol.messages import Tokens, Vectors
+from gogrid.protocol.messages import (
+    ChatTask,
+    CompletionTask,
+    EmbeddingTask,
+    Finished,
+    Progress,
+    PythonTask,
+    Started,
+    Tokens,
+    Vectors,
+)
 
 Answer = Progress | Started | Tokens | Vectors | Finished
 """What an interactive request yields, ending with `Finished`."""
@@ -32,9 +41,7 @@ class Ticket(Protocol):
 class Requests(Protocol):
     """Interactive requests: dispatched at once, recorded write-behind."""
 
-    def submit(
-        self, key: KeyRecord, model: ModelRecord, task: ChatTask | CompletionTask | EmbeddingTask
-    ) -> Ticket:
+    def submit(self, key: KeyRecord, model: ModelRecord, task: ChatTask | CompletionTask | EmbeddingTask) -> Ticket:
         """Raises `QueueFullError`, and `NoWorkerError` if no connected worker could ever serve it as things are."""
 
 

@@ -24,7 +24,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # --- hello, authentication -------------------------------------------------------------------------------------------
 
 
-class Hello(Wire):
+class Hello(Wire, frozen=True):
     """Worker's first word, said only after the coordinator's pin was checked."""
 
     proto_min: int
@@ -33,7 +33,7 @@ class Hello(Wire):
     """`gogrid/0.1.0`."""
 
 
-class Challenge(Wire):
+class Challenge(Wire, frozen=True):
     """Coordinator's answer to `Hello`: something fresh to sign."""
 
     coordinator: str
@@ -46,7 +46,7 @@ class Challenge(Wire):
     """The coordinator's wall clock, seconds since 1970; shown by `doctor`, never trusted."""
 
 
-class Auth(Wire):
+class Auth(Wire, frozen=True):
     """Worker proves its key over the transcript of `gogrid.protocol.auth`."""
 
     worker_id: WorkerId
@@ -54,7 +54,7 @@ class Auth(Wire):
     signature: bytes
 
 
-class Join(Wire):
+class Join(Wire, frozen=True):
     """Worker redeems a join token: both the token's key and its own new key sign the transcript."""
 
     token_id: str
@@ -67,7 +67,7 @@ class Join(Wire):
     worker_signature: bytes
 
 
-class Welcome(Wire):
+class Welcome(Wire, frozen=True):
     """The session is open; its epoch fences every earlier session of this worker."""
 
     worker_id: WorkerId
@@ -84,7 +84,7 @@ class Welcome(Wire):
     https_port: int
 
 
-class Reject(Wire):
+class Reject(Wire, frozen=True):
     """No session; the same shape for an unknown worker and a bad signature."""
 
     code: int
@@ -101,7 +101,7 @@ class DeviceKind(Enum):
     MPS = "mps"
 
 
-class Device(Value):
+class Device(Value, frozen=True):
     """One thing that can compute."""
 
     kind: DeviceKind
@@ -123,7 +123,7 @@ class Readiness(Enum):
     """Cannot work at all, for instance because no sandbox works."""
 
 
-class LoadedModel(Value):
+class LoadedModel(Value, frozen=True):
     """A model that sits in an executor now."""
 
     digest: Sha256
@@ -133,7 +133,7 @@ class LoadedModel(Value):
     """How many requests it can serve at once."""
 
 
-class WorkerReport(Wire):
+class WorkerReport(Wire, frozen=True):
     """What the worker can do and is doing; sent after `Welcome` and whenever it changes."""
 
     software: str
@@ -158,20 +158,20 @@ class WorkerReport(Wire):
 # --- work ------------------------------------------------------------------------------------------------------------
 
 
-class ModelRef(Value):
+class ModelRef(Value, frozen=True):
     """A model by content: `digest` is the SHA-256 of its manifest, which is itself a blob."""
 
     name: str
     digest: Sha256
 
 
-class ChatMessage(Value):
+class ChatMessage(Value, frozen=True):
     role: Literal["system", "user", "assistant", "developer", "tool"]
     content: str
     name: str = ""
 
 
-class Sampling(Value):
+class Sampling(Value, frozen=True):
     """How the next token is chosen; the field names and meanings are OpenAI's."""
 
     max_tokens: int = 0
@@ -187,32 +187,32 @@ class Sampling(Value):
     """-1: none; n ≥ 0: the log-probability of each token and of the n likeliest ones."""
 
 
-class ChatTask(Wire):
+class ChatTask(Wire, frozen=True):
     model: ModelRef
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
 
 
-class CompletionTask(Wire):
+class CompletionTask(Wire, frozen=True):
     model: ModelRef
     prompt: str | tuple[int, ...]
     sampling: Sampling
     echo: bool = False
 
 
-class EmbeddingTask(Wire):
+class EmbeddingTask(Wire, frozen=True):
     model: ModelRef
     inputs: tuple[str | tuple[int, ...], ...]
 
 
-class InputFile(Value):
+class InputFile(Value, frozen=True):
     name: str
     """A relative path below `/job/in`, `/` between its parts."""
     sha256: Sha256
     size: int
 
 
-class PythonLimits(Value):
+class PythonLimits(Value, frozen=True):
     memory_bytes: int = 2 << 30
     cpu_cores: float = 1.0
     wall_s: float = 600.0
@@ -221,7 +221,7 @@ class PythonLimits(Value):
     log_bytes: int = 1 << 20
 
 
-class PythonTask(Wire):
+class PythonTask(Wire, frozen=True):
     """Run `entry` from `files` in a fresh sandbox; what it leaves in its working folder is the output."""
 
     files: tuple[InputFile, ...]
@@ -234,7 +234,7 @@ class PythonTask(Wire):
 Task = ChatTask | CompletionTask | EmbeddingTask | PythonTask
 
 
-class Assign(Wire):
+class Assign(Wire, frozen=True):
     """Coordinator leases a job to this worker; `epoch` fences every earlier lease of it."""
 
     job_id: JobId
@@ -242,13 +242,13 @@ class Assign(Wire):
     task: Task
 
 
-class Cancel(Wire):
+class Cancel(Wire, frozen=True):
     job_id: JobId
     epoch: int
     reason: str
 
 
-class Refuse(Wire):
+class Refuse(Wire, frozen=True):
     """Worker will not run an assigned job; the coordinator places it elsewhere."""
 
     job_id: JobId
@@ -256,40 +256,40 @@ class Refuse(Wire):
     reason: str
 
 
-class Drain(Wire):
+class Drain(Wire, frozen=True):
     """Coordinator asks the worker to take no new jobs (`on`) or to take them again."""
 
     on: bool
     reason: str = ""
 
 
-class LeaseHeld(Value):
+class LeaseHeld(Value, frozen=True):
     job_id: JobId
     epoch: int
 
 
-class Heartbeat(Wire):
+class Heartbeat(Wire, frozen=True):
     """Worker renews the leases it holds."""
 
     seq: int
     held: tuple[LeaseHeld, ...] = ()
 
 
-class HeartbeatAck(Wire):
+class HeartbeatAck(Wire, frozen=True):
     seq: int
     lost: tuple[LeaseHeld, ...] = ()
     """Leases that are no longer the worker's: it stops that work at once."""
 
 
-class Ping(Wire):
+class Ping(Wire, frozen=True):
     seq: int
 
 
-class Pong(Wire):
+class Pong(Wire, frozen=True):
     seq: int
 
 
-class Goodbye(Wire):
+class Goodbye(Wire, frozen=True):
     """The sender closes after this, for the reason given."""
 
     code: int
@@ -319,7 +319,7 @@ ControlMessage = (
 # --- a job's own stream ----------------------------------------------------------------------------------------------
 
 
-class JobOpen(Wire):
+class JobOpen(Wire, frozen=True):
     """First message of a job stream; says which lease it speaks for."""
 
     job_id: JobId
@@ -332,7 +332,7 @@ class LoadStage(Enum):
     LOADING = "loading"
 
 
-class Progress(Wire):
+class Progress(Wire, frozen=True):
     """Why nothing has come out yet."""
 
     stage: LoadStage
@@ -340,14 +340,14 @@ class Progress(Wire):
     """0..1."""
 
 
-class Started(Wire):
+class Started(Wire, frozen=True):
     """The engine or the script has begun."""
 
     device: str
     prompt_tokens: int = 0
 
 
-class TokenLogprob(Value):
+class TokenLogprob(Value, frozen=True):
     token: str
     token_id: int
     logprob: float
@@ -355,7 +355,7 @@ class TokenLogprob(Value):
     """(token text, token id, log-probability), likeliest first."""
 
 
-class Tokens(Wire):
+class Tokens(Wire, frozen=True):
     """The next piece of an answer. `text` may lag behind `token_ids` while a character or stop string is incomplete."""
 
     seq: int
@@ -364,7 +364,7 @@ class Tokens(Wire):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class Vectors(Wire):
+class Vectors(Wire, frozen=True):
     """Embeddings from number `first` on: float32, little-endian, row after row."""
 
     first: int
@@ -372,7 +372,7 @@ class Vectors(Wire):
     data: bytes
 
 
-class Log(Wire):
+class Log(Wire, frozen=True):
     """Raw output of a script."""
 
     seq: int
@@ -380,24 +380,24 @@ class Log(Wire):
     data: bytes
 
 
-class TextDone(Value, tag=True):
+class TextDone(Value, frozen=True, tag=True):
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
     completion_tokens: int
 
 
-class EmbeddingDone(Value, tag=True):
+class EmbeddingDone(Value, frozen=True, tag=True):
     width: int
     prompt_tokens: int
 
 
-class OutputFile(Value):
+class OutputFile(Value, frozen=True):
     name: str
     sha256: Sha256
     size: int
 
 
-class PythonDone(Value, tag=True):
+class PythonDone(Value, frozen=True, tag=True):
     exit_code: int
     """The script's own, or 128 + signal."""
     ended: Literal[
@@ -409,7 +409,7 @@ class PythonDone(Value, tag=True):
     logs_truncated: bool = False
 
 
-class Finished(Wire):
+class Finished(Wire, frozen=True):
     result: TextDone | EmbeddingDone | PythonDone
 
 
@@ -429,7 +429,7 @@ class FailCode(Enum):
     """The owner wants the machine back: place it elsewhere."""
 
 
-class Failed(Wire):
+class Failed(Wire, frozen=True):
     code: FailCode
     message: str
     """One sentence for the person who submitted the job."""

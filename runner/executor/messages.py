@@ -19,7 +19,7 @@ from gogrid.protocol.messages import (
 )
 
 
-class Load(Wire):
+class Load(Wire, frozen=True):
     engine: str
     model_path: str
     """Inside the sandbox, read-only."""
@@ -34,12 +34,12 @@ class Load(Wire):
     """Write the model in the engine's own format to `work_path`, say `Ready`, and end."""
 
 
-class Loading(Wire):
+class Loading(Wire, frozen=True):
     stage: LoadStage
     fraction: float
 
 
-class Ready(Wire):
+class Ready(Wire, frozen=True):
     device: str
     """In words, with the number format: `CPU, 2 threads, bfloat16`."""
     slots: int
@@ -47,26 +47,26 @@ class Ready(Wire):
     context_length: int
 
 
-class LoadFailed(Wire):
+class LoadFailed(Wire, frozen=True):
     code: FailCode
     message: str
 
 
-class Submit(Wire):
+class Submit(Wire, frozen=True):
     request: int
     task: ChatTask | CompletionTask | EmbeddingTask
 
 
-class Abort(Wire):
+class Abort(Wire, frozen=True):
     request: int
 
 
-class Item(Value):
+class Item(Value, frozen=True):
     request: int
     message: JobMessage
 
 
-class Step(Wire):
+class Step(Wire, frozen=True):
     items: tuple[Item, ...]
 
 

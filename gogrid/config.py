@@ -1,0 +1,147 @@
+"""Settings from four places, one rule: flag > environment > file > default.
+
+A component describes its settings as a tuple of `Setting`s; `resolve` merges the places and parses every value once, so
+that what is passed on is typed, checked and knows where it came from. A value that cannot be used is one `ConfigError`
+that names the key, the value, its origin and what is allowed. Unknown keys in the file are errors, with the nearest
+known key suggested. Reads no environment and no clock by itself: both are given.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from gogrid.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """One key of the configuration."""
+
+    key: str
+    """`worker.max_vram_gb`: table and name in the file."""
+    parse: Callable[[object], T]
+    """From a TOML value or the text of a flag or variable; raises `ValueError` saying what is allowed."""
+    default: T
+    env: str
+    """`GOGRID_MAX_VRAM_GB`."""
+    help: str
+    """One line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Every setting's value and origin."""
+
+    values: Mapping[str, object]
+    origins: Mapping[str, str]
+    """`--listen`, `GOGRID_LISTEN`, a file's path, or `default`."""
+
+    def value(self, setting: Setting[T]) -> T:
+        return self.values[setting.key]  # type: ignore[return-value]  # parsed by this setting's own `parse`
+
+
+def resolve(
+    settings: tuple[Setting[object], ...],
+    *,
+    flags: Mapping[str, object],
+    environment: Mapping[str, str],
+    file: Path | None,
+) -> Resolved:
+    """Merge the four places.
+
+    Args:
+        flags: by key; None means "not given".
+        file: read if it exists; absence is fine.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key, or a value that is not allowed.
+    """
+    from_file = _read_file(file, settings) if file is not None else {}
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for setting in settings:
+        raw: object
+        if flags.get(setting.key) is not None:
+            raw, origin = flags[setting.key], "--" + setting.key.rpartition(".")[2].replace("_", "-")
+        elif environment.get(setting.env, "") != "":
+            raw, origin = environment[setting.env], setting.env
+        elif setting.key in from_file:
+            raw, origin = from_file[setting.key], str(file)
+        else:
+            values[setting.key], origins[setting.key] = setting.default, "default"
+            continue
+        try:
+            values[setting.key] = setting.parse(raw)
+        except ValueError as error:
+            raise ConfigError(f"{setting.key} = {raw!r} (from {origin}) is not usable: it must be {error}.") from error
+        origins[setting.key] = origin
+    return Resolved(values, origins)
+
+
+def _read_file(path: Path, settings: tuple[Setting[object], ...]) -> dict[str, object]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    flat: dict[str, object] = {}
+    for table, content in tables.items():
+        if not isinstance(content, dict):
+            raise ConfigError(
+                f"{path}: {table!r} stands outside any [section]; put it under the section it belongs to."
+            )
+        flat.update({f"{table}.{name}": value for name, value in content.items()})
+    known = [setting.key for setting in settings]
+    for key in flat:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}."
+            raise ConfigError(f"{path}: there is no setting {key}; {hint}")
+    return flat
+
+
+def text(value: object) -> str:
+    """Any non-empty text."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("text that is not empty")
+    return value.strip()
+
+
+def boolean(value: object) -> bool:
+    """TOML booleans, and the usual words from flags and variables."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if isinstance(value, str) and value.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("true or false")
+
+
+def integer(low: int, high: int) -> Callable[[object], int]:
+    """Whole numbers from `low` to `high`."""
+
+    def parse(value: object) -> int:
+        allowed = ValueError(f"a whole number from {low} to {high}")
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise allowed
+        try:
+            number = int(value)
+        except ValueError:
+            raise allowed from None
+        if not low <= number <= high:
+            raise allowed
+        return number
+
+    return parse
+
+
+port = integer(1, 65535)
