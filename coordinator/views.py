@@ -49,7 +49,10 @@ class LiveState(Protocol):
         """Whether the blob belongs to a model of the catalogue or to a job leased to this worker now."""
 
     def may_store(self, worker_id: WorkerId) -> int:
-        """How many bytes of output this worker may store now; 0 unless it holds a Python job."""
+        """How many more bytes of output this worker may store now; 0 unless it holds a Python job."""
+
+    def stored(self, worker_id: WorkerId, size: int) -> None:
+        """The worker has stored `size` bytes of output: they count against what its Python jobs may still store."""
 
     def unready(self) -> list[str]:
         """What keeps `/readyz` from being true, in words; empty when ready."""
