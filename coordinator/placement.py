@@ -1,0 +1,195 @@
+"""Which worker gets which job: a pure function with its reasons.
+
+`plan` takes jobs in the order they should be served and snapshots of the workers, and never gives a worker more than it
+said it can hold: model memory under the owner's cap, engine slots, script memory and cores, streams per connection.
+Among the workers that can take a job now it prefers: the model loaded > cached > to be downloaded, then a GPU over a
+CPU, then the smaller share of busy slots, then a steady order by id. Every worker that is passed over gets a reason in
+words, which the API shows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gogrid.ids import JobId, Sha256, WorkerId
+from gogrid.protocol.messages import DeviceKind, LoadedModel
+from gogrid.sizes import format_size
+
+STREAMS_PER_WORKER = 32
+"""Job streams one connection may have open; the runner enforces the same."""
+SLOTS_BEFORE_LOADING = 8
+"""How many requests may wait at a worker for one model that it has yet to load and has not told its slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a job asks of a worker."""
+
+    job_id: JobId
+    model: Sha256 | None
+    """None: a Python job."""
+    engine: str
+    memory_bytes: int
+    """Of the model's device for requests, of RAM for Python jobs."""
+    avoid: frozenset[WorkerId] = frozenset()
+    """Workers that already failed it; used only if there is no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What leases of one kind take on a worker: those of one model, or all its Python jobs."""
+
+    count: int
+    memory_bytes: int
+    """One executor's for a model; the sum for Python jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One connected worker as the planner sees it."""
+
+    worker_id: WorkerId
+    name: str
+    barred: str
+    """In words: why it may take nothing until its owner or the admin changes something; empty: it may."""
+    known: bool
+    """False between connecting and the first report."""
+    silent: bool
+    """It misses pings: nothing new, but it may come back any moment."""
+    engines: frozenset[str]
+    python_jobs: bool
+    device: DeviceKind
+    cap_bytes: int
+    """What models may use on `device` together."""
+    ram_bytes: int
+    """What Python jobs may use together."""
+    cores: int
+    loaded: Mapping[Sha256, LoadedModel]
+    cached: frozenset[Sha256]
+    held: Mapping[Sha256 | None, Held] = field(default_factory=dict)
+    """Leases given out and not ended, by model; None: Python jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    job_id: JobId
+    worker_id: WorkerId | None
+    """None: it waits."""
+    hopeless: bool
+    """No connected worker could take it even when idle."""
+    reasons: tuple[str, ...]
+    """Why each worker that was passed over was: `name: reason`."""
+
+
+def plan(needs: Iterable[Need], candidates: Sequence[Candidate]) -> list[Decision]:
+    """Place jobs, first come first served.
+
+    Jobs that ask for the same thing as one that just had to wait are not looked at again; they get no decision.
+    """
+    held = {candidate.worker_id: dict(candidate.held) for candidate in candidates}
+    stuck: set[tuple[Sha256 | None, str, int, frozenset[WorkerId]]] = set()
+    decisions = []
+    for need in needs:
+        kind = (need.model, need.engine, need.memory_bytes, need.avoid)
+        if kind in stuck:
+            continue
+        decision = _place(need, candidates, held)
+        if decision.worker_id is None:
+            stuck.add(kind)
+        else:
+            _take(need, held[decision.worker_id])
+        decisions.append(decision)
+    return decisions
+
+
+_HeldByWorker = dict[WorkerId, dict[Sha256 | None, Held]]
+
+
+def _place(need: Need, candidates: Sequence[Candidate], held: _HeldByWorker) -> Decision:
+    able: list[Candidate] = []
+    reasons: list[str] = []
+    hopeless = True
+    for candidate in candidates:
+        never = _never(need, candidate)
+        reason = never or _not_now(need, candidate, held[candidate.worker_id])
+        hopeless = hopeless and bool(never)
+        if reason:
+            reasons.append(f"{candidate.name}: {reason}")
+        else:
+            able.append(candidate)
+    fresh = [candidate for candidate in able if candidate.worker_id not in need.avoid]
+    if not fresh and not able:
+        return Decision(need.job_id, None, hopeless, tuple(reasons))
+    best = min(fresh or able, key=lambda candidate: _cost(need, candidate, held[candidate.worker_id]))
+    return Decision(need.job_id, best.worker_id, False, tuple(reasons))
+
+
+def _never(need: Need, candidate: Candidate) -> str:
+    if not candidate.known:
+        return ""
+    if candidate.barred:
+        return candidate.barred
+    if need.model is None:
+        if not candidate.python_jobs:
+            return "its sandbox is not enough for Python jobs"
+        if need.memory_bytes > candidate.ram_bytes:
+            return f"the job asks for {format_size(need.memory_bytes)} of {format_size(candidate.ram_bytes)} RAM"
+        return ""
+    if need.engine not in candidate.engines:
+        return f"it has no {need.engine} engine"
+    if need.memory_bytes > candidate.cap_bytes:
+        return (
+            f"the model needs about {format_size(need.memory_bytes)}, its {candidate.device.value} limit is "
+            f"{format_size(candidate.cap_bytes)}"
+        )
+    return ""
+
+
+def _not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> str:
+    if not candidate.known:
+        return "it has just connected"
+    if candidate.silent:
+        return "it does not answer at the moment"
+    if sum(entry.count for entry in held.values()) >= STREAMS_PER_WORKER:
+        return "it has as many jobs as a worker may have"
+    if need.model is None:
+        scripts = held.get(None, Held(0, 0))
+        if scripts.count >= candidate.cores:
+            return "all its cores run Python jobs"
+        if scripts.memory_bytes + need.memory_bytes > candidate.ram_bytes:
+            return "its RAM for Python jobs is taken"
+        return ""
+    if _running(need.model, held) >= _slots(need.model, candidate):
+        return "all its slots for this model are busy"
+    if need.model in candidate.loaded or need.model in held:
+        return ""
+    busy = sum(entry.memory_bytes for model, entry in held.items() if model is not None)
+    if busy + need.memory_bytes > candidate.cap_bytes:
+        return "its memory is taken by models that are working"
+    return ""
+
+
+def _cost(
+    need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]
+) -> tuple[int, int, float, float, WorkerId]:
+    if need.model is None:
+        scripts = held.get(None, Held(0, 0)).count
+        return (0, 0, scripts / max(1, candidate.cores), -candidate.ram_bytes, candidate.worker_id)
+    distance = 0 if need.model in candidate.loaded else 1 if need.model in candidate.cached else 2
+    slow = 1 if candidate.device is DeviceKind.CPU else 0
+    share = _running(need.model, held) / _slots(need.model, candidate)
+    return (distance, slow, share, -candidate.cap_bytes, candidate.worker_id)
+
+
+def _running(model: Sha256, held: Mapping[Sha256 | None, Held]) -> int:
+    return held[model].count if model in held else 0
+
+
+def _slots(model: Sha256, candidate: Candidate) -> int:
+    loaded = candidate.loaded.get(model)
+    return max(1, loaded.slots) if loaded is not None else SLOTS_BEFORE_LOADING
+
+
+def _take(need: Need, held: dict[Sha256 | None, Held]) -> None:
+    before = held.get(need.model, Held(0, 0))
+    memory = before.memory_bytes + need.memory_bytes if need.model is None else need.memory_bytes
+    held[need.model] = Held(before.count + 1, memory)
