@@ -1,0 +1,103 @@
+"""Where a worker's files lie on this machine: one pure function for the runner and for what supervises it.
+
+Promises: every place can be overridden, and overriding the data folder alone moves *everything* below it, so that two
+workers, a demo or a test never meet. Without an override the places are those that the platform's users expect.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG_VARIABLE = "GOGRID_WORKER_CONFIG"
+DATA_VARIABLE = "GOGRID_WORKER_DATA"
+_SOCKET_PATH_LIMIT = 100
+"""Bytes; the kernels allow 104 (macOS) and 108 (Linux) for the path of a Unix socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlaces:
+    config: Path
+    """`config.toml`; need not exist."""
+    data: Path
+    """State, model cache, logs; private to its owner."""
+    control: Path
+    """The control socket."""
+
+    @property
+    def state(self) -> Path:
+        return self.data / "state"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+    @property
+    def jobs(self) -> Path:
+        return self.data / "jobs"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a runner runs: one per data folder."""
+        return self.data / "runner.lock"
+
+
+def worker_places(
+    *, config: Path | None, data: Path | None, environment: Mapping[str, str], platform: str, home: Path, user: int
+) -> WorkerPlaces:
+    """The places for given overrides.
+
+    Args:
+        config: from `--config`; wins over the variable.
+        data: from `--data`; wins over the variable.
+        platform: `sys.platform`.
+        user: the numeric user id, 0 where there is none.
+    """
+    chosen_config = config or _path(environment.get(CONFIG_VARIABLE))
+    chosen_data = data or _path(environment.get(DATA_VARIABLE))
+    standard_config, standard_data = _standard(environment, platform, home)
+    final_data = (chosen_data or standard_data).absolute()
+    if chosen_config is None:
+        chosen_config = (final_data if chosen_data is not None else standard_config) / "config.toml"
+    return WorkerPlaces(chosen_config.absolute(), final_data, _control(final_data, environment, user))
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def _standard(environment: Mapping[str, str], platform: str, home: Path) -> tuple[Path, Path]:
+    """Folder of the configuration and folder of the data."""
+    if platform == "darwin":
+        folder = home / "Library" / "Application Support" / "GoGrid Worker"
+        return folder, folder
+    if platform == "win32":
+        roaming = _path(environment.get("APPDATA")) or home / "AppData" / "Roaming"
+        local = _path(environment.get("LOCALAPPDATA")) or home / "AppData" / "Local"
+        return roaming / "GoGrid Worker", local / "GoGrid Worker"
+    config = _absolute(environment.get("XDG_CONFIG_HOME")) or home / ".config"
+    data = _absolute(environment.get("XDG_DATA_HOME")) or home / ".local" / "share"
+    return config / "gogrid-worker", data / "gogrid-worker"
+
+
+def _absolute(text: str | None) -> Path | None:
+    """The XDG rules say that a relative path is to be ignored."""
+    path = _path(text)
+    return path if path is not None and path.is_absolute() else None
+
+
+def _control(data: Path, environment: Mapping[str, str], user: int) -> Path:
+    """Inside the data folder, or, where that path is too long for a socket, in a short private folder."""
+    direct = data / "control.sock"
+    if len(str(direct).encode()) <= _SOCKET_PATH_LIMIT:
+        return direct
+    name = hashlib.sha256(str(data).encode()).hexdigest()[:16] + ".sock"
+    runtime = _absolute(environment.get("XDG_RUNTIME_DIR"))
+    short = runtime / "gogrid" / name if runtime is not None else None
+    if short is not None and len(str(short).encode()) <= _SOCKET_PATH_LIMIT:
+        return short
+    return Path(f"/tmp/gogrid-{user}") / name  # noqa: S108  # the folder is made 0700 and checked by who listens

@@ -1,0 +1,170 @@
+"""The worker's settings: the seed's keys, our own, and a `GOGRID_*` twin for every one.
+
+Built once, frozen, passed down. Precedence is flag > environment > file > default, also between the two names of the
+VRAM limit. Refuses, as one line, whatever it does not understand.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from gogrid.config import Resolved, Setting, boolean, integer, port, resolve, text
+from gogrid.errors import ConfigError
+from gogrid.places import WorkerPlaces
+from gogrid.sizes import parse_duration, parse_size
+from runner.limits import Limit, limit, limit_in_gb
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_PORT = 8443
+
+
+class DeviceChoice(Enum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    host: str | None
+    """The coordinator's; None until the worker has joined one or its owner names one."""
+    port: int
+    updates_enabled: bool
+    update_endpoints: tuple[str, ...]
+    max_vram: Limit
+    max_ram: Limit
+    cpu_cores: int
+    """0: all that the machine grants."""
+    disk_cap: int
+    """Bytes of the model cache."""
+    device: DeviceChoice
+    executor_idle_s: float
+    """A loaded model that nobody asked for is closed after this long."""
+    pause_on_activity: bool
+    name: str | None
+    log_level: str
+
+
+def load_config(places: WorkerPlaces, *, flags: Mapping[str, object], environment: Mapping[str, str]) -> WorkerConfig:
+    """Merge and check every setting.
+
+    Raises:
+        ConfigError: names the key, the value, where it came from and what is allowed.
+    """
+    found = resolve(SETTINGS, flags=flags, environment=environment, file=places.config)
+    return WorkerConfig(
+        host=found.value(_HOST),
+        port=found.value(_PORT),
+        updates_enabled=found.value(_UPDATES),
+        update_endpoints=found.value(_ENDPOINTS),
+        max_vram=_max_vram(found),
+        max_ram=found.value(_MAX_RAM),
+        cpu_cores=found.value(_CORES),
+        disk_cap=found.value(_DISK),
+        device=found.value(_DEVICE),
+        executor_idle_s=found.value(_IDLE),
+        pause_on_activity=found.value(_ACTIVITY),
+        name=found.value(_NAME),
+        log_level=found.value(_LOG),
+    )
+
+
+def _max_vram(found: Resolved) -> Limit:
+    """The VRAM limit has two names; the one from the stronger place counts, both from one place are a mistake."""
+    by_gb, by_size = found.value(_MAX_VRAM_GB), found.value(_MAX_VRAM)
+    rank_gb, rank_size = _rank(found.origins[_MAX_VRAM_GB.key]), _rank(found.origins[_MAX_VRAM.key])
+    if by_gb is not None and by_size is not None and rank_gb == rank_size:
+        raise ConfigError(
+            f"{_MAX_VRAM_GB.key} and {_MAX_VRAM.key} are two names of one limit and both are set"
+            f" (from {found.origins[_MAX_VRAM.key]}); keep one of them."
+        )
+    chosen = by_gb if rank_gb > rank_size else by_size
+    return chosen if chosen is not None else _DEFAULT_VRAM
+
+
+def _rank(origin: str) -> int:
+    if origin == "default":
+        return 0
+    if origin.startswith("--"):
+        return 3
+    return 2 if origin.startswith("GOGRID_") else 1
+
+
+def _host(value: object) -> str:
+    word = text(value)
+    if "/" in word or " " in word or word.count(":") == 1:
+        raise ValueError("a host name or an address, without a scheme and without a port")
+    return word
+
+
+def _endpoints(value: object) -> tuple[str, ...]:
+    """A TOML list, or one text with commas or blanks between the addresses."""
+    allowed = ValueError("a list of https:// addresses")
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(words, list):
+        raise allowed
+    for word in words:
+        if not isinstance(word, str) or not word.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise allowed
+    return tuple(words)
+
+
+def _device(value: object) -> DeviceChoice:
+    try:
+        return DeviceChoice(value.lower() if isinstance(value, str) else value)
+    except ValueError:
+        raise ValueError("one of " + ", ".join(choice.value for choice in DeviceChoice)) from None
+
+
+def _level(value: object) -> str:
+    if isinstance(value, str) and value.lower() in LOG_LEVELS:
+        return value.lower()
+    raise ValueError("one of " + ", ".join(LOG_LEVELS))
+
+
+def _size(value: object) -> int:
+    allowed = ValueError("a size with its unit such as 100GB")
+    if not isinstance(value, str):
+        raise allowed
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise allowed from None
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a duration such as 90s, 15m or 2h")
+    return parse_duration(str(value))
+
+
+_DEFAULT_VRAM = Limit(share=0.9)
+_HOST: Setting[str | None] = Setting("coordinator.host", _host, None, "GOGRID_COORDINATOR_HOST", "the coordinator")
+_PORT = Setting("coordinator.port", port, DEFAULT_PORT, "GOGRID_COORDINATOR_PORT", "its port, UDP and TCP")
+_UPDATES = Setting("updates.enabled", boolean, True, "GOGRID_UPDATES_ENABLED", "look for updates")
+_ENDPOINTS: Setting[tuple[str, ...]] = Setting(
+    "updates.endpoints", _endpoints, (), "GOGRID_UPDATE_ENDPOINTS", "where updates are looked for"
+)
+_MAX_VRAM_GB: Setting[Limit | None] = Setting(
+    "worker.max_vram_gb", limit_in_gb, None, "GOGRID_MAX_VRAM_GB", "GPU memory lent, in GB (also 80% or 12GB)"
+)
+_MAX_VRAM: Setting[Limit | None] = Setting(
+    "worker.max_vram", limit, None, "GOGRID_MAX_VRAM", "GPU memory lent: 80% or 12GB (default 90%)"
+)
+_MAX_RAM = Setting("worker.max_ram", limit, Limit(share=0.5), "GOGRID_MAX_RAM", "main memory lent: 50% or 8GB")
+_CORES = Setting("worker.cpu_cores", integer(0, 4096), 0, "GOGRID_CPU_CORES", "CPU cores lent; 0: all")
+_DISK = Setting("worker.disk_cap", _size, 100 * 10**9, "GOGRID_DISK_CAP", "disk for the model cache")
+_DEVICE = Setting("worker.device", _device, DeviceChoice.AUTO, "GOGRID_DEVICE", "auto, cpu, cuda or mps")
+_IDLE = Setting("worker.executor_idle", _seconds, 600.0, "GOGRID_EXECUTOR_IDLE", "close an unused model after this")
+_ACTIVITY = Setting(
+    "worker.pause_on_activity", boolean, True, "GOGRID_PAUSE_ON_ACTIVITY", "pause while the computer is in use"
+)
+_NAME: Setting[str | None] = Setting("worker.name", text, None, "GOGRID_WORKER_NAME", "shown to the admin when joining")
+_LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, info, warning or error")
+
+SETTINGS: tuple[Setting[Any], ...] = (
+    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _IDLE, _ACTIVITY,
+    _NAME, _LOG,
+)  # fmt: skip
