@@ -131,7 +131,7 @@ class JobOutcome:
     state: JobState
     """A final state."""
     result: bytes = b""
-    """msgpack of the `TextDone | EmbeddingDone | PythonDone`, empty unless done."""
+    """msgpack of the `TextDone | EmbeddingDone | PythonDone`; empty if there is none."""
     error_code: str = ""
     error: str = ""
 

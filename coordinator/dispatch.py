@@ -1,0 +1,255 @@
+"""The shell around the scheduler: links, leases and the work that waits for them.
+
+Promises: every piece of `Work` handed to `submit` hears exactly one of `finished`, `hopeless` or its own `withdraw`; a
+message of a lease that is no longer valid reaches nobody; placement runs at once when something changes, once for each
+turn of the event loop. Decides nothing itself: placement is `scheduler.py`, retries are the work's own.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from coordinator.links import WorkerLink
+from coordinator.placement import Decision, Need
+from coordinator.scheduler import Grant, Hopeless, Lost, Scheduler
+from gogrid.ids import JobId, WorkerId
+from gogrid.protocol.messages import (
+    Cancel,
+    Drain,
+    Heartbeat,
+    HeartbeatAck,
+    JobMessage,
+    LeaseHeld,
+    Refuse,
+    Task,
+    WorkerReport,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Work(ABC):
+    """One job as dispatch sees it. Called on the event loop; must not block."""
+
+    need: Need
+    task: Task
+    epoch: int = 0
+    """Of the current lease; messages of any other are dropped."""
+
+    @abstractmethod
+    def granted(self, link: WorkerLink) -> None:
+        """A worker has been chosen: raise the epoch and send the assignment, now or after a commit."""
+
+    @abstractmethod
+    def message(self, link: WorkerLink, message: JobMessage, size: int) -> None:
+        """The worker says something. The work must see to it that `link.consumed` is told `size`."""
+
+    @abstractmethod
+    def lost(self, worker_id: WorkerId, why: str) -> None:
+        """The lease ended without a result. Either `Dispatcher.retry` or end it."""
+
+    @abstractmethod
+    def hopeless(self, reasons: tuple[str, ...]) -> None:
+        """No connected worker could take it. It still waits unless it is withdrawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    link: WorkerLink
+    since: float
+    """Wall clock."""
+
+
+class Dispatcher:
+    """Implements `coordinator.links.LinkHandler`."""
+
+    def __init__(self, scheduler: Scheduler, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._scheduler = scheduler
+        self._monotonic = monotonic
+        self._wall = wall
+        self._works: dict[JobId, Work] = {}
+        self._connections: dict[WorkerId, Connection] = {}
+        self._placing: asyncio.Handle | None = None
+
+    # work
+
+    def submit(self, work: Work) -> None:
+        self._works[work.need.job_id] = work
+        self._scheduler.add(work.need)
+        self._place()
+
+    def outlook(self, need: Need) -> Decision:
+        """What planning says of a job before it is accepted."""
+        return self._scheduler.outlook(need)
+
+    def retry(self, work: Work, avoid: WorkerId | None) -> None:
+        """Work that was lost waits again."""
+        if work.need.job_id in self._works:
+            self._scheduler.retry(work.need, avoid)
+            self._place_soon()
+
+    def release(self, work: Work) -> None:
+        """The worker ended the lease by itself, without a result; `retry` or `finished` must follow."""
+        self._scheduler.remove(work.need.job_id)
+
+    def retry_later(self, work: Work, delay_s: float) -> None:
+        """Like `retry`, when something on this side is out of order."""
+        asyncio.get_running_loop().call_later(delay_s, self.retry, work, None)
+
+    def finished(self, work: Work) -> None:
+        """The work has its result, or has given up."""
+        self._works.pop(work.need.job_id, None)
+        self._scheduler.remove(work.need.job_id)
+        self._place_soon()
+
+    def withdraw(self, job_id: JobId, reason: str) -> None:
+        """Nobody wants this job any more: stop it where it runs. Unknown jobs are ignored."""
+        work = self._works.pop(job_id, None)
+        lease = self._scheduler.remove(job_id)
+        if work is not None and lease is not None and lease.worker_id in self._connections:
+            cancel = Cancel(job_id=job_id, epoch=work.epoch, reason=reason)
+            self._connections[lease.worker_id].link.send(cancel)
+        self._place_soon()
+
+    def holds(self, job_id: JobId, worker_id: WorkerId) -> bool:
+        """Whether this job is leased to this worker now."""
+        lease = self._scheduler.lease(job_id)
+        return lease is not None and lease.worker_id == worker_id
+
+    def position(self, job_id: JobId) -> int | None:
+        return self._scheduler.position(job_id)
+
+    def reasons(self, job_id: JobId) -> tuple[str, ...]:
+        return self._scheduler.reasons(job_id)
+
+    @property
+    def waiting(self) -> int:
+        return self._scheduler.waiting
+
+    @property
+    def leased(self) -> int:
+        return self._scheduler.leased
+
+    # workers, for display and admin
+
+    def connections(self) -> dict[WorkerId, Connection]:
+        return dict(self._connections)
+
+    def report(self, worker_id: WorkerId) -> WorkerReport | None:
+        return self._scheduler.report(worker_id)
+
+    def is_silent(self, worker_id: WorkerId) -> bool:
+        return self._scheduler.is_silent(worker_id)
+
+    def tasks_of(self, worker_id: WorkerId) -> list[tuple[JobId, Task]]:
+        """What is leased to a worker now."""
+        held = self._scheduler.held_by(worker_id)
+        return [(job_id, self._works[job_id].task) for job_id in held if job_id in self._works]
+
+    def set_draining(self, worker_id: WorkerId, draining: bool) -> None:
+        self._scheduler.set_draining(worker_id, draining)
+        if worker_id in self._connections:
+            self._connections[worker_id].link.send(Drain(on=draining, reason="the admin drains this worker"))
+        self._place_soon()
+
+    def expire_leases(self) -> None:
+        for lost in self._scheduler.expire(self._monotonic()):
+            self._lost(lost)
+
+    # LinkHandler
+
+    def connected(self, link: WorkerLink) -> None:
+        worker = link.worker
+        if worker.id in self._connections:
+            self._gone(worker.id, "it connected again")
+        self._connections[worker.id] = Connection(link, self._wall())
+        self._scheduler.joined(worker.id, worker.name, worker.draining)
+        if worker.draining:
+            link.send(Drain(on=True, reason="the admin drains this worker"))
+        log.info("worker %s (%s) connected from %s", worker.name, worker.id, link.remote)
+
+    def reported(self, link: WorkerLink, report: WorkerReport) -> None:
+        if self._is_current(link):
+            self._scheduler.reported(link.worker.id, report)
+            self._place_soon()
+
+    def refused(self, link: WorkerLink, refuse: Refuse) -> None:
+        if self._is_current(link) and self._valid(link, refuse.job_id, refuse.epoch) is not None:
+            log.info("worker %s refused %s: %s", link.worker.name, refuse.job_id, refuse.reason)
+            self._end_lease(refuse.job_id, link.worker.id, refuse.reason)
+
+    def heartbeat(self, link: WorkerLink, heartbeat: Heartbeat) -> None:
+        now = self._monotonic()
+        lost = []
+        for held in heartbeat.held:
+            valid = self._is_current(link) and self._valid(link, held.job_id, held.epoch) is not None
+            if not valid or not self._scheduler.renew(held.job_id, link.worker.id, now):
+                lost.append(LeaseHeld(job_id=held.job_id, epoch=held.epoch))
+        link.send(HeartbeatAck(seq=heartbeat.seq, lost=tuple(lost)))
+
+    def job_message(self, link: WorkerLink, job_id: JobId, epoch: int, message: JobMessage, size: int) -> None:
+        work = self._valid(link, job_id, epoch)
+        if work is None:
+            link.consumed(job_id, epoch, size)
+        else:
+            work.message(link, message, size)
+
+    def job_stream_ended(self, link: WorkerLink, job_id: JobId, epoch: int) -> None:
+        if self._valid(link, job_id, epoch) is not None:
+            self._end_lease(job_id, link.worker.id, "the worker dropped it")
+
+    def disconnected(self, link: WorkerLink, reason: str) -> None:
+        if self._is_current(link):
+            log.info("worker %s (%s) disconnected: %s", link.worker.name, link.worker.id, reason)
+            self._gone(link.worker.id, reason)
+
+    def suspected(self, link: WorkerLink, silent: bool) -> None:
+        if self._is_current(link):
+            self._scheduler.set_silent(link.worker.id, silent)
+            self._place_soon()
+
+    # inside
+
+    def _is_current(self, link: WorkerLink) -> bool:
+        connection = self._connections.get(link.worker.id)
+        return connection is not None and connection.link is link
+
+    def _valid(self, link: WorkerLink, job_id: JobId, epoch: int) -> Work | None:
+        work = self._works.get(job_id)
+        if work is None or work.epoch != epoch or not self.holds(job_id, link.worker.id):
+            return None
+        return work
+
+    def _gone(self, worker_id: WorkerId, reason: str) -> None:
+        self._connections.pop(worker_id, None)
+        for lost in self._scheduler.left(worker_id, reason):
+            self._lost(lost)
+
+    def _end_lease(self, job_id: JobId, worker_id: WorkerId, why: str) -> None:
+        self._scheduler.remove(job_id)
+        self._lost(Lost(job_id, worker_id, why))
+
+    def _lost(self, lost: Lost) -> None:
+        work = self._works.get(lost.job_id)
+        if work is not None:
+            work.lost(lost.worker_id, lost.why)
+        self._place_soon()
+
+    def _place_soon(self) -> None:
+        if self._placing is None:
+            self._placing = asyncio.get_running_loop().call_soon(self._place)
+
+    def _place(self) -> None:
+        if self._placing is not None:
+            self._placing.cancel()
+            self._placing = None
+        for instruction in self._scheduler.place(self._monotonic()):
+            work = self._works.get(instruction.job_id)
+            if work is None:
+                continue
+            if isinstance(instruction, Grant):
+                work.granted(self._connections[instruction.worker_id].link)
+            elif isinstance(instruction, Hopeless):
+                work.hopeless(instruction.reasons)
