@@ -1,0 +1,74 @@
+"""What the HTTP handlers need from the rest of the coordinator, and the limits they keep.
+
+Built once at start and passed down; handlers reach nothing else. The clock is a field, so that tests may own time.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from coordinator.blobs import BlobStore
+from coordinator.records import KeyRecord, ModelRecord
+from coordinator.store.base import Store
+from coordinator.tickets import Jobs, Requests
+from coordinator.views import LiveState
+
+
+class Keyring(Protocol):
+    """The API keys, in memory."""
+
+    def authenticate(self, bearer: str, now: float) -> KeyRecord:
+        """Raises `KeyRefusedError`."""
+
+
+class Catalogue(Protocol):
+    """The models, in memory."""
+
+    def models(self) -> list[ModelRecord]: ...
+
+    def model(self, name: str) -> ModelRecord:
+        """Raises `UnknownModelError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    json_bytes: int = 1_000_000
+    """Of a JSON body; below the wire's 1 MiB frame, so that any accepted request fits one `Assign`."""
+    bundle_bytes: int = 8 << 20
+    """All files of one Python job."""
+    bundle_files: int = 1000
+    prompt_chars: int = 256 << 10
+    """Text of one chat, prompt or embedding input, in characters."""
+    embedding_inputs: int = 2048
+    choices: int = 128
+    """Answers one request may ask for: prompts times `n`."""
+    read_s: float = 10.0
+    """Silence of a client that still owes us a body."""
+    read_bytes_per_s: int = 64 << 10
+    """Slower bodies are given up."""
+    write_s: float = 30.0
+    """A client that takes nothing for this long has gone."""
+    keep_alive_s: float = 15.0
+    """A stream that is silent for this long gets a comment line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    requests: Requests
+    jobs: Jobs
+    store: Store
+    live: LiveState
+    keyring: Keyring
+    catalogue: Catalogue
+    blobs: BlobStore
+    identity_pem: bytes
+    """Public certificate of the identity key, for clients that hold its pin."""
+    name: str
+    """The coordinator's display name."""
+    limits: Limits = Limits()
+    docs: bool = True
+    """Whether `/docs` is served."""
+    clock: Callable[[], float] = time.time
