@@ -1,0 +1,39 @@
+# Everything here runs from a clean clone with Python 3.11+, pip, venv, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The engine is tested with this torch; `pip` takes the CPU wheel where one is at hand.
+TORCH ?= torch==2.13.0
+
+.PHONY: help demo test lint bench clean
+help:
+	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
+	@echo "make test    lint, types, import rules and every test"
+	@echo "make lint    only ruff, mypy and import-linter"
+	@echo "make bench   measure against the bare engine; results go to docs/benchmarks.md by hand"
+
+$(VENV)/ready: pyproject.toml Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet '$(TORCH)'
+	$(PIP) install --quiet --editable '.[coordinator,worker,engine,dev]'
+	$(PIP) install --quiet --no-deps $$($(BIN)/python packaging/extra.py demo)
+	touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/gogrid demo $(if $(KEEP),--keep)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,226 @@
+"""The scheduler's promises, each by name. Time is a number here."""
+
+import dataclasses
+
+import pytest
+
+from coordinator.placement import Need
+from coordinator.scheduler import Grant, Hopeless, Lost, Scheduler
+from gogrid.ids import JobId, Sha256, WorkerId
+from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
+
+GIB = 1 << 30
+MODEL = Sha256("a" * 64)
+OTHER = Sha256("b" * 64)
+
+
+def report(
+    *,
+    cap: int = 8 * GIB,
+    readiness: Readiness = Readiness.READY,
+    reason: str = "ready",
+    loaded: tuple[LoadedModel, ...] = (),
+    cached: tuple[Sha256, ...] = (),
+    kind: DeviceKind = DeviceKind.CPU,
+    cores: int = 2,
+    python_jobs: bool = True,
+) -> WorkerReport:
+    devices = (Device(kind=kind, name="d", memory_bytes=cap, cap_bytes=cap, why="test"),)
+    if kind is not DeviceKind.CPU:
+        devices += (Device(kind=DeviceKind.CPU, name="c", memory_bytes=cap, cap_bytes=cap, why="test"),)
+    return WorkerReport(
+        software="gogrid/test",
+        hostname="host",
+        platform="linux-x86_64",
+        readiness=readiness,
+        reason=reason,
+        devices=devices,
+        engines=("torch",),
+        sandbox="test",
+        python_jobs=python_jobs,
+        loaded=loaded,
+        cached=cached,
+        cores=cores,
+    )
+
+
+def loaded(model: Sha256, *, slots: int = 4) -> LoadedModel:
+    return LoadedModel(digest=model, memory_bytes=GIB, running=0, slots=slots)
+
+
+def need(name: str, *, model: Sha256 | None = MODEL, memory: int = GIB) -> Need:
+    return Need(JobId(name), model, "torch" if model else "", memory)
+
+
+def worker(scheduler: Scheduler, name: str, what: WorkerReport | None = None) -> WorkerId:
+    worker_id = WorkerId(name)
+    scheduler.joined(worker_id, name, draining=False)
+    scheduler.reported(worker_id, what if what is not None else report())
+    return worker_id
+
+
+@pytest.fixture
+def scheduler():
+    made = Scheduler(lease_s=30.0)
+    yield made
+    made.check()
+
+
+def test_a_job_goes_to_the_worker_that_has_the_model_loaded(scheduler: Scheduler) -> None:
+    worker(scheduler, "downloads")
+    worker(scheduler, "cached", report(cached=(MODEL,)))
+    warm = worker(scheduler, "warm", report(loaded=(loaded(MODEL),), cached=(MODEL,)))
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == [Grant(JobId("j"), warm)]
+
+
+def test_a_gpu_is_preferred_to_a_cpu_at_the_same_distance(scheduler: Scheduler) -> None:
+    worker(scheduler, "a-cpu")
+    gpu = worker(scheduler, "b-gpu", report(kind=DeviceKind.CUDA))
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == [Grant(JobId("j"), gpu)]
+
+
+def test_an_idle_warm_worker_is_preferred_to_a_busy_warm_one(scheduler: Scheduler) -> None:
+    first = worker(scheduler, "a", report(loaded=(loaded(MODEL),)))
+    second = worker(scheduler, "b", report(loaded=(loaded(MODEL),)))
+    for name in ("1", "2", "3", "4"):
+        scheduler.add(need(name))
+    granted = [grant.worker_id for grant in scheduler.place(0.0) if isinstance(grant, Grant)]
+    assert granted == [first, second, first, second]
+
+
+def test_no_worker_gets_more_requests_than_slots(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(loaded=(loaded(MODEL, slots=2),)))
+    for name in ("1", "2", "3"):
+        scheduler.add(need(name))
+    assert len(scheduler.place(0.0)) == 2
+    assert scheduler.waiting == 1
+    assert scheduler.reasons(JobId("3")) == ("a: all its slots for this model are busy",)
+    scheduler.remove(JobId("1"))
+    assert scheduler.place(0.0) == [Grant(JobId("3"), WorkerId("a"))]
+
+
+def test_a_model_over_the_owners_cap_is_hopeless_and_says_the_numbers(scheduler: Scheduler) -> None:
+    worker(scheduler, "small", report(cap=GIB))
+    scheduler.add(need("j", memory=4 * GIB))
+    (answer,) = scheduler.place(0.0)
+    assert isinstance(answer, Hopeless)
+    assert answer.reasons == ("small: the model needs about 4.3 GB, its cpu limit is 1.1 GB",)
+
+
+def test_models_at_work_are_not_pushed_out(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(cap=3 * GIB, loaded=(loaded(MODEL),)))
+    scheduler.add(need("1", memory=2 * GIB))
+    scheduler.add(need("2", model=OTHER, memory=2 * GIB))
+    assert scheduler.place(0.0) == [Grant(JobId("1"), WorkerId("a"))]
+    assert scheduler.reasons(JobId("2")) == ("a: its memory is taken by models that are working",)
+
+
+def test_a_paused_worker_gets_nothing_and_its_reason_is_told(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(readiness=Readiness.PAUSED, reason="paused: computer is in use"))
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == [Hopeless(JobId("j"), ("a: paused: computer is in use",))]
+
+
+def test_a_silent_worker_gets_nothing_but_the_job_waits_for_it(scheduler: Scheduler) -> None:
+    quiet = worker(scheduler, "a")
+    scheduler.set_silent(quiet, True)
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == []
+    scheduler.set_silent(quiet, False)
+    assert scheduler.place(0.0) == [Grant(JobId("j"), quiet)]
+
+
+def test_a_worker_before_its_first_report_is_waited_for(scheduler: Scheduler) -> None:
+    scheduler.joined(WorkerId("a"), "a", draining=False)
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == []
+    assert scheduler.reasons(JobId("j")) == ("a: it has just connected",)
+
+
+def test_a_draining_worker_keeps_its_jobs_and_gets_no_new_ones(scheduler: Scheduler) -> None:
+    busy = worker(scheduler, "a")
+    scheduler.add(need("1"))
+    scheduler.place(0.0)
+    scheduler.set_draining(busy, True)
+    scheduler.add(need("2"))
+    assert scheduler.place(0.0) == [Hopeless(JobId("2"), ("a: the admin drains it",))]
+    assert scheduler.lease(JobId("1")) is not None
+
+
+def test_a_worker_that_leaves_gives_every_lease_back_once(scheduler: Scheduler) -> None:
+    gone = worker(scheduler, "a")
+    for name in ("1", "2"):
+        scheduler.add(need(name))
+    scheduler.place(0.0)
+    lost = scheduler.left(gone, "link lost")
+    assert lost == [Lost(JobId("1"), gone, "link lost"), Lost(JobId("2"), gone, "link lost")]
+    assert scheduler.left(gone, "link lost") == []
+    assert scheduler.leased == 0
+
+
+def test_a_lease_without_heartbeats_runs_out(scheduler: Scheduler) -> None:
+    holder = worker(scheduler, "a")
+    for name in ("1", "2"):
+        scheduler.add(need(name))
+    scheduler.place(0.0)
+    assert scheduler.renew(JobId("1"), holder, 20.0)
+    assert scheduler.expire(29.9) == []
+    assert scheduler.expire(30.0) == [Lost(JobId("2"), holder, "its lease ran out")]
+    assert scheduler.lease(JobId("1")) is not None
+
+
+def test_only_the_holder_renews_a_lease(scheduler: Scheduler) -> None:
+    worker(scheduler, "a")
+    scheduler.add(need("1"))
+    scheduler.place(0.0)
+    assert not scheduler.renew(JobId("1"), WorkerId("thief"), 1.0)
+    assert not scheduler.renew(JobId("none"), WorkerId("a"), 1.0)
+
+
+def test_a_lost_job_waits_first_and_goes_to_another_worker(scheduler: Scheduler) -> None:
+    bad = worker(scheduler, "a")
+    good = worker(scheduler, "b")
+    scheduler.add(need("1"))
+    (grant,) = scheduler.place(0.0)
+    assert isinstance(grant, Grant)
+    assert grant.worker_id == bad
+    lease = scheduler.remove(JobId("1"))
+    scheduler.add(need("2"))
+    assert lease is not None
+    scheduler.retry(lease.need, avoid=bad)
+    assert scheduler.position(JobId("1")) == 0
+    assert Grant(JobId("1"), good) in scheduler.place(0.0)
+
+
+def test_a_lost_job_goes_back_to_the_only_worker_there_is(scheduler: Scheduler) -> None:
+    only = worker(scheduler, "a")
+    scheduler.retry(need("1"), avoid=only)
+    assert scheduler.place(0.0) == [Grant(JobId("1"), only)]
+
+
+def test_python_jobs_take_no_more_memory_or_cores_than_there_are(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(cap=4 * GIB, cores=2))
+    for name in ("1", "2", "3"):
+        scheduler.add(need(name, model=None, memory=GIB))
+    assert len(scheduler.place(0.0)) == 2
+    assert scheduler.reasons(JobId("3")) == ("a: all its cores run Python jobs",)
+    scheduler.remove(JobId("1"))
+    scheduler.remove(JobId("3"))
+    scheduler.add(need("4", model=None, memory=int(3.5 * GIB)))
+    assert scheduler.place(0.0) == []
+    assert scheduler.reasons(JobId("4")) == ("a: its RAM for Python jobs is taken",)
+
+
+def test_a_worker_without_a_full_sandbox_gets_no_python_jobs(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(python_jobs=False))
+    scheduler.add(need("1", model=None))
+    (answer,) = scheduler.place(0.0)
+    assert answer == Hopeless(JobId("1"), ("a: its sandbox is not enough for Python jobs",))
+
+
+def test_the_same_job_cannot_be_scheduled_twice(scheduler: Scheduler) -> None:
+    scheduler.add(need("1"))
+    with pytest.raises(ValueError, match="already scheduled"):
+        scheduler.add(dataclasses.replace(need("1")))
