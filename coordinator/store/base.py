@@ -102,8 +102,8 @@ class Store(Protocol):
     async def cancel(self, job_id: JobId, now: float) -> JobRecord:
         """Any state but a final one `→ cancelled`; a final job comes back unchanged. Raises `NotFoundError`."""
 
-    async def fail(self, job_id: JobId, outcome: JobOutcome, now: float) -> None:
-        """End a job that no lease can finish (`queued → failed | dead`)."""
+    async def fail(self, job_id: JobId, outcome: JobOutcome, now: float) -> bool:
+        """End a job that no lease can finish (`queued → failed | dead`); False if it is no longer queued."""
 
     async def job(self, job_id: JobId) -> JobRecord | None: ...
 
@@ -111,6 +111,9 @@ class Store(Protocol):
         self, owner: KeyId | None, states: Sequence[JobState], kinds: Sequence[JobKind], limit: int
     ) -> list[JobRecord]:
         """Newest first; `owner` None: everybody's; empty `states` or `kinds`: all."""
+
+    async def forget(self, before: float) -> int:
+        """Delete jobs that ended before `before`, with their logs; at most 1,000 a call, returns how many."""
 
     # write-behind
 

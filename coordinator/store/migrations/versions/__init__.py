@@ -1,0 +1,1 @@
+"""One file per migration, named by its revision; a landed one never changes."""

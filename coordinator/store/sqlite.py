@@ -1,0 +1,108 @@
+"""Everything that only SQLite understands: connections, their pragmas, upserts, change detection.
+
+Durability: WAL with `synchronous=FULL` (an acknowledged commit survives a power cut), real barriers on macOS. The write
+engine begins every transaction with BEGIN IMMEDIATE; the read engine can write nothing.
+"""
+
+from pathlib import Path
+from sqlite3 import Connection as DriverConnection
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from coordinator.errors import StateError
+
+BUSY_TIMEOUT_MS = 5000
+_CHECKED_AT_START = 64 << 20
+"""Databases up to this many bytes are checked when opened (about 0.1 s); `doctor` checks any size."""
+
+_PRAGMAS = (
+    "PRAGMA synchronous=FULL",
+    "PRAGMA fullfsync=1",
+    "PRAGMA checkpoint_fullfsync=1",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA wal_autocheckpoint=1000",
+    f"PRAGMA journal_size_limit={64 << 20}",
+)
+
+
+def write_engine(path: Path) -> sa.Engine:
+    """One connection that may write; made by whoever owns the writer thread, or a migration."""
+    return _engine(path, ("PRAGMA journal_mode=WAL", *_PRAGMAS), begin="BEGIN IMMEDIATE", connections=1)
+
+
+def read_engine(path: Path, connections: int) -> sa.Engine:
+    """Connections on which every write is refused."""
+    return _engine(path, (*_PRAGMAS, "PRAGMA query_only=ON"), begin="BEGIN", connections=connections)
+
+
+def insert_new(table: sa.Table) -> Insert:
+    """INSERT that leaves an existing row of the same key alone."""
+    return sqlite_insert(table).on_conflict_do_nothing()
+
+
+def data_version(connection: sa.Connection) -> int:
+    """A number that changes when any other connection commits; only comparable on one connection."""
+    return int(_driver(connection).execute("PRAGMA data_version").fetchone()[0])
+
+
+def savepoint(connection: sa.Connection) -> None:
+    """Open a savepoint inside the running transaction; without SQLAlchemy, at a tenth of the cost."""
+    _driver(connection).execute("SAVEPOINT operation")
+
+
+def undo_to_savepoint(connection: sa.Connection) -> None:
+    """Raises `sqlite3.OperationalError` if the database has given up the whole transaction."""
+    _driver(connection).execute("ROLLBACK TO operation")
+
+
+def release_savepoint(connection: sa.Connection) -> None:
+    _driver(connection).execute("RELEASE operation")
+
+
+def check(connection: sa.Connection) -> None:
+    """Look for damage.
+
+    Raises:
+        StateError: with the first finding.
+    """
+    finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if finding != "ok":
+        raise StateError(f"The database is damaged ({finding}); restore it from a backup.")
+
+
+def small_enough_to_check(path: Path) -> bool:
+    return path.stat().st_size <= _CHECKED_AT_START
+
+
+def _driver(connection: sa.Connection) -> DriverConnection:
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, DriverConnection):
+        raise TypeError("not a connection of the sqlite3 driver")
+    return driver
+
+
+def _engine(path: Path, pragmas: tuple[str, ...], begin: str, connections: int) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+        poolclass=sa.QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DriverConnection, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy's transactions, not the driver's
+        for pragma in pragmas:
+            connection.execute(pragma).close()
+
+    @event.listens_for(engine, "begin")
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,247 @@
+"""`Store` on SQLite: one writer thread with group commit, two reader threads, a write-behind buffer.
+
+Belongs to the event loop it was opened in. See `base.py` for what each verb promises.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from coordinator.errors import StateError
+from coordinator.records import (
+    Completion,
+    JobKind,
+    JobOutcome,
+    JobRecord,
+    JobState,
+    KeyRecord,
+    LogLine,
+    ModelRecord,
+    NewJob,
+    TokenRecord,
+    WorkerRecord,
+    WorkerStatus,
+)
+from coordinator.store import access, jobs, schema, sqlite
+from coordinator.store.behind import Behind, PendingLines, PendingRequest
+from coordinator.store.writer import Writer
+from gogrid.ids import JobId, KeyId, WorkerId
+
+T = TypeVar("T")
+_READERS = 2
+_FLUSH_S = 0.05
+_RETRY_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class SqliteStore:
+    """Make one with `await SqliteStore.open(path)`."""
+
+    def __init__(self, path: Path, writing: sa.Engine) -> None:
+        self._writing = writing
+        self._reading = sqlite.read_engine(path, _READERS)
+        self._readers = ThreadPoolExecutor(_READERS, "store-reader")
+        self._writer = Writer(writing)
+        self._behind = Behind()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Future[None] | None = None
+        self._seen_version: int | None = None
+        self._dropped_before = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteStore":
+        """Open or create the database, check it if that is quick, migrate it if needed.
+
+        Raises:
+            StateError: it cannot be opened, is damaged, or was made by a newer program.
+        """
+        engine = sqlite.write_engine(path)
+        try:
+            schema.prepare(engine)
+            if sqlite.small_enough_to_check(path):
+                with engine.connect() as connection:
+                    sqlite.check(connection)
+        except SQLAlchemyError as error:
+            engine.dispose()
+            raise StateError(
+                f"{path} cannot be used as the database: {getattr(error, 'orig', None) or error}."
+            ) from error
+        except StateError:
+            engine.dispose()
+            raise
+        store = cls(path, engine)
+        await store.changed_elsewhere()
+        return store
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        if self._behind:
+            try:
+                await self._start_flush()
+            except StateError as error:
+                _log.error("%d remembered requests or logs are lost: %s", len(self._behind), error)
+        await self._writer.close()
+        self._readers.shutdown()
+        self._reading.dispose()
+        self._writing.dispose()
+
+    async def changed_elsewhere(self) -> bool:
+        version = await self._writer.peek(sqlite.data_version)
+        changed = self._seen_version is not None and version != self._seen_version
+        self._seen_version = version
+        return changed
+
+    # --- enrolment ---------------------------------------------------------------------------------------------------
+
+    async def tokens(self) -> list[TokenRecord]:
+        return await self._read(access.tokens)
+
+    async def add_token(self, token: TokenRecord) -> None:
+        await self._writer.submit(lambda connection: access.add_token(connection, token))
+
+    async def revoke_token(self, token_id: str) -> None:
+        await self._writer.submit(lambda connection: access.revoke_token(connection, token_id))
+
+    async def redeem(self, token_id: str, worker: WorkerRecord, now: float) -> WorkerRecord:
+        return await self._writer.submit(lambda connection: access.redeem(connection, token_id, worker, now))
+
+    async def workers(self) -> list[WorkerRecord]:
+        return await self._read(access.workers)
+
+    async def set_worker_status(self, worker_id: WorkerId, status: WorkerStatus) -> None:
+        await self._writer.submit(lambda connection: access.set_worker_status(connection, worker_id, status))
+
+    async def set_worker_draining(self, worker_id: WorkerId, draining: bool) -> None:
+        await self._writer.submit(lambda connection: access.set_worker_draining(connection, worker_id, draining))
+
+    async def open_session(self, worker_id: WorkerId) -> int:
+        return await self._writer.submit(lambda connection: access.open_session(connection, worker_id))
+
+    # --- keys and models ---------------------------------------------------------------------------------------------
+
+    async def keys(self) -> list[KeyRecord]:
+        return await self._read(access.keys)
+
+    async def add_key(self, key: KeyRecord) -> None:
+        await self._writer.submit(lambda connection: access.add_key(connection, key))
+
+    async def revoke_key(self, key_id: KeyId) -> None:
+        await self._writer.submit(lambda connection: access.revoke_key(connection, key_id))
+
+    async def models(self) -> list[ModelRecord]:
+        return await self._read(access.models)
+
+    async def add_model(self, model: ModelRecord) -> None:
+        await self._writer.submit(lambda connection: access.add_model(connection, model))
+
+    async def remove_model(self, name: str) -> ModelRecord:
+        return await self._writer.submit(lambda connection: access.remove_model(connection, name))
+
+    # --- durable jobs ------------------------------------------------------------------------------------------------
+
+    async def submit(self, job: NewJob) -> tuple[JobRecord, bool]:
+        return await self._writer.submit(lambda connection: jobs.submit(connection, job))
+
+    async def recover(self) -> list[JobRecord]:
+        return await self._writer.submit(jobs.recover)
+
+    async def claim(self, job_id: JobId, worker: WorkerId) -> int | None:
+        return await self._writer.submit(lambda connection: jobs.claim(connection, job_id, worker))
+
+    async def mark_running(self, job_id: JobId, epoch: int, now: float) -> bool:
+        return await self._writer.submit(lambda connection: jobs.mark_running(connection, job_id, epoch, now))
+
+    async def complete(
+        self, job_id: JobId, epoch: int, worker: WorkerId, outcome: JobOutcome, now: float
+    ) -> Completion:
+        return await self._writer.submit(
+            lambda connection: jobs.complete(connection, job_id, epoch, worker, outcome, now)
+        )
+
+    async def requeue(self, job_id: JobId, epoch: int) -> bool:
+        return await self._writer.submit(lambda connection: jobs.requeue(connection, job_id, epoch))
+
+    async def cancel(self, job_id: JobId, now: float) -> JobRecord:
+        return await self._writer.submit(lambda connection: jobs.cancel(connection, job_id, now))
+
+    async def fail(self, job_id: JobId, outcome: JobOutcome, now: float) -> bool:
+        return await self._writer.submit(lambda connection: jobs.fail(connection, job_id, outcome, now))
+
+    async def job(self, job_id: JobId) -> JobRecord | None:
+        return await self._read(lambda connection: jobs.find(connection, job_id))
+
+    async def jobs(
+        self, owner: KeyId | None, states: Sequence[JobState], kinds: Sequence[JobKind], limit: int
+    ) -> list[JobRecord]:
+        return await self._read(lambda connection: jobs.newest(connection, owner, states, kinds, limit))
+
+    async def forget(self, before: float) -> int:
+        return await self._writer.submit(lambda connection: jobs.forget(connection, before))
+
+    # --- write-behind ------------------------------------------------------------------------------------------------
+
+    def record_request(self, job: NewJob, worker: WorkerId | None, outcome: JobOutcome, now: float) -> None:
+        self._behind.add_request(PendingRequest(job, worker, outcome, now))
+        self._flush_in(_FLUSH_S)
+
+    def append_logs(self, job_id: JobId, epoch: int, lines: Sequence[LogLine]) -> None:
+        self._behind.add_lines(PendingLines(job_id, epoch, tuple(lines)))
+        self._flush_in(_FLUSH_S)
+
+    async def logs(self, job_id: JobId, after: int, limit: int) -> list[LogLine]:
+        waiting = self._behind.lines_of(job_id)  # before the read: a line may be in both places, never in neither
+        epoch, stored = await self._read(lambda connection: jobs.logs(connection, job_id, after, limit))
+        lines = {line.seq: line for pending in waiting if pending.epoch == epoch for line in pending.lines}
+        lines = {seq: line for seq, line in lines.items() if seq > after} | {line.seq: line for line in stored}
+        return [lines[seq] for seq in sorted(lines)][:limit]
+
+    def _flush_in(self, delay_s: float) -> None:
+        if self._closed:
+            raise StateError("The store is closed.")
+        if self._flush_timer is None and self._flushing is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(delay_s, self._start_flush)
+
+    def _start_flush(self) -> "asyncio.Future[None]":
+        self._flush_timer = None
+        requests, lines = self._behind.take()
+        self._flushing = self._writer.submit(lambda connection: jobs.write_behind(connection, requests, lines))
+        self._flushing.add_done_callback(self._flushed)
+        return self._flushing
+
+    def _flushed(self, flush: "asyncio.Future[None]") -> None:
+        self._flushing = None
+        error = None if flush.cancelled() else flush.exception()
+        if error is None:
+            self._behind.done()
+        else:
+            _log.error("requests and logs wait to be written: %s", error)
+            self._behind.again()
+        if self._behind.dropped != self._dropped_before:
+            _log.warning("%d requests or logs were given up in all: too many waited", self._behind.dropped)
+            self._dropped_before = self._behind.dropped
+        if self._behind and not self._closed:
+            self._flush_in(_FLUSH_S if error is None else _RETRY_S)
+
+    async def _read(self, read: Callable[[sa.Connection], T]) -> T:
+        def run() -> T:
+            try:
+                with self._reading.begin() as connection:
+                    return read(connection)
+            except SQLAlchemyError as error:
+                raise StateError(f"The database could not be read: {getattr(error, 'orig', None) or error}.") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
