@@ -1,0 +1,108 @@
+"""Which Python runs inside the sandbox, and what of the host must be shown for it.
+
+Promises that only the interpreter, its standard library, the packages of the running environment and GoGrid's own
+two packages become visible, all read-only and at paths that tell nothing of the host. Works for an interpreter below
+/usr, a pyenv, uv or conda prefix, with or without a virtual environment, editable installs and `.pth` files included
+(they are not followed: what they point to is not shown).
+"""
+
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import gogrid
+import runner
+from runner.errors import SandboxUnavailableError
+from runner.sandbox.base import Mount
+from sandbox_profiles import linux
+
+_USR = Path("/usr")
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The facts about a running Python that decide what to mount."""
+
+    executable: Path
+    """With all links resolved."""
+    prefix: Path
+    """Its own, not a virtual environment's; links resolved."""
+    version: str
+    """`3.11`."""
+    shared_library: bool
+    path: tuple[Path, ...]
+    """Its `sys.path`."""
+    sources: tuple[Path, ...]
+    """The folders of the packages that run inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class PythonHome:
+    """The same, as the sandbox sees it."""
+
+    executable: str
+    mounts: tuple[Mount, ...]
+    hidden: tuple[str, ...]
+    """Folders below a mount that are covered by an empty one."""
+    library_path: str
+    """For `LD_LIBRARY_PATH`; empty: not needed."""
+    site: tuple[str, ...]
+    """Folders to import from, besides the standard library."""
+    bootstrap: str
+    """Where `inside.py` lies."""
+
+
+def running_interpreter() -> Interpreter:
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    return Interpreter(
+        executable=Path(base).resolve(),
+        prefix=Path(sys.base_prefix).resolve(),
+        version=f"{sys.version_info.major}.{sys.version_info.minor}",
+        shared_library=bool(sysconfig.get_config_var("Py_ENABLE_SHARED")),
+        path=tuple(Path(entry).resolve() for entry in sys.path if entry),
+        sources=tuple(Path(str(package.__file__)).resolve().parent for package in (gogrid, runner)),
+    )
+
+
+def python_home(python: Interpreter) -> PythonHome:
+    """Raises `SandboxUnavailableError` if the interpreter does not lie in its own prefix."""
+    mounts: list[Mount] = []
+    hidden: list[str] = []
+    executable, library_path = str(python.executable), ""
+    if not python.executable.is_relative_to(_USR):
+        if not python.executable.is_relative_to(python.prefix):
+            raise SandboxUnavailableError(
+                f"The Python at {python.executable} lies outside its own folder {python.prefix}, so it cannot be shown "
+                "in a sandbox; install GoGrid with another Python."
+            )
+        executable = f"{linux.PYTHON}/{python.executable.relative_to(python.prefix)}"
+        mounts += [Mount(python.prefix / part, f"{linux.PYTHON}/{part}") for part in ("bin", "lib")]
+        library_path = f"{linux.PYTHON}/lib" if python.shared_library else ""
+        own_site = python.prefix / "lib" / f"python{python.version}" / "site-packages"
+        if own_site.is_dir():
+            hidden.append(f"{linux.PYTHON}/{own_site.relative_to(python.prefix)}")
+    site_mounts = _site_mounts(python)
+    mounts += site_mounts
+    mounts += [Mount(source, f"{linux.SOURCE}/{source.name}") for source in python.sources]
+    return PythonHome(
+        executable=executable,
+        mounts=tuple(mounts),
+        hidden=tuple(hidden),
+        library_path=library_path,
+        site=tuple(mount.inside for mount in site_mounts),
+        bootstrap=f"{linux.SOURCE}/runner/sandbox/inside.py",
+    )
+
+
+def _site_mounts(python: Interpreter) -> list[Mount]:
+    """The package folders on `sys.path`; those below /usr are shown anyway and imported from there."""
+    folders = [
+        entry
+        for entry in dict.fromkeys(python.path)
+        if entry.name in ("site-packages", "dist-packages") and entry.is_dir()
+    ]
+    return [
+        Mount(folder, linux.SITE if number == 1 else f"{linux.SITE}-{number}")
+        for number, folder in enumerate(folders, start=1)
+    ]
