@@ -1,10 +1,9 @@
 """Numbers of the system calls that the seccomp policy names, for the two processors GoGrid runs on.
 
-`None`: that processor has no such call. The values are Linux ABI and never change.
+The order in each pair is x86_64, aarch64. `None`: that processor has no such call. The values are Linux ABI and never change.
 """
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
-    # name: (x86_64, aarch64)
     "acct": (163, 89),
     "add_key": (248, 217),
     "adjtimex": (159, 171),

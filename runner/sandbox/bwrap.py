@@ -28,7 +28,9 @@ class BwrapProcess:
     def __init__(self, process: asyncio.subprocess.Process, group: ProcessGroup | None) -> None:
         self._process = process
         self._group = group
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: S101
+        assert process.stdin is not None  # noqa: S101 - all three were asked for as pipes
+        assert process.stdout is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
         self.stdin: asyncio.StreamWriter = process.stdin
         self.stdout: asyncio.StreamReader = process.stdout
         self.stderr: asyncio.StreamReader = process.stderr

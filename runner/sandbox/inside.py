@@ -1,8 +1,8 @@
 """The first code that runs in a sandbox: limit this process, lock the file system, then become the module asked for.
 
-Run as `python -I -S -B inside.py ORDERS MODULE [ARGUMENT…]`, as the sandbox's process 1: nothing inside can kill it, and
-when it ends the kernel ends everything else. Any refusal of the kernel is fatal; only a missing Landlock is not, because
-the self-test at start has told about that. Kept light: every millisecond here is paid by every job.
+Run as `python -I -S -B inside.py ORDERS MODULE [ARGUMENT…]`, as the sandbox's process 1: nothing inside can kill it,
+and when it ends the kernel ends everything else. Any refusal of the kernel is fatal; only a missing Landlock is not,
+because the self-test at start has told about that. Kept light: every millisecond here is paid by every job.
 """
 
 import os

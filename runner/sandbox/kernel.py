@@ -49,6 +49,7 @@ def landlock_abi() -> int:
 def restrict_files(readable: tuple[str, ...], writable: tuple[str, ...]) -> int:
     """Let this process and its children reach only these trees, from now on; paths that do not exist are left out.
 
+    Folders can be listed everywhere: what is mounted is no secret to the sandbox, and programs walk up to the root.
     TCP inside the sandbox's own empty network stays possible, because numeric libraries join their processes by it.
 
     Returns:
@@ -63,6 +64,7 @@ def restrict_files(readable: tuple[str, ...], writable: tuple[str, ...]) -> int:
     size = ctypes.sizeof(attributes) if abi >= 6 else 8
     ruleset = _syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
+        _allow(ruleset, "/", _READ_DIR)
         for path in readable:
             _allow(ruleset, path, _EXECUTE | _READ_FILE | _READ_DIR)
         for path in writable:
