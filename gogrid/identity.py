@@ -18,7 +18,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -185,9 +184,9 @@ def check_chain(chain: Sequence[x509.Certificate], pin: bytes, now: datetime) ->
         raise IdentityError(f"The coordinator's TLS certificate lasts longer than {LEAF_DAYS_MAX} days.")
     for certificate, what in ((leaf, "TLS certificate"), (identity, "identity")):
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+            span = f"{certificate.not_valid_before_utc:%Y-%m-%d} to {certificate.not_valid_after_utc:%Y-%m-%d}"
             raise IdentityError(
-                f"The coordinator's {what} is valid from {certificate.not_valid_before_utc:%Y-%m-%d} to "
-                f"{certificate.not_valid_after_utc:%Y-%m-%d}, but this machine's clock says {now:%Y-%m-%d}: set the clock."
+                f"The coordinator's {what} is valid from {span}, but this machine's clock says {now:%Y-%m-%d}: set it."
             )
 
 

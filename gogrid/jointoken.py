@@ -1,8 +1,8 @@
 """The join token: one paste that lets a machine become a worker.
 
 `ggj1_` and then base62 of: version, flags, length, the coordinator's pin, token id, seed, expiry, up to three
-addresses, CRC-32. The seed never crosses the wire: it derives a signing key of which the coordinator keeps only the public half.
-Everything that can be wrong with a token is found out here, before anything is sent, as one `TokenError`.
+addresses, CRC-32. The seed never crosses the wire: it derives a signing key of which the coordinator keeps only the
+public half. Everything that can be wrong with a token is found out here, before anything is sent, as one `TokenError`.
 """
 
 import ipaddress

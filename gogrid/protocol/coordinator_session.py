@@ -1,0 +1,383 @@
+"""The coordinator's end of a connection, without I/O: lets workers in, takes their messages, suspects the silent.
+
+Promises: before a worker has proved itself it gets 5 s, one stream and 4 KiB, and an unknown worker, an unknown token
+and a wrong signature get the same answer. Who may do what beyond holding the key is the shell's decision: after
+`Authenticated` or `JoinProved` the session waits for `admit`, `joined` or `reject`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from gogrid.errors import CloseCode, ProtocolError
+from gogrid.ids import JobId, WorkerId
+from gogrid.protocol import PROTOCOL_OLDEST, PROTOCOL_VERSION
+from gogrid.protocol.auth import Binding, auth_is_valid, join_is_valid
+from gogrid.protocol.codec import TASK_ROOM, check_shape, decode_control, decode_job, encode_framed
+from gogrid.protocol.credit import TokenBucket
+from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME, FrameDecoder
+from gogrid.protocol.messages import (
+    Assign,
+    Auth,
+    Cancel,
+    Challenge,
+    ControlMessage,
+    Drain,
+    Failed,
+    Finished,
+    Goodbye,
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    JobMessage,
+    JobOpen,
+    Join,
+    Ping,
+    Pong,
+    Refuse,
+    Reject,
+    Welcome,
+    WorkerReport,
+)
+from gogrid.protocol.session import (
+    CONTROL_BURST,
+    CONTROL_RATE,
+    CONTROL_STREAM,
+    HANDSHAKE_BYTES,
+    HANDSHAKE_S,
+    MAX_JOB_STREAMS,
+    Ended,
+    Outbox,
+    Output,
+    Phase,
+    Pulse,
+    Suspected,
+    answer,
+    clip,
+    close_code,
+    unexpected,
+)
+
+PROBE_S = 2.0
+"""A worker not heard of for this long is asked whether it is there."""
+PROBE_TIMEOUT_S = 3.0
+_NOT_KNOWN = "This coordinator does not know this worker, or its key is another one; join again with a new token."
+_NO_SUCH_TOKEN = "This coordinator does not know this join token; ask its admin for a new one."  # noqa: S105
+_SMALL = 4096
+
+
+class KeyLookup(Protocol):
+    """Public keys by name, looked up in memory."""
+
+    def worker_key(self, worker_id: WorkerId) -> bytes | None: ...
+
+    def token_key(self, token_id: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """This worker holds its key. Answer with `admit` or `reject`."""
+
+    worker_id: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class JoinProved:
+    """The sender holds this token and this new worker key. Answer with `joined` or `reject`."""
+
+    token_id: str
+    worker_key: bytes
+    hostname: str
+
+
+class JobSaid(msgspec.Struct, frozen=True):
+    """A message on a job's stream; `size` bytes are to be credited to `stream_id` once it is handled."""
+
+    stream_id: int
+    job_id: JobId
+    epoch: int
+    message: JobMessage
+    size: int
+
+
+class JobStreamEnded(msgspec.Struct, frozen=True):
+    stream_id: int
+    job_id: JobId
+    epoch: int
+
+
+CoordinatorEvent = (
+    Authenticated | JoinProved | WorkerReport | Refuse | Heartbeat | JobSaid | JobStreamEnded | Suspected | Ended
+)
+
+
+class CoordinatorSession:
+    def __init__(self, name: str, keys: KeyLookup, binding: Binding, server_nonce: bytes, now: float) -> None:
+        self._name = name
+        self._keys = keys
+        self._binding = binding
+        self._nonce = server_nonce
+        self._phase = Phase.HELLO
+        self._out = Outbox()
+        self._decoder = FrameDecoder(HANDSHAKE_BYTES)
+        self._handshake_bytes = 0
+        self._deadline = now + HANDSHAKE_S
+        self._challenge: Challenge | None = None
+        self._bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST, now)
+        self._pulse = Pulse(PROBE_S, PROBE_TIMEOUT_S, now, self._out.say)
+        self._jobs: dict[int, _JobStream] = {}
+        self._ended = False
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    def take_outputs(self) -> list[Output]:
+        """What to send since the last call, in order."""
+        return self._out.take()
+
+    # --- inputs -------------------------------------------------------------------------------------------------------
+
+    def receive(self, stream_id: int, data: bytes, end: bool, now: float, wall_time: float) -> list[CoordinatorEvent]:
+        """Bytes came on a stream; `end` if they are its last. `wall_time` is only shown to the worker."""
+        events: list[CoordinatorEvent] = []
+        if self._phase is Phase.CLOSED:
+            return events
+        try:
+            if self._phase is Phase.OPEN:
+                if self._pulse.heard(now):
+                    events.append(Suspected(silent=False))
+                if stream_id == CONTROL_STREAM:
+                    self._receive_control(data, end, now, events)
+                else:
+                    self._receive_job(stream_id, data, end, events)
+            else:
+                self._receive_handshake(stream_id, data, end, wall_time, events)
+        except ProtocolError as error:
+            self._end(error.code, str(error), events)
+        return events
+
+    def stream_reset(self, stream_id: int) -> list[CoordinatorEvent]:
+        """The worker gave up a stream."""
+        events: list[CoordinatorEvent] = []
+        if self._phase is Phase.CLOSED:
+            return events
+        job = self._jobs.pop(stream_id, None)
+        if stream_id == CONTROL_STREAM:
+            self._end(CloseCode.PROTOCOL, "The worker reset the control stream.", events)
+        elif job is not None and job.lease is not None:
+            events.append(JobStreamEnded(stream_id, *job.lease))
+        return events
+
+    def admit(self, welcome: Welcome, now: float) -> None:
+        """Open the session."""
+        self._require(Phase.DECISION)
+        self._out.say(welcome)
+        self._phase = Phase.OPEN
+        self._decoder = FrameDecoder()
+        self._pulse.heard(now)
+
+    def joined(self, welcome: Welcome, *, pending: bool) -> list[CoordinatorEvent]:
+        """Tell a new worker who it is and end this connection; it comes back with its own key."""
+        self._require(Phase.DECISION)
+        if pending:
+            code, reason = CloseCode.PENDING, "The coordinator's admin has yet to approve this worker."
+        else:
+            code, reason = CloseCode.NORMAL, "Joined."
+        self._out.close(code, reason, welcome)
+        return self._closed(code, reason)
+
+    def reject(self, code: CloseCode, message: str) -> list[CoordinatorEvent]:
+        """Let nobody in."""
+        if self._phase is Phase.CLOSED:
+            return []
+        self._out.close(code, message, Reject(code=code, message=clip(message)))
+        return self._closed(code, message)
+
+    def send(self, message: Assign | Cancel | Drain | HeartbeatAck) -> None:
+        """Tell the worker; ignored unless open.
+
+        Raises:
+            ProtocolError: the message is larger than a worker takes.
+        """
+        if self._phase is Phase.OPEN:
+            framed = encode_framed(message)
+            if len(framed) > _SMALL:
+                check_shape(framed[HEADER_SIZE:], TASK_ROOM, MAX_FRAME)
+            self._out.write(CONTROL_STREAM, framed)
+
+    def close(self, code: CloseCode, reason: str) -> list[CoordinatorEvent]:
+        """Say goodbye and end."""
+        events: list[CoordinatorEvent] = []
+        self._end(code, reason, events)
+        return events
+
+    def connection_lost(self, code: CloseCode, reason: str) -> list[CoordinatorEvent]:
+        """The transport is gone, for the reason it gave."""
+        return self._closed(code, reason)
+
+    def next_deadline(self) -> float | None:
+        """When `on_deadline` wants to be called."""
+        if self._phase in (Phase.CLOSED, Phase.DECISION):
+            return None
+        return self._pulse.deadline if self._phase is Phase.OPEN else self._deadline
+
+    def on_deadline(self, now: float) -> list[CoordinatorEvent]:
+        """The time asked for has come, or may have."""
+        events: list[CoordinatorEvent] = []
+        if self._phase is Phase.OPEN:
+            if self._pulse.tick(now):
+                events.append(Suspected(silent=True))
+        elif self._phase in (Phase.HELLO, Phase.PROOF) and now >= self._deadline:
+            self._end(CloseCode.TIMEOUT, f"Nobody proved to be a worker within {HANDSHAKE_S:.0f} s.", events)
+        return events
+
+    # --- before the worker is known -----------------------------------------------------------------------------------
+
+    def _receive_handshake(
+        self, stream_id: int, data: bytes, end: bool, wall_time: float, events: list[CoordinatorEvent]
+    ) -> None:
+        self._handshake_bytes += len(data)
+        if stream_id != CONTROL_STREAM or end or self._handshake_bytes > HANDSHAKE_BYTES:
+            raise ProtocolError(f"Before it is let in, a worker has one open stream and {HANDSHAKE_BYTES} bytes.")
+        for frame in self._decoder.feed(data):
+            message = decode_control(frame)
+            match self._phase, message:
+                case Phase.HELLO, Hello():
+                    self._on_hello(message, wall_time, events)
+                case Phase.PROOF, Auth():
+                    self._on_auth(message, events)
+                case Phase.PROOF, Join():
+                    self._on_join(message, events)
+                case _:
+                    raise unexpected(message, self._phase)
+            if self._is_closed():
+                return
+
+    def _on_hello(self, hello: Hello, wall_time: float, events: list[CoordinatorEvent]) -> None:
+        spoken = min(hello.proto_max, PROTOCOL_VERSION)
+        if spoken < max(hello.proto_min, PROTOCOL_OLDEST):
+            events.extend(
+                self.reject(
+                    CloseCode.VERSION,
+                    f"This coordinator speaks protocol {PROTOCOL_OLDEST} to {PROTOCOL_VERSION}, this worker "
+                    f"{hello.proto_min} to {hello.proto_max}; update the older of the two.",
+                )
+            )
+            return
+        self._challenge = Challenge(coordinator=self._name, server_nonce=self._nonce, proto=spoken, time=wall_time)
+        self._out.say(self._challenge)
+        self._phase = Phase.PROOF
+
+    def _on_auth(self, auth: Auth, events: list[CoordinatorEvent]) -> None:
+        if self._challenge is None:
+            raise unexpected(auth, self._phase)
+        if not auth_is_valid(auth, self._keys.worker_key(auth.worker_id), self._binding, self._challenge):
+            events.extend(self.reject(CloseCode.AUTH_FAILED, _NOT_KNOWN))
+            return
+        self._phase = Phase.DECISION
+        events.append(Authenticated(auth.worker_id))
+
+    def _on_join(self, join: Join, events: list[CoordinatorEvent]) -> None:
+        if self._challenge is None:
+            raise unexpected(join, self._phase)
+        if not join_is_valid(join, self._keys.token_key(join.token_id), self._binding, self._challenge):
+            events.extend(self.reject(CloseCode.TOKEN_REFUSED, _NO_SUCH_TOKEN))
+            return
+        self._phase = Phase.DECISION
+        events.append(JoinProved(join.token_id, join.worker_key, join.hostname))
+
+    # --- open ---------------------------------------------------------------------------------------------------------
+
+    def _receive_control(self, data: bytes, end: bool, now: float, events: list[CoordinatorEvent]) -> None:
+        for frame in self._decoder.feed(data):
+            if not self._bucket.take(now):
+                raise ProtocolError(f"More than {CONTROL_RATE:.0f} control messages per second.", CloseCode.TOO_BUSY)
+            self._on_control(decode_control(frame), events)
+            if self._is_closed():
+                return
+        if end:
+            raise ProtocolError("The worker ended the control stream.")
+
+    def _on_control(self, message: ControlMessage, events: list[CoordinatorEvent]) -> None:
+        match message:
+            case WorkerReport() | Refuse() | Heartbeat():
+                events.append(message)
+            case Ping():
+                self._out.say(answer(message))
+            case Pong():
+                pass
+            case Goodbye():
+                self._out.close(CloseCode.NORMAL, "")
+                events.extend(self._closed(close_code(message.code), clip(message.reason)))
+            case _:
+                raise unexpected(message, self._phase)
+
+    def _receive_job(self, stream_id: int, data: bytes, end: bool, events: list[CoordinatorEvent]) -> None:
+        job = self._jobs.get(stream_id)
+        if job is None:
+            if len(self._jobs) >= MAX_JOB_STREAMS:
+                raise ProtocolError(f"More than {MAX_JOB_STREAMS} job streams at once.")
+            job = self._jobs[stream_id] = _JobStream()
+        for frame in job.decoder.feed(data):
+            message = decode_job(frame)
+            size = HEADER_SIZE + len(frame)
+            if job.finished:
+                raise ProtocolError(f"A {type(message).__name__} message came after a job's end.")
+            if job.lease is None:
+                if not isinstance(message, JobOpen):
+                    raise ProtocolError("A job stream did not begin with JobOpen.")
+                job.lease = self._new_lease(message)
+                self._out.credit(stream_id, size)
+                continue
+            if isinstance(message, JobOpen):
+                raise ProtocolError("A job stream was opened twice.")
+            job.finished = isinstance(message, Finished | Failed)
+            events.append(JobSaid(stream_id, *job.lease, message, size))
+        if end:
+            if job.decoder.buffered or job.lease is None:
+                raise ProtocolError("A job stream ended in the middle of a message.")
+            del self._jobs[stream_id]
+            events.append(JobStreamEnded(stream_id, *job.lease))
+
+    def _new_lease(self, message: JobOpen) -> tuple[JobId, int]:
+        lease = (message.job_id, message.epoch)
+        if any(other.lease == lease for other in self._jobs.values()):
+            raise ProtocolError("Two streams were opened for one lease.")
+        return lease
+
+    # --- ends ---------------------------------------------------------------------------------------------------------
+
+    def _is_closed(self) -> bool:
+        return self._phase is Phase.CLOSED
+
+    def _require(self, phase: Phase) -> None:
+        if self._phase is not phase:
+            raise ProtocolError(f"The session is in phase {self._phase.value}, not {phase.value}.")
+
+    def _end(self, code: CloseCode, reason: str, events: list[CoordinatorEvent]) -> None:
+        if self._phase is Phase.OPEN:
+            self._out.goodbye(code, reason)
+        else:
+            self._out.close(code, reason)
+        events.extend(self._closed(code, reason))
+
+    def _closed(self, code: CloseCode, reason: str) -> list[CoordinatorEvent]:
+        self._phase = Phase.CLOSED
+        self._jobs.clear()
+        if self._ended:
+            return []
+        self._ended = True
+        return [Ended(code, reason)]
+
+
+class _JobStream:
+    """What is known of one job stream."""
+
+    __slots__ = ("decoder", "finished", "lease")
+
+    def __init__(self) -> None:
+        self.decoder = FrameDecoder(MAX_FRAME)
+        self.lease: tuple[JobId, int] | None = None
+        self.finished = False
