@@ -91,11 +91,17 @@ class ModelCache:
     @contextmanager
     def pinned(self, digest: Sha256) -> Iterator[None]:
         """While inside, the model is not evicted."""
-        self._pins[digest] += 1
+        self.pin(digest)
         try:
             yield
         finally:
-            self._pins[digest] -= 1
+            self.unpin(digest)
+
+    def pin(self, digest: Sha256) -> None:
+        self._pins[digest] += 1
+
+    def unpin(self, digest: Sha256) -> None:
+        self._pins[digest] -= 1
 
     async def manifest(self, digest: Sha256) -> ModelManifest:
         """Raises `ModelError`."""

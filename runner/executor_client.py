@@ -1,0 +1,209 @@
+"""One executor process as the runner sees it: load a model, hand in requests, route what comes back.
+
+Believes nothing of what the executor says: a message that is not due, or a result of the wrong kind, kills it. However
+it ends, every request it had is told `CRASHED`. All items of one step are handed on within one turn of the event loop,
+so that the link can send them in as few packets as possible.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gogrid.errors import ProtocolError
+from gogrid.protocol.codec import Codec, encode_framed
+from gogrid.protocol.framing import FrameDecoder
+from gogrid.protocol.messages import (
+    ChatTask,
+    CompletionTask,
+    EmbeddingDone,
+    EmbeddingTask,
+    FailCode,
+    Failed,
+    Finished,
+    JobMessage,
+    Started,
+    TextDone,
+    Tokens,
+    Vectors,
+)
+from runner.errors import ModelError
+from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Loading, Ready, Step, Submit
+from runner.sandbox.base import Launcher, SandboxedProcess, SandboxSpec
+
+log = logging.getLogger(__name__)
+ModelTask = ChatTask | CompletionTask | EmbeddingTask
+Sink = Callable[[JobMessage], None]
+_READ = 1 << 18
+_TAIL = 4096
+_CLOSE_S = 3.0
+_codec: Codec[FromExecutor] = Codec(FromExecutor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    sink: Sink
+    embedding: bool
+
+
+class ExecutorClient:
+    """Made by `start_executor`; use from one event loop."""
+
+    def __init__(self, process: SandboxedProcess, label: str, on_loading: Callable[[Loading], None]) -> None:
+        self._process, self._label, self._on_loading = process, label, on_loading
+        self._requests: dict[int, _Request] = {}
+        self._last_request = 0
+        self._tail = b""
+        self._closing = False
+        loop = asyncio.get_running_loop()
+        self.loaded: asyncio.Future[Ready] = loop.create_future()
+        self._life = loop.create_task(self._live(), name=f"executor {label}")
+        self.on_idle: Callable[[], None] = lambda: None
+        """Called when a request ended."""
+
+    @property
+    def running(self) -> int:
+        return len(self._requests)
+
+    @property
+    def alive(self) -> bool:
+        return not self._life.done() and not self._closing
+
+    def submit(self, task: ModelTask, sink: Sink) -> int:
+        """Hand in a request; `sink` gets its messages, the last of them `Finished` or `Failed`."""
+        self._last_request += 1
+        number = self._last_request
+        try:
+            frame = encode_framed(Submit(request=number, task=task))
+        except ProtocolError as error:
+            raise ModelError(f"The request is too large: {error}", FailCode.BAD_REQUEST) from error
+        self._requests[number] = _Request(sink, isinstance(task, EmbeddingTask))
+        self._process.stdin.write(frame)
+        return number
+
+    def abort(self, request: int) -> None:
+        """Forget a request; its sink hears nothing more."""
+        if self._requests.pop(request, None) is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(encode_framed(Abort(request=request)))
+
+    async def close(self) -> None:
+        """End it: politely, then by force; returns when its memory is free."""
+        self._closing = True
+        with suppress(OSError, RuntimeError):
+            self._process.stdin.close()
+        done, _ = await asyncio.wait((self._life,), timeout=_CLOSE_S)
+        if not done:
+            self._process.kill()
+            await asyncio.wait((self._life,))
+
+    def kill(self) -> None:
+        """End it now; for when the machine's owner, the fence or the end of the runner says so."""
+        self._closing = True
+        self._process.kill()
+
+    async def wait(self) -> None:
+        """Until the process has ended."""
+        await asyncio.wait((self._life,))
+
+    async def _live(self) -> None:
+        """Read until the process ends; then tell everybody."""
+        errors = asyncio.create_task(self._read_errors(), name=f"executor {self._label} stderr")
+        failure = ""
+        try:
+            failure = await self._read()
+        finally:
+            self._process.kill()
+            status = await self._process.wait()
+            await asyncio.wait((errors,), timeout=1.0)
+            errors.cancel()
+            self._ended(failure or _ending(status))
+
+    async def _read(self) -> str:
+        """Route messages until the executor closes its output; what it did wrong, in words, if it did."""
+        decoder = FrameDecoder()
+        try:
+            while data := await self._process.stdout.read(_READ):
+                for frame in decoder.feed(data):
+                    self._receive(_codec.decode(frame))
+        except ProtocolError as error:
+            return f"its process broke the protocol ({error})"
+        return ""
+
+    def _receive(self, message: FromExecutor) -> None:
+        if isinstance(message, Step) and self.loaded.done():
+            before = len(self._requests)
+            for item in message.items:
+                self._route(item.request, item.message)
+            if len(self._requests) < before:
+                self.on_idle()
+        elif self.loaded.done():
+            raise ProtocolError(f"{type(message).__name__} after it was loaded")
+        elif isinstance(message, Loading):
+            self._on_loading(message)
+        elif isinstance(message, Ready):
+            self.loaded.set_result(message)
+        elif isinstance(message, LoadFailed):
+            self.loaded.set_exception(ModelError(message.message[:500], message.code))
+        else:
+            raise ProtocolError("a step before it was loaded")
+
+    def _route(self, number: int, message: JobMessage) -> None:
+        request = self._requests.get(number)
+        if request is None:
+            return  # aborted meanwhile
+        if isinstance(message, Finished):
+            due = EmbeddingDone if request.embedding else TextDone
+            if not isinstance(message.result, due):
+                raise ProtocolError(f"a {type(message.result).__name__} for a request of another kind")
+            del self._requests[number]
+        elif isinstance(message, Failed):
+            del self._requests[number]
+        elif not isinstance(message, Started | (Vectors if request.embedding else Tokens)):
+            raise ProtocolError(f"{type(message).__name__} for a request of another kind")
+        request.sink(message)
+
+    async def _read_errors(self) -> None:
+        while data := await self._process.stderr.read(_TAIL):
+            self._tail = (self._tail + data)[-_TAIL:]
+
+    def _ended(self, reason: str) -> None:
+        """The process is gone: nothing that waits for it may wait on."""
+        if not self._closing:
+            tail = self._tail.decode("utf-8", errors="replace").strip()
+            log.error("model process %s: %s%s", self._label, reason, f"; it last said:\n{tail}" if tail else "")
+        if not self.loaded.done():
+            self.loaded.set_exception(ModelError(f"The model could not be loaded: {reason}.", FailCode.CRASHED))
+        self.loaded.exception()
+        requests, self._requests = self._requests, {}
+        for request in requests.values():
+            request.sink(Failed(code=FailCode.CRASHED, message=f"The model's process ended: {reason}."))
+        if requests:
+            self.on_idle()
+
+
+async def start_executor(
+    launcher: Launcher, spec: SandboxSpec, load: Load, label: str, on_loading: Callable[[Loading], None]
+) -> tuple[ExecutorClient, Ready]:
+    """Start an executor and wait until it can serve.
+
+    Raises:
+        ModelError: the model cannot be loaded; the process has ended.
+        SandboxUnavailableError: no process was started.
+    """
+    process = await launcher.launch(spec)
+    client = ExecutorClient(process, label, on_loading)
+    try:
+        process.stdin.write(encode_framed(load))
+        ready = await asyncio.shield(client.loaded)
+    except BaseException:
+        client.kill()
+        await client.wait()
+        raise
+    return client, ready
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"its process was killed by signal {-status}"
+    return f"its process ended with status {status}"
