@@ -7,6 +7,7 @@ known key suggested. Reads no environment and no clock by itself: both are given
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Generic, TypeVar
 from gogrid.errors import ConfigError
 
 T = TypeVar("T")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +133,11 @@ def integer(low: int, high: int) -> Callable[[object], int]:
 
     def parse(value: object) -> int:
         allowed = ValueError(f"a whole number from {low} to {high}")
-        if isinstance(value, bool) or not isinstance(value, int | str):
+        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise allowed
-        try:
-            number = int(value)
-        except ValueError:
-            raise allowed from None
-        if not low <= number <= high:
-            raise allowed
-        return number
+        return value
 
     return parse
 

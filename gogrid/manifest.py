@@ -63,8 +63,17 @@ def decode_manifest(data: bytes) -> ModelManifest:
         manifest = msgspec.json.decode(data, type=ModelManifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError(f"This is not a model manifest: {error}.") from error
+    for field in ("context_length", "width", "memory_bytes"):
+        if getattr(manifest, field) < 0:
+            raise ManifestError(f"The manifest's {field} is negative.")
+    _check_files(manifest.files)
+    return manifest
+
+
+def _check_files(files: tuple[ModelFile, ...]) -> None:
     seen: set[str] = set()
-    for file in manifest.files:
+    folders: set[str] = set()
+    for file in files:
         if not all(_PART.fullmatch(part) for part in file.path.split("/")):
             raise ManifestError(f"The manifest names a file {file.path!r} that is not a plain relative path.")
         if not _SHA256.fullmatch(file.sha256) or file.size < 0:
@@ -72,7 +81,10 @@ def decode_manifest(data: bytes) -> ModelManifest:
         if file.path.lower() in seen:
             raise ManifestError(f"The manifest names {file.path} twice.")
         seen.add(file.path.lower())
-    return manifest
+        parts = file.path.lower().split("/")
+        folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
+    if both := sorted(seen & folders):
+        raise ManifestError(f"The manifest names {both[0]} both as a file and as a folder.")
 
 
 def digest_of(data: bytes) -> Sha256:

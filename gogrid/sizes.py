@@ -2,7 +2,8 @@
 
 import re
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
+_NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)"
+_SIZE = re.compile(_NUMBER + r"\s*([kmgt]i?b?|b?)", re.IGNORECASE)
 _FACTORS = {
     "": 1, "b": 1,
     "k": 10**3, "kb": 10**3, "ki": 2**10, "kib": 2**10,
@@ -10,7 +11,7 @@ _FACTORS = {
     "g": 10**9, "gb": 10**9, "gi": 2**30, "gib": 2**30,
     "t": 10**12, "tb": 10**12, "ti": 2**40, "tib": 2**40,
 }  # fmt: skip
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
+_DURATION = re.compile(_NUMBER + r"\s*(s|m|min|h|d)?")
 _SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -23,7 +24,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError("a size such as 512MB, 2GB or 2GiB")
-    return int(float(match[1]) * _FACTORS[match[2].lower()])
+    number, factor = match[1], _FACTORS[match[2].lower()]
+    return int(float(number) * factor) if "." in number else int(number) * factor
 
 
 def parse_duration(text: str) -> float:
@@ -39,10 +41,13 @@ def parse_duration(text: str) -> float:
 
 
 def format_size(count: int) -> str:
-    """`1.5 GB`: decimal units, at most three digits before the point."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+    """`1.5 GB`: decimal units, three digits at most up to 999 TB."""
+    if count < 1000:
+        return f"{count} B"
+    value = count / 1000
+    unit, *larger = ("kB", "MB", "GB", "TB")
+    # Whatever would be rounded up to 1000 belongs to the next unit.
+    while value >= 999.5 and larger:
         value /= 1000
-    return f"{value:.1f} TB"
+        unit, *larger = larger
+    return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"

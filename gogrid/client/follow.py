@@ -1,0 +1,41 @@
+"""A job's log to its end, over as many connections as it takes.
+
+Promises: every piece once and in order, the ended job last; a broken connection is taken up again where it broke, for
+`PATIENCE_S` without any news, before its error leaves.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Generator
+
+from gogrid.client.answers import Job, LogPiece
+from gogrid.client.client import GoGrid
+from gogrid.client.errors import AnswerError, RefusedError, UnreachableError
+
+PATIENCE_S = 120.0
+_PAUSES_S = (0.5, 1.0, 2.0, 5.0)
+
+
+def follow(client: GoGrid, job_id: str, say: Callable[[str], None]) -> Generator[LogPiece | Job, None, None]:
+    """Raises: RefusedError at once; UnreachableError, AnswerError when the patience has run out."""
+    after, tries, since = 0, 0, time.monotonic()
+    while True:
+        try:
+            with contextlib.closing(client.logs(job_id, after=after)) as pieces:
+                for piece in pieces:
+                    tries, since = 0, time.monotonic()
+                    if isinstance(piece, Job):
+                        yield piece
+                        return
+                    if piece.seq <= after:
+                        say("gogrid: its worker was lost; it starts again on another one, and so does its output.")
+                    after = piece.seq
+                    yield piece
+        except (UnreachableError, AnswerError, RefusedError) as error:
+            final = isinstance(error, RefusedError) and error.status not in (0, 502, 503, 504)
+            if final or time.monotonic() - since > PATIENCE_S:
+                raise
+            if tries == 1:
+                say("gogrid: the connection broke; trying again. The job goes on.")
+        time.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
+        tries += 1

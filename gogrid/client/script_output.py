@@ -1,0 +1,69 @@
+"""A script's output on its way to the user's own standard output and error.
+
+A terminal gets text whose control characters are escaped (but for carriage return, which progress bars need); a file or
+pipe gets the very bytes. `--json` gets one object a piece.
+"""
+
+import codecs
+from typing import TextIO
+
+from gogrid.client.answers import Job, LogPiece
+from gogrid.client.shell import Shell
+from gogrid.client.terminal import visible
+
+_ENDINGS = {
+    "timeout": "it ran longer than its time limit (--timeout)",
+    "memory": "it needed more memory than its limit (--memory)",
+    "cpu_time": "it used more processor time than its limit",
+    "output_too_large": "it left more output files than its limit",
+    "crashed": "it was killed by the system",
+    "cancelled": "it was cancelled",
+    "owner_returned": "the worker's owner took the machine back",
+}
+
+
+class ScriptOutput:
+    def __init__(self, shell: Shell, *, raw: bool = False) -> None:
+        self._shell = shell
+        self._raw = raw
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {"stdout": decoder("replace"), "stderr": decoder("replace")}
+
+    def write(self, piece: LogPiece) -> None:
+        self._write(piece.stream, piece.data, final=False)
+
+    def close(self) -> None:
+        """Show what an incomplete character at the very end may have left."""
+        for stream in self._decoders:
+            self._write(stream, b"", final=True)
+
+    def _write(self, stream: str, data: bytes, *, final: bool) -> None:
+        target: TextIO = self._shell.stdout if stream == "stdout" else self._shell.stderr
+        if not self._shell.json and (self._raw or not target.isatty()):
+            target.flush()
+            target.buffer.write(data)
+            target.flush()
+            return
+        text = self._decoders[stream].decode(data, final)
+        if not text:
+            return
+        if self._shell.json:
+            self._shell.value({"stream": stream, "text": text})
+        else:
+            target.write(visible(text, keep="\n\t\r"))
+            target.flush()
+
+
+def ending(job: Job) -> str | None:
+    """A sentence about a job that did not simply end by itself; None for one that did, or goes on."""
+    result = job.result
+    if job.state == "cancelled":
+        return f"The job {job.id} was cancelled."
+    if result is None:
+        given_up = "was given up" if job.state == "dead" else "failed"
+        return f"The job {job.id} {given_up}: {job.error.message}" if job.error is not None else None
+    cut = " Its output was longer than the log's limit; the rest is lost." if result.logs_truncated else ""
+    if result.ended == "exit":
+        return f"The script ended.{cut}" if cut else None
+    why = _ENDINGS.get(result.ended, result.ended)
+    return f"The script was stopped: {result.detail or why + '.'}{cut}"
