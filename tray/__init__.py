@@ -1,1 +1,1 @@
-"""The worker program that a machine's owner meets: the command line, the supervisor of the runner and, later, the icon."""
+"""What a machine's owner meets of the worker: the command line, the supervisor of the runner and, later, the icon."""

@@ -1,0 +1,87 @@
+"""What stays true of this worker while it runs, found out once at start."""
+
+import platform
+import socket
+import sys
+from dataclasses import dataclass
+
+from gogrid.protocol.messages import Device, DeviceKind, Readiness
+from runner.limits import Limit
+from runner.probes.base import Cpu, EngineBuild
+from runner.probes.choose import Chosen
+from runner.sandbox.base import SandboxReport
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    software: str
+    hostname: str
+    platform: str
+    device: Chosen
+    engines: tuple[str, ...]
+    cores: int
+    """Lent by the owner."""
+    script_memory: int
+    """Bytes of main memory that scripts may use together."""
+    sandbox: str
+    """In words."""
+    python_jobs: bool
+    problem: str
+    """In words, why this worker cannot work at all; empty: it can."""
+
+    @property
+    def standing(self) -> tuple[Readiness, str]:
+        """What holds unless the owner or the coordinator says otherwise."""
+        return (Readiness.UNABLE, self.problem) if self.problem else (Readiness.READY, "ready")
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        return self.device.devices
+
+    @property
+    def shares_memory(self) -> bool:
+        """Models and scripts draw on the same memory."""
+        return self.device.kind is not DeviceKind.CUDA
+
+
+def gather(
+    *,
+    software: str,
+    cpu: Cpu,
+    cores_lent: int,
+    max_ram: Limit,
+    device: Chosen,
+    engine: EngineBuild,
+    sandbox: SandboxReport | None,
+    no_sandbox: str,
+) -> Facts:
+    """Put together what the probes found.
+
+    Args:
+        cores_lent: 0: all.
+        sandbox: None if none works; then `no_sandbox` says why.
+    """
+    return Facts(
+        software=software,
+        hostname=socket.gethostname(),
+        platform=platform_name(sys.platform, platform.machine()),
+        device=device,
+        engines=engine.engines,
+        cores=min(cpu.cores, cores_lent) if cores_lent else cpu.cores,
+        script_memory=max_ram.of(cpu.memory_bytes),
+        sandbox=sandbox_words(sandbox) if sandbox is not None else f"none: {no_sandbox}",
+        python_jobs=sandbox is not None and sandbox.python_jobs,
+        problem=f"no sandbox works: {no_sandbox}" if sandbox is None else device.problem,
+    )
+
+
+def sandbox_words(report: SandboxReport) -> str:
+    words = f"{report.name}: {', '.join(report.layers)}"
+    return f"{words}; cannot enforce {', '.join(report.missing)}" if report.missing else words
+
+
+def platform_name(system: str, machine: str) -> str:
+    """`linux-x86_64`, `darwin-aarch64`, `windows-x86_64`: the names of the update targets."""
+    names = {"arm64": "aarch64", "amd64": "x86_64"}
+    os_name = {"win32": "windows"}.get(system, system)
+    return f"{os_name}-{names.get(machine.lower(), machine.lower())}"

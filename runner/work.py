@@ -1,0 +1,310 @@
+"""What the worker does with the jobs it is leased.
+
+Promises: every assigned job is refused or ends with `Finished` or `Failed`; a lease that is lost or cancelled stops at
+once and frees what it held; a newer lease of a job ends the older one. Jobs outlive a lost link until the fence. What
+may be taken is decided in `capacity.py`; this shell runs it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gogrid.ids import JobId, Sha256
+from gogrid.protocol.messages import (
+    Assign,
+    Cancel,
+    ChatTask,
+    CompletionTask,
+    Drain,
+    EmbeddingTask,
+    FailCode,
+    Failed,
+    Finished,
+    JobMessage,
+    LeaseHeld,
+    Progress,
+    PythonTask,
+    Readiness,
+    Refuse,
+    Task,
+    Welcome,
+    WorkerReport,
+)
+from runner.capacity import ScriptRoom, Situation, refusal
+from runner.errors import JobError, RunnerError
+from runner.executor_client import ExecutorClient, ModelTask
+from runner.facts import Facts
+from runner.models.cache import ModelCache
+from runner.pool import ExecutorPool
+from runner.session import JobStream
+
+log = logging.getLogger(__name__)
+_LONGEST_REASON = 1000
+"""Characters of what a sandboxed process may say in a failure."""
+
+
+class Outbox(Protocol):
+    """The control stream; a dead link swallows what is sent."""
+
+    def send(self, message: WorkerReport | Refuse) -> None: ...
+
+
+class Scripts(Protocol):
+    """Runs `PythonTask`s; see `scripts.ScriptRunner`."""
+
+    async def run(self, task: PythonTask, stream: JobStream) -> Finished:
+        """Raises `JobError`."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    assign: Assign
+    stream: JobStream
+    since: float
+    """Monotonic seconds."""
+    task: asyncio.Task[None] | None = None
+    ended_because: str = ""
+    """Why it was cancelled; said to the coordinator unless the lease is lost."""
+
+    @property
+    def lease(self) -> LeaseHeld:
+        return LeaseHeld(job_id=self.assign.job_id, epoch=self.assign.epoch)
+
+
+class Work:
+    """Implements `runner.session.SessionHandler`."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        outbox: Outbox,
+        *,
+        pool: ExecutorPool | None,
+        cache: ModelCache,
+        scripts: Scripts | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """`pool` and `scripts` are None where no sandbox works: then nothing is taken. `clock`: monotonic seconds."""
+        self._facts, self._outbox, self._pool, self._cache, self._scripts = facts, outbox, pool, cache, scripts
+        self._clock = clock
+        self._jobs: dict[JobId, Job] = {}
+        self._drained = ""
+        self._paused = ""
+        self.names: dict[Sha256, str] = {}
+        """What the coordinator calls the models."""
+        self.done = 0
+        self.failed = 0
+        self.session: Welcome | None = None
+        self.connection = "not connected yet"
+        self.on_welcome: Callable[[Welcome], None] = lambda _welcome: None
+        self.changed: Callable[[], None] = lambda: None
+        """Called when `report` may say something new."""
+
+    # --- what the link tells ---
+
+    def welcomed(self, welcome: Welcome) -> None:
+        self.session, self.connection = welcome, "connected"
+        self.on_welcome(welcome)
+        self.changed()
+
+    def disconnected(self, reason: str) -> None:
+        self.session, self.connection = None, reason
+        self.changed()
+
+    def assigned(self, assign: Assign, stream: JobStream) -> None:
+        older = self._jobs.get(assign.job_id)
+        if older is not None:
+            if older.assign.epoch >= assign.epoch:
+                return
+            self._stop(older, "")
+        reason = refusal(assign.task, self.situation)
+        if reason:
+            log.info("refusing job %s epoch %d: %s", assign.job_id, assign.epoch, reason)
+            self._outbox.send(Refuse(job_id=assign.job_id, epoch=assign.epoch, reason=reason))
+            return
+        if not isinstance(assign.task, PythonTask):
+            self.names[assign.task.model.digest] = assign.task.model.name
+        job = Job(assign, stream, self._clock())
+        self._jobs[assign.job_id] = job
+        job.task = asyncio.create_task(self._run(job), name=f"job {assign.job_id}")
+
+    def cancelled(self, cancel: Cancel) -> None:
+        job = self._jobs.get(cancel.job_id)
+        if job is not None and job.assign.epoch == cancel.epoch:
+            self._stop(job, cancel.reason or "cancelled")
+
+    def drain(self, drain: Drain) -> None:
+        self._drained = (drain.reason or "drained by the coordinator's admin") if drain.on else ""
+        self.changed()
+
+    def lost(self, leases: tuple[LeaseHeld, ...]) -> None:
+        for lease in leases or self.held():
+            job = self._jobs.get(lease.job_id)
+            if job is not None and job.assign.epoch == lease.epoch:
+                log.warning("job %s epoch %d is no longer ours; stopping it", lease.job_id, lease.epoch)
+                self._stop(job, "")
+
+    def held(self) -> tuple[LeaseHeld, ...]:
+        return tuple(job.lease for job in self._jobs.values())
+
+    # --- what the owner tells ---
+
+    def pause(self, reason: str) -> None:
+        self._paused = reason
+        self.changed()
+
+    def resume(self) -> None:
+        self._paused = ""
+        self.changed()
+
+    # --- what others want to know ---
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        return tuple(self._jobs.values())
+
+    @property
+    def readiness(self) -> tuple[Readiness, str]:
+        standing = self._facts.standing
+        if standing[0] is not Readiness.READY:
+            return standing
+        if self._paused:
+            return Readiness.PAUSED, self._paused
+        if self._drained:
+            return Readiness.DRAINING, self._drained
+        return standing
+
+    @property
+    def situation(self) -> Situation:
+        readiness, reason = self.readiness
+        return Situation(readiness, reason, self._facts.python_jobs, self._facts.device.cap_bytes, self._script_room())
+
+    @property
+    def script_memory_held(self) -> int:
+        """Bytes that running scripts may use."""
+        return sum(
+            job.assign.task.limits.memory_bytes
+            for job in self._jobs.values()
+            if isinstance(job.assign.task, PythonTask)
+        )
+
+    def report(self) -> WorkerReport:
+        readiness, reason = self.readiness
+        facts = self._facts
+        return WorkerReport(
+            software=facts.software,
+            hostname=facts.hostname,
+            platform=facts.platform,
+            readiness=readiness,
+            reason=reason,
+            devices=facts.devices,
+            engines=facts.engines if self._pool is not None else (),
+            sandbox=facts.sandbox,
+            python_jobs=facts.python_jobs,
+            loaded=self._pool.loaded if self._pool is not None else (),
+            cached=self._cache.cached,
+            cores=facts.cores,
+        )
+
+    async def close(self) -> None:
+        """Give every job back: the coordinator places it elsewhere."""
+        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        for job in self.jobs:
+            job.stream.send(Failed(code=FailCode.YIELDED, message="The worker is stopping."))
+            self._stop(job, "")
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _script_room(self) -> ScriptRoom:
+        cores = sum(
+            job.assign.task.limits.cpu_cores for job in self._jobs.values() if isinstance(job.assign.task, PythonTask)
+        )
+        models = self._pool.memory_held if self._pool is not None and self._facts.shares_memory else 0
+        return ScriptRoom(self._facts.script_memory, self.script_memory_held + models, self._facts.cores, cores)
+
+    def _stop(self, job: Job, reason: str) -> None:
+        """End a job now; its place is free at once. Without a reason nobody is told: the lease is not ours."""
+        if self._jobs.get(job.assign.job_id) is job:
+            del self._jobs[job.assign.job_id]
+        if reason:
+            job.stream.send(Failed(code=FailCode.CANCELLED, message=reason))
+        if job.task is not None:
+            job.task.cancel()
+
+    async def _run(self, job: Job) -> None:
+        try:
+            if isinstance(job.assign.task, PythonTask):
+                await self._run_script(job, job.assign.task)
+            else:
+                await self._run_model(job, job.assign.task)
+            self.done += 1
+        except JobError as error:
+            self._fail(job, error.code, str(error), error.param)
+        except RunnerError as error:
+            self._fail(job, FailCode.INTERNAL, str(error), "")
+        except Exception:
+            log.exception("job %s failed in the worker itself", job.assign.job_id)
+            self._fail(job, FailCode.INTERNAL, "The worker failed in itself; its log has the details.", "")
+            raise
+        finally:
+            if self._jobs.get(job.assign.job_id) is job:
+                del self._jobs[job.assign.job_id]
+
+    def _fail(self, job: Job, code: FailCode, message: str, param: str) -> None:
+        self.failed += 1
+        log.warning("job %s epoch %d failed: %s", job.assign.job_id, job.assign.epoch, message)
+        job.stream.send(Failed(code=code, message=message, param=param))
+
+    async def _run_script(self, job: Job, task: PythonTask) -> None:
+        if self._scripts is None:
+            raise JobError("This worker runs no scripts.", FailCode.NO_ROOM)
+        job.stream.send(await self._scripts.run(task, job.stream))
+
+    async def _run_model(self, job: Job, task: ModelTask) -> None:
+        if self._pool is None:
+            raise JobError("This worker serves no models.", FailCode.NO_ROOM)
+        warm = self._pool.warm(task.model.digest)
+        if warm is not None:
+            await self._serve(warm, job, task)
+            return
+        async with self._pool.use(task.model.digest, _progress(job.stream)) as client:
+            await self._serve(client, job, task)
+
+    async def _serve(self, client: ExecutorClient, job: Job, task: ModelTask) -> None:
+        """Until the request's last message has been handed to the link, or the job is cancelled."""
+        ended: asyncio.Future[Failed | None] = asyncio.get_running_loop().create_future()
+        send = job.stream.send
+
+        def sink(message: JobMessage) -> None:
+            if isinstance(message, Failed):
+                ended.set_result(message)
+                return
+            send(message)
+            if isinstance(message, Finished):
+                ended.set_result(None)
+
+        request = client.submit(task, sink)
+        try:
+            failed = await ended
+        finally:
+            client.abort(request)
+        if failed is not None:
+            raise JobError(failed.message[:_LONGEST_REASON], failed.code, failed.param[:_LONGEST_REASON])
+
+
+def kind_of(task: Task) -> str:
+    names = {ChatTask: "chat", CompletionTask: "completion", EmbeddingTask: "embedding", PythonTask: "python"}
+    return names[type(task)]
+
+
+def _progress(stream: JobStream) -> Callable[[Progress], None]:
+    """Sends what is new: the same stage and fraction once."""
+    last: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        if not last or last[0].stage is not progress.stage or progress.fraction - last[0].fraction >= 0.01:
+            last[:] = [progress]
+            stream.send(progress)
+
+    return report

@@ -1,0 +1,8 @@
+"""How this program starts the runner: as a process of its own, which can be killed and shares no memory."""
+
+import sys
+from collections.abc import Sequence
+
+
+def runner_command(arguments: Sequence[str]) -> tuple[str, ...]:
+    return (sys.executable, "-m", "runner", *arguments)

@@ -1,0 +1,31 @@
+"""A worker's status as a person reads it. Pure."""
+
+from gogrid.sizes import format_size
+from runner.control_messages import ModelState, WorkerStatus
+
+
+def status_text(status: WorkerStatus) -> str:
+    reason = "" if status.reason == status.readiness.value else f": {status.reason}"
+    lines = [
+        f"Worker       {status.worker or '(not connected yet)'}, {status.software}",
+        f"State        {status.readiness.value}{reason}",
+        f"Coordinator  {status.coordinator}, {status.connection}",
+        f"Device       {status.device}",
+        f"Sandbox      {status.sandbox}",
+        f"Jobs         {len(status.jobs)} running, {status.jobs_done} done, {status.jobs_failed} failed",
+    ]
+    for job in status.jobs:
+        lines.append(f"             {job.kind} {job.model or 'script'} for {job.seconds:.0f} s ({job.job_id})")
+    lines += [f"{'Models' if not at else '':13}{_model(model)}" for at, model in enumerate(status.models)]
+    if not status.models:
+        lines.append("Models       none yet")
+    return "\n".join(lines)
+
+
+def _model(model: ModelState) -> str:
+    name = model.name or model.digest[:12]
+    if model.state == "downloading":
+        return f"{name}: downloading, {model.fraction:.0%}"
+    if model.state == "loaded":
+        return f"{name}: loaded, {format_size(model.memory_bytes)}, {model.running} running"
+    return f"{name}: {model.state}"
