@@ -1,6 +1,7 @@
 """Numbers of the system calls that the seccomp policy names, for the two processors GoGrid runs on.
 
-The order in each pair is x86_64, aarch64. `None`: that processor has no such call. The values are Linux ABI and never change.
+The order in each pair is x86_64, aarch64. `None`: that processor has no such call. The values are Linux
+ABI and never change.
 """
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {

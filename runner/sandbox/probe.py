@@ -1,7 +1,7 @@
 """Run inside a fresh sandbox by the self-test: try what must not work, and print what happened as one JSON object.
 
-Arguments: a TCP port and an abstract socket name on which the host listens, a host folder that must not be seen, and how
-many processes the sandbox was given. Judges nothing; `self_test.judge` does.
+Arguments: a TCP port and an abstract socket name on which the host listens, a host folder that must not be seen, and
+how many processes the sandbox was given. Judges nothing; `self_test.judge` does.
 """
 
 import ctypes

@@ -1,0 +1,101 @@
+"""What a script left in its working folder: found, counted and read without ever following anything the script made.
+
+Runs inside the sandbox after every process of the script is dead, so nothing changes any more. Promises: only regular
+files; each step opened by folder descriptor with `O_NOFOLLOW`; bounded by `OutputLimits` whatever the tree looks like.
+Links, pipes, sockets, what cannot be opened and what is nested too deep is left out and counted.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runner.python_job.names import MAX_DEPTH, plain_name
+
+_PIECE = 256 << 10
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class OutputLimits(NamedTuple):
+    total_bytes: int
+    files: int
+
+
+class OutputFound(NamedTuple):
+    path: tuple[str, ...]
+    """As the script named it, part by part."""
+    name: str
+    """As it will be known outside; passes `check_name`."""
+    size: int
+
+
+class Survey(NamedTuple):
+    files: tuple[OutputFound, ...]
+    left_out: int
+    too_large: bool
+    """Over a limit: `files` is empty."""
+
+
+def survey(folder: int, limits: OutputLimits) -> Survey:
+    """Look at all that lies below an open folder, in the order of its names."""
+    files: list[OutputFound] = []
+    taken: set[str] = set()
+    total = left_out = folders = 0
+    for path, size in _walk(folder, ()):
+        if size is None:
+            left_out += 1
+        elif size == _IS_FOLDER:
+            folders += 1
+        else:
+            total += size
+            files.append(OutputFound(path, plain_name(path, taken), size))
+        if total > limits.total_bytes or len(files) > limits.files or left_out + folders > limits.files + 1000:
+            return Survey((), left_out, too_large=True)
+    return Survey(tuple(files), left_out, too_large=False)
+
+
+def read(folder: int, file: OutputFound) -> Iterator[bytes]:
+    """Exactly `file.size` bytes, in pieces. Raises OSError if the file is no longer what the survey saw."""
+    opened = os.dup(folder)
+    try:
+        for part, flags in [*((part, _FOLDER) for part in file.path[:-1]), (file.path[-1], _FILE)]:
+            below = os.open(part, flags, dir_fd=opened)
+            os.close(opened)
+            opened = below
+        left = file.size
+        while left:
+            piece = os.read(opened, min(_PIECE, left))
+            if not piece:
+                raise OSError(f"{file.name} became shorter")
+            left -= len(piece)
+            yield piece
+    finally:
+        os.close(opened)
+
+
+_IS_FOLDER = -1
+
+
+def _walk(folder: int, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int | None]]:
+    """Every entry: (path, size), `_IS_FOLDER` for a folder's size, None for what is to be left out."""
+    for name in sorted(os.listdir(folder)):
+        path = (*above, name)
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and len(path) <= MAX_DEPTH:
+                os.close(os.open(name, _FILE, dir_fd=folder))
+                yield path, status.st_size
+                continue
+            if not stat.S_ISDIR(status.st_mode) or len(path) > MAX_DEPTH:
+                yield path, None
+                continue
+            below = os.open(name, _FOLDER, dir_fd=folder)
+        except OSError:
+            yield path, None
+            continue
+        try:
+            yield path, _IS_FOLDER
+            yield from _walk(below, path)
+        finally:
+            os.close(below)
