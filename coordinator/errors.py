@@ -78,5 +78,9 @@ class JobFailedError(CoordinatorError):
         self.param = param
 
 
+class StorageFullError(CoordinatorError):
+    """The disk has no room for a blob; nothing half-written is left."""
+
+
 class StateError(CoordinatorError):
     """The state folder or database cannot be used as it is; says what to run."""

@@ -1,15 +1,22 @@
 """The few ASGI messages the lean handlers send, and how they read a body within its limits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
-from litestar.types import Receive, Send
+from litestar import Request
+from litestar.enums import ScopeType
+from litestar.types import HTTPScope, Receive, Scope, Send
 
 from coordinator.errors import CoordinatorError
 from coordinator.http.errors import ErrorReply, HttpRefusal
 from coordinator.http.services import Limits
 
 Headers = Iterable[tuple[bytes, bytes]]
+AnyRequest = Request[Any, Any, Any]
+"""Litestar's request, of which only scope and receive are used."""
 
 JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -21,6 +28,16 @@ class ClientGoneError(CoordinatorError):
     """The client hung up: there is nobody to answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class LeanRoute:
+    """An address served without Litestar, for what streams."""
+
+    path: re.Pattern[str]
+    """Of the whole path."""
+    handler: Callable[..., Awaitable[None]]
+    """An ASGI app that gets the groups of `path` behind its three arguments."""
+
+
 class WhileConnected:
     """Runs a block for as long as its client is there.
 
@@ -30,13 +47,11 @@ class WhileConnected:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._task = running_task()
         self._gone = False
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._cancelling = task.cancelling()
+        self._cancelling = self._task.cancelling()
         self._watch = asyncio.create_task(self._wait_disconnect())
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
@@ -49,6 +64,29 @@ class WhileConnected:
             pass
         self._gone = True
         self._task.cancel()
+
+
+def running_task() -> "asyncio.Task[Any]":
+    """The task that calls this."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("an ASGI handler runs in a task")
+    return task
+
+
+def is_http(scope: Scope) -> TypeGuard[HTTPScope]:
+    return scope["type"] == ScopeType.HTTP
+
+
+def http_scope(scope: Scope, *methods: str) -> HTTPScope:
+    """The scope of a request with one of these methods; refuses all others with 405."""
+    if not is_http(scope):
+        raise HttpRefusal(400, "This is plain HTTP, not a WebSocket.", "invalid_request")
+    if scope["method"] not in methods:
+        allow = (b"allow", ", ".join(methods).encode())
+        text = f"{scope['method']} is not for this address: use {' or '.join(methods)}."
+        raise HttpRefusal(405, text, "method_not_allowed", headers=(allow,))
+    return scope
 
 
 def header(headers: Headers, name: bytes) -> str | None:
@@ -140,6 +178,15 @@ async def send_start(send: Send, status: int, headers: Sequence[tuple[bytes, byt
 
 async def send_body(send: Send, body: bytes, more: bool) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def send_patiently(send: Send, body: bytes, patience: float, more: bool) -> None:
+    """Send a piece; a client that takes nothing for `patience` seconds has gone (`ClientGoneError`)."""
+    try:
+        async with asyncio.timeout(patience):
+            await send_body(send, body, more)
+    except TimeoutError:
+        raise ClientGoneError("The client takes nothing any more.") from None
 
 
 async def send_reply(send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = (JSON,)) -> None:

@@ -19,6 +19,7 @@ from coordinator.errors import (
     QueueFullError,
     RequestError,
     ScopeError,
+    StorageFullError,
     UnknownModelError,
 )
 from gogrid.protocol.messages import FailCode
@@ -52,7 +53,13 @@ class HttpRefusal(CoordinatorError):
     """A request refused for its HTTP form; `close` ends the connection, whose rest cannot be trusted."""
 
     def __init__(
-        self, status: int, message: str, code: str, *, close: bool = False, headers: tuple[tuple[bytes, bytes], ...] = ()
+        self,
+        status: int,
+        message: str,
+        code: str,
+        *,
+        close: bool = False,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -82,8 +89,12 @@ def reply_to(error: Exception) -> ErrorReply:
             return _busy(error)
         case JobFailedError():
             return _failed(error)
+        case StorageFullError():
+            return _reply(507, str(error), "api_error", None, "storage_full")
         case _:
-            return _reply(500, "The coordinator failed on this request; its log says why.", "api_error", None, "internal")
+            return _reply(
+                500, "The coordinator failed on this request; its log says why.", "api_error", None, "internal"
+            )
 
 
 def _busy(error: BusyError) -> ErrorReply:

@@ -11,7 +11,7 @@ import secrets
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.errors import CoordinatorError
-from coordinator.http.asgi import ClientGoneError, send_error
+from coordinator.http.asgi import ClientGoneError, is_http, send_error
 from coordinator.http.auth import admit
 from coordinator.http.errors import reply_to
 from coordinator.http.metrics import HttpMetrics
@@ -39,7 +39,7 @@ class FrontDoor:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if not is_http(scope):
             await self._app(scope, receive, send)
             return
         request_id = "req_" + secrets.token_hex(12)

@@ -183,7 +183,10 @@ def check_file_name(name: str, where: str) -> str:
     """
     parts = name.split("/")
     good = len(name.encode("utf-8", "surrogatepass")) <= _PATH_BYTES and all(
-        part.strip(". ") and part == part.strip() and not part.endswith(".") and not _BAD_PART.search(part)
+        part.strip(". ")
+        and part == part.strip()
+        and not part.endswith(".")
+        and not _BAD_PART.search(part)
         and len(part.encode("utf-8", "surrogatepass")) <= _PART_BYTES
         for part in parts
     )
@@ -275,9 +278,7 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
         sandbox=report.sandbox if report else "",
         python_jobs=report.python_jobs if report else False,
         cores=report.cores if report else 0,
-        devices=[
-            DeviceShape(d.kind.value, d.name, d.memory_bytes, d.cap_bytes, d.usable, d.why) for d in devices
-        ],
+        devices=[DeviceShape(d.kind.value, d.name, d.memory_bytes, d.cap_bytes, d.usable, d.why) for d in devices],
         models=list(view.models),
         running=len(view.running),
         connected_since=view.connected_since,

@@ -89,7 +89,7 @@ class ChatChunk(msgspec.Struct, frozen=True):
     model: str
     system_fingerprint: str
     choices: list[ChunkChoice]
-    usage: Usage | None | UnsetType = UNSET
+    usage: Usage | UnsetType | None = UNSET
     object: str = "chat.completion.chunk"
 
 
@@ -108,7 +108,7 @@ class TextReply(msgspec.Struct, frozen=True):
     model: str
     system_fingerprint: str
     choices: list[TextChoice]
-    usage: Usage | None | UnsetType = UNSET
+    usage: Usage | UnsetType | None = UNSET
     object: str = "text_completion"
 
 

@@ -192,9 +192,7 @@ def parse_completion(body: bytes) -> CompletionRequest:
     return request
 
 
-def completion_tasks(
-    request: CompletionRequest, model: ModelRecord, seed: int, limits: Limits
-) -> list[CompletionTask]:
+def completion_tasks(request: CompletionRequest, model: ModelRecord, seed: int, limits: Limits) -> list[CompletionTask]:
     """`n` tasks for the first prompt, then `n` for the next, as OpenAI numbers its choices."""
     _require_kind(model, ModelKind.CHAT)
     prompts = _prompts(request.prompt, "prompt", limits.choices)

@@ -4,15 +4,15 @@ Promises: the status line is sent only when the first answer has begun, so a req
 status; a stream ends with `[DONE]` exactly if it is complete, else with one `error` event.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 from litestar.types import Send
+from msgspec import UNSET
 
 from coordinator.errors import CoordinatorError, JobFailedError
-from coordinator.http.asgi import EVENTS, ClientGoneError, send_body, send_reply, send_start
+from coordinator.http.asgi import EVENTS, ClientGoneError, send_body, send_patiently, send_reply, send_start
 from coordinator.http.errors import ErrorBody, reply_to
 from coordinator.http.gather import Gather, Numbered
 from coordinator.http.openai_replies import (
@@ -50,6 +50,8 @@ class TextAnswer:
     choices: int
     prompts: int
     """How many different prompts: each is counted once in the usage, however many choices it has."""
+    include_usage: bool
+    """Whether a stream ends with a chunk of its usage; every other chunk then says `usage: null`."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     _lengths: list[int] = field(default_factory=list)
@@ -103,17 +105,17 @@ class TextAnswer:
         parts = enumerate(zip(texts, logprobs, reasons, strict=True))
         if self.chat:
             chats = [ChatChoice(at, AssistantMessage(text), chat_logprobs(lps), why) for at, (text, lps, why) in parts]
-            return _ENCODER.encode(
-                ChatReply(self.id, self.created, self.model, self.fingerprint, chats, self.usage)
-            )
+            return _ENCODER.encode(ChatReply(self.id, self.created, self.model, self.fingerprint, chats, self.usage))
         choices = [TextChoice(at, text, completion_logprobs(lps, 0), why) for at, (text, lps, why) in parts]
         return _ENCODER.encode(TextReply(self.id, self.created, self.model, self.fingerprint, choices, self.usage))
 
     def _chat_chunk(self, choice: ChunkChoice) -> ChatChunk:
-        return ChatChunk(self.id, self.created, self.model, self.fingerprint, [choice])
+        unknown = None if self.include_usage else UNSET
+        return ChatChunk(self.id, self.created, self.model, self.fingerprint, [choice], unknown)
 
     def _text_chunk(self, choice: TextChoice) -> TextReply:
-        return TextReply(self.id, self.created, self.model, self.fingerprint, [choice])
+        unknown = None if self.include_usage else UNSET
+        return TextReply(self.id, self.created, self.model, self.fingerprint, [choice], unknown)
 
 
 async def reply_whole(send: Send, gather: Gather, answer: TextAnswer) -> None:
@@ -132,7 +134,7 @@ async def reply_whole(send: Send, gather: Gather, answer: TextAnswer) -> None:
 
 
 async def reply_streaming(
-    send: Send, gather: Gather, answer: TextAnswer, include_usage: bool, limits: Limits, first: Callable[[], None]
+    send: Send, gather: Gather, answer: TextAnswer, limits: Limits, first: Callable[[], None]
 ) -> None:
     """Write each piece as it comes; pieces that are ready together go out together.
 
@@ -165,7 +167,7 @@ async def reply_streaming(
         await _write(send, buffer, limits)
         await send_body(send, b"", more=False)
         return
-    if include_usage:
+    if answer.include_usage:
         _event(buffer, answer.usage_chunk())
     buffer += _DONE
     await send_body(send, bytes(buffer), more=False)
@@ -198,8 +200,4 @@ async def _write(send: Send, buffer: bytearray, limits: Limits) -> None:
         return
     data = bytes(buffer)
     buffer.clear()
-    try:
-        async with asyncio.timeout(limits.write_s):
-            await send_body(send, data, more=True)
-    except TimeoutError:
-        raise ClientGoneError("The client takes nothing any more.") from None
+    await send_patiently(send, data, limits.write_s, more=True)

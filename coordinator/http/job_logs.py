@@ -1,0 +1,84 @@
+"""`/api/v1/jobs/{id}/logs`: a job's output as server-sent events.
+
+Each line is a `log` event whose id is its number, so a reader that lost its connection goes on with `Last-Event-ID` (or
+`?after=`). The last event, `job`, is the job as it ended. With `?follow=false`: what there
+is now, then the job as it is.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs
+
+import msgspec
+from litestar.types import HTTPScope, Receive, Send
+
+from coordinator.errors import CoordinatorError, RequestError
+from coordinator.http.asgi import EVENTS, ClientGoneError, WhileConnected, header, send_body, send_patiently, send_start
+from coordinator.http.errors import ErrorBody, reply_to
+from coordinator.http.native_schema import LogShape, job_shape
+from coordinator.http.services import Services
+from coordinator.records import JobRecord, LogLine
+
+_ENCODER = msgspec.json.Encoder()
+_PAGE = 1000
+_MOST = (1 << 63) - 1
+
+
+async def send_logs(services: Services, job: JobRecord, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    after, follow = _asked(scope)
+    await send_start(send, 200, (EVENTS, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")))
+    source = services.jobs.follow(job.id, after) if follow else _stored(services, job, after)
+    async with WhileConnected(receive):
+        try:
+            async for block in _blocks(services, source):
+                await send_patiently(send, block, services.limits.write_s, more=True)
+        except ClientGoneError:
+            raise
+        except CoordinatorError as error:
+            data = _ENCODER.encode(ErrorBody(reply_to(error).detail))
+            await send_body(send, b"event: error\ndata: " + data + b"\n\n", more=True)
+        await send_body(send, b"", more=False)
+
+
+def _asked(scope: HTTPScope) -> tuple[int, bool]:
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    text = query.get("after", [header(scope["headers"], b"last-event-id") or "0"])[-1]
+    if not text.isdecimal() or int(text) > _MOST:
+        raise RequestError("`after` must be the number of the last line that was read.", "after")
+    follow = query.get("follow", ["true"])[-1].lower()
+    if follow not in ("true", "false", "1", "0"):
+        raise RequestError("`follow` must be true or false.", "follow")
+    return int(text), follow in ("true", "1")
+
+
+async def _stored(services: Services, job: JobRecord, after: int) -> AsyncIterator[LogLine | JobRecord]:
+    while lines := await services.store.logs(job.id, after, _PAGE):
+        for line in lines:
+            yield line
+        after = lines[-1].seq
+    yield await services.store.job(job.id) or job
+
+
+async def _blocks(services: Services, source: AsyncIterator[LogLine | JobRecord]) -> AsyncIterator[bytes]:
+    """Events as bytes; a comment whenever nothing comes for a while."""
+    upcoming = asyncio.ensure_future(anext(source, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait((upcoming,), timeout=services.limits.keep_alive_s)
+            if not done:
+                yield b": still here\n\n"
+                continue
+            item = upcoming.result()
+            if item is None:
+                return
+            yield _event(services, item)
+            upcoming = asyncio.ensure_future(anext(source, None))
+    finally:
+        upcoming.cancel()
+
+
+def _event(services: Services, item: LogLine | JobRecord) -> bytes:
+    if isinstance(item, LogLine):
+        data = _ENCODER.encode(LogShape(item.seq, item.stream, item.data))
+        return b"id: %d\nevent: log\ndata: %b\n\n" % (item.seq, data)
+    return b"event: job\ndata: %b\n\n" % _ENCODER.encode(job_shape(item, services.jobs.queue_position(item.id)))
