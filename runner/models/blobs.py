@@ -135,7 +135,7 @@ class Blobs:
             if have and not resumed:
                 moved(-have)
             with part.open("ab" if resumed else "wb") as file:
-                for chunk in response.iter_raw(_CHUNK):
+                for chunk in response.iter_raw():
                     if stop.is_set():
                         return
                     if file.tell() + len(chunk) > max_size:
