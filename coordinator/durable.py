@@ -48,7 +48,8 @@ _RETRYABLE = frozenset({FailCode.NO_ROOM, FailCode.CRASHED, FailCode.INTERNAL, F
 class Blobs(Protocol):
     """What durable jobs ask of the blob store."""
 
-    def has(self, sha256: str) -> bool: ...
+    def size(self, digest: str) -> int | None:
+        """Bytes of a blob; None if it is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ class DurableJobs:
 
     def missing_output(self, done: PythonDone) -> str:
         """The name of an output file that never arrived; empty if all did."""
-        return next((file.name for file in done.files if not self._blobs.has(file.sha256)), "")
+        return next((file.name for file in done.files if self._blobs.size(file.sha256) != file.size), "")
 
     def release(self, work: "DurableWork") -> None:
         """The worker has ended its lease by itself."""

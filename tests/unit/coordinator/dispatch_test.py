@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.blobs import BlobStore
 from coordinator.dispatch import Dispatcher
 from coordinator.durable import ATTEMPTS, DurableJobs, DurableLimits
 from coordinator.errors import JobFailedError, NoWorkerError, QueueFullError
@@ -17,6 +18,7 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Ticket
 from gogrid.ids import KeyId, Sha256
+from gogrid.manifest import digest_of
 from gogrid.protocol.messages import (
     ChatMessage,
     ChatTask,
@@ -67,13 +69,6 @@ DONE = Finished(result=TextDone(finish_reason="stop", prompt_tokens=3, completio
 SCRIPT_DONE = Finished(result=PythonDone(exit_code=0, ended="exit"))
 
 
-class BlobNames(set[str]):
-    """The blob store as durable jobs see it."""
-
-    def has(self, sha256: str) -> bool:
-        return sha256 in self
-
-
 @dataclass
 class Desk:
     dispatcher: Dispatcher
@@ -82,7 +77,7 @@ class Desk:
     jobs: DurableJobs
     store: SqliteStore
     tally: Tally
-    blobs: BlobNames
+    blobs: BlobStore
     now: list[float]
 
     def worker(self, name: str) -> MemoryLink:
@@ -113,7 +108,7 @@ class Desk:
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     now = [0.0]
     store = await SqliteStore.open(tmp_path / "coordinator.db")
-    scheduler, tally, blobs = Scheduler(30.0), Tally(), BlobNames()
+    scheduler, tally, blobs = Scheduler(30.0), Tally(), BlobStore(tmp_path / "blobs")
     dispatcher = Dispatcher(scheduler, lambda: now[0], lambda: 1e9)
     requests = InteractiveRequests(dispatcher, store, RequestLimits(queued=2, patience_s=60.0), tally, lambda: 1e9)
     jobs = DurableJobs(dispatcher, store, blobs, DurableLimits(queued=10), tally, lambda: 1e9)
@@ -306,11 +301,11 @@ async def test_a_result_whose_files_never_arrived_does_not_count(desk: Desk) -> 
     link = desk.worker("a")
     record = await desk.script()
     await desk.until_assigned(link)
-    file = OutputFile(name="out.txt", sha256=Sha256("f" * 64), size=1)
+    file = OutputFile(name="out.txt", sha256=digest_of(b"output"), size=6)
     done = Finished(result=PythonDone(exit_code=0, ended="exit", files=(file,)))
     desk.dispatcher.job_message(link, record.id, 1, done, 1)
     await desk.until_assigned(link, 2)
-    desk.blobs.add(file.sha256)
+    desk.blobs.put_bytes(b"output")
     desk.dispatcher.job_message(link, record.id, 2, done, 1)
     assert await desk.state(record) is JobState.DONE
 

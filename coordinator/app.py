@@ -1,0 +1,257 @@
+"""The coordinator as one process: builds every part, runs them in one event loop, ends them in order.
+
+Promises: nothing is accepted before the state is whole and every unfinished job waits again; on SIGTERM or SIGINT new
+requests are refused, streams get `STOP_GRACE_S` to end, workers are told, and what is write-behind is written.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from coordinator.blobs import BlobStore
+from coordinator.config import CoordinatorConfig
+from coordinator.directory import Directory, DirectoryChange
+from coordinator.dispatch import Dispatcher
+from coordinator.durable import DurableJobs, DurableLimits
+from coordinator.errors import CoordinatorError, StateError
+from coordinator.http.app import create_app
+from coordinator.http.server import HttpServer, Listen
+from coordinator.http.services import Services
+from coordinator.interactive import InteractiveRequests, RequestLimits
+from coordinator.live import Live
+from coordinator.quic.link import Terms
+from coordinator.quic.server import QuicServer, serve_quic
+from coordinator.scheduler import Scheduler
+from coordinator.state_folder import StateFolder
+from coordinator.store.sqlite_store import SqliteStore
+from coordinator.tally import Tally
+from gogrid.errors import CloseCode
+from gogrid.identity import Identity, Leaf, issue_leaf, load_identity, save_leaf, server_context
+
+log = logging.getLogger("gogrid.coordinator")
+
+STOP_GRACE_S = 5.0
+"""How long streams may go on after a stop was asked for."""
+PATIENCE_S = 60.0
+"""How long an interactive request waits for a worker."""
+DURABLE_QUEUE = 100_000
+"""How many durable jobs may be unfinished at once."""
+_TICK_S = 0.25
+_LEAF_CHECK_S = 6 * 3600.0
+
+
+def run(config: CoordinatorConfig) -> None:
+    """Serve until told to stop; the whole program of `gogrid-coordinator serve`.
+
+    Raises:
+        CoordinatorError: the state folder, the database or an address cannot be used.
+    """
+    logging.basicConfig(
+        level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(config))
+
+
+async def serve(config: CoordinatorConfig) -> None:
+    """Like `run`, in the running loop."""
+    config.folder.require()
+    lock = config.folder.lock()
+    try:
+        async with _started(config) as parts:
+            await _until_stopped(parts)
+            log.info("stopping")
+    finally:
+        config.folder.serve_file.unlink(missing_ok=True)
+        lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    config: CoordinatorConfig
+    identity: Identity
+    directory: Directory
+    dispatcher: Dispatcher
+    live: Live
+    http: HttpServer
+    quic: QuicServer
+    tls: ssl.SSLContext
+
+
+@contextlib.asynccontextmanager
+async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
+    folder = config.folder
+    identity = load_identity(folder.identity_key, folder.identity_certificate)
+    leaf, tls = _fresh_leaf(identity, config)
+    blobs = BlobStore(folder.blobs)
+    blobs.remove_leftovers(time.time())
+    store = await SqliteStore.open(folder.database)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        directory = await Directory.load(store, time.time)
+        tally = Tally()
+        dispatcher = Dispatcher(Scheduler(config.lease_s), time.monotonic, time.time)
+        limits = RequestLimits(config.queue_length, PATIENCE_S)
+        requests = InteractiveRequests(dispatcher, store, limits, tally, time.time)
+        jobs = DurableJobs(dispatcher, store, blobs, DurableLimits(DURABLE_QUEUE), tally, time.time)
+        stack.push_async_callback(jobs.close)
+        live = Live(directory, dispatcher, blobs, tally)
+        live.learn_models(directory.catalogue.models())
+        recovered = await jobs.recover()
+        if recovered:
+            log.info("%d unfinished jobs wait again", recovered)
+        services = Services(
+            requests=requests,
+            jobs=jobs,
+            store=store,
+            live=live,
+            keyring=directory.keyring,
+            catalogue=directory.catalogue,
+            blobs=blobs,
+            identity_pem=identity.pem,
+            name=config.name,
+        )
+        plain = Listen("127.0.0.1", config.loopback_http_port) if config.loopback_http_port else None
+        http = HttpServer(create_app(services), tls=Listen(config.host, config.port), context=tls, plain=plain)
+        await http.start()
+        try:
+            quic = await _listen_for_workers(config, http.ports[0], leaf, directory, dispatcher)
+        except StateError:
+            await http.stop(0)
+            raise
+        # Streams may end while the workers that feed them are still there.
+        stack.push_async_callback(quic.close)
+        stack.push_async_callback(http.stop, STOP_GRACE_S)
+        directory.subscribe(lambda change: _tell_workers(change, dispatcher))
+        live.set_unready([])
+        _announce(folder, config, http)
+        yield _Parts(config, identity, directory, dispatcher, live, http, quic, tls)
+        live.set_unready(["the coordinator is stopping"])
+
+
+async def _listen_for_workers(
+    config: CoordinatorConfig, port: int, leaf: Leaf, directory: Directory, dispatcher: Dispatcher
+) -> QuicServer:
+    terms = Terms(
+        name=config.name,
+        https_port=port,
+        heartbeat_s=config.heartbeat_s,
+        lease_s=config.lease_s,
+        fence_s=config.fence_s,
+        ping_s=config.ping_s,
+        ping_timeout_s=config.ping_timeout_s,
+    )
+    try:
+        return await serve_quic(config.host, port, leaf=leaf, directory=directory, handler=dispatcher, terms=terms)
+    except OSError as error:
+        raise StateError(
+            f"Cannot listen for workers on {config.host} port {port} (udp): {error.strerror or error}."
+        ) from error
+
+
+async def _until_stopped(parts: _Parts) -> None:
+    stop = asyncio.Event()
+    _on_stop_signals(stop.set)
+    ticking = asyncio.create_task(_tick(parts))
+    ending = asyncio.create_task(parts.http.wait_ended())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait((ticking, ending, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (ticking, ending, stopping):
+            task.cancel()
+
+
+async def _tick(parts: _Parts) -> None:
+    """What time brings: leases that run out, what the admin's commands changed, an ageing certificate."""
+    models = parts.directory.catalogue.models()
+    leaf_checked = time.monotonic()
+    while True:
+        await asyncio.sleep(_TICK_S)
+        parts.dispatcher.expire_leases()
+        try:
+            await parts.directory.refresh()
+            if (now_there := parts.directory.catalogue.models()) != models:
+                parts.live.learn_models(now_there)
+                models = now_there
+            parts.live.set_unready([])
+        except CoordinatorError as error:
+            parts.live.set_unready([str(error)])
+        if time.monotonic() - leaf_checked > _LEAF_CHECK_S:
+            leaf_checked = time.monotonic()
+            _renew_leaf(parts)
+
+
+def _tell_workers(change: DirectoryChange, dispatcher: Dispatcher) -> None:
+    connections = dispatcher.connections()
+    for worker_id in change.revoked:
+        if worker_id in connections:
+            connections[worker_id].link.close(CloseCode.REVOKED, "the admin has revoked this worker")
+    for worker_id in change.drained:
+        dispatcher.set_draining(worker_id, True)
+    for worker_id in change.undrained:
+        dispatcher.set_draining(worker_id, False)
+
+
+def _fresh_leaf(identity: Identity, config: CoordinatorConfig) -> tuple[Leaf, ssl.SSLContext]:
+    leaf = issue_leaf(identity, _names(config), datetime.now(UTC))
+    save_leaf(leaf, config.folder.tls_chain, config.folder.tls_key)
+    return leaf, server_context(config.folder.tls_chain, config.folder.tls_key)
+
+
+def _renew_leaf(parts: _Parts) -> None:
+    if not parts.quic.leaf.needs_renewal(datetime.now(UTC)):
+        return
+    leaf, _ = _fresh_leaf(parts.identity, parts.config)
+    parts.tls.load_cert_chain(parts.config.folder.tls_chain, parts.config.folder.tls_key)
+    parts.quic.use_leaf(leaf)
+    log.info("renewed the TLS certificate")
+
+
+def _names(config: CoordinatorConfig) -> list[str]:
+    """The names under which clients may know this machine."""
+    names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *(address.host for address in config.public)]
+    if config.host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+        names.append(config.host)
+    with contextlib.suppress(OSError):
+        names += socket.gethostbyname_ex(socket.gethostname())[2]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _announce(folder: StateFolder, config: CoordinatorConfig, http: HttpServer) -> None:
+    port, plain = http.ports[0], http.ports[1] if len(http.ports) > 1 else None
+    temporary = folder.serve_file.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"pid": os.getpid(), "host": config.host, "port": port, "http_loopback": plain}))
+    os.replace(temporary, folder.serve_file)
+    extra = f", http://127.0.0.1:{plain}" if plain is not None else ""
+    print(f"gogrid-coordinator {config.name} is ready on https://{config.host}:{port} (tcp and udp){extra}", flush=True)
+
+
+def _on_stop_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        if sys.platform == "win32":
+            signal.signal(name, lambda *_: loop.call_soon_threadsafe(stop))
+        else:
+            loop.add_signal_handler(name, stop)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
