@@ -1,0 +1,106 @@
+"""`init`: identity, database, first admin key. All of it or nothing; never over what is there."""
+
+import argparse
+import asyncio
+import json
+from datetime import UTC, datetime
+
+from coordinator.cli.output import show
+from coordinator.cli.shell import Shell, Subparsers, verb
+from coordinator.config import NAME, PUBLIC, load_config
+from coordinator.errors import StateError
+from coordinator.own_addresses import reachable_addresses
+from coordinator.records import KeyRecord, Scope
+from gogrid.addresses import Address, parse_address
+from gogrid.apikey import ApiKey, new_api_key
+from gogrid.identity import create_identity, save_identity
+
+
+def add(commands: Subparsers) -> None:
+    parser = verb(commands, "init", run, "Make a new coordinator: its identity, its database and the first admin key.")
+    parser.add_argument("--name", help="the name that workers and people see; default: this machine's")
+    parser.add_argument(
+        "--host",
+        action="append",
+        metavar="NAME[:PORT]",
+        type=str,
+        help="an address under which workers and clients reach it; may be given three times",
+    )
+
+
+def run(args: argparse.Namespace, shell: Shell) -> int:
+    for host in args.host or ():
+        parse_address(host)
+    flags = {NAME.key: args.name, PUBLIC.key: args.host}
+    config = load_config(shell.folder, flags, shell.environment)
+    if (args.name or args.host) and shell.folder.config_file.exists():
+        raise StateError(f"{shell.folder.config_file} exists; set name and public there instead of --name and --host.")
+    shell.folder.begin()
+    try:
+        identity = create_identity(config.name, datetime.fromtimestamp(shell.now, UTC))
+        key = new_api_key()
+        asyncio.run(_make_database(shell, key))
+        save_identity(identity, shell.folder.identity_key, shell.folder.identity_certificate)
+        shell.folder.blobs.mkdir(mode=0o700)
+        if args.name or args.host:
+            shell.folder.config_file.write_text(_config_text(args.name, args.host), encoding="utf-8")
+        shell.folder.finish()
+    except BaseException:
+        shell.folder.abandon()
+        raise
+    _tell(shell, config.name, identity.pin.hex(), key, reachable_addresses(config)[0])
+    return 0
+
+
+async def _make_database(shell: Shell, key: ApiKey) -> None:
+    from coordinator.store.sqlite_store import SqliteStore
+
+    store = await SqliteStore.open(shell.folder.database)
+    try:
+        scopes = frozenset({Scope.ADMIN})
+        await store.add_key(KeyRecord(key.id, "admin", key.secret_sha256, scopes, shell.now, None, False))
+    finally:
+        await store.close()
+
+
+def _config_text(name: str | None, hosts: list[str] | None) -> str:
+    lines = ["[coordinator]"]
+    if name:
+        lines.append(f"name = {json.dumps(name)}")
+    if hosts:
+        lines.append(f"public = {json.dumps(hosts)}")
+    return "\n".join(lines) + "\n"
+
+
+def _tell(shell: Shell, name: str, pin: str, key: ApiKey, address: Address) -> None:
+    commands = [
+        f"gogrid-coordinator serve{shell.data_flag}",
+        f"gogrid-coordinator token create{shell.data_flag}",
+        f"gogrid login https://{address} --pin {pin}",
+    ]
+    words = "\n".join(
+        [
+            f"The coordinator {name} is made in {shell.folder.root}.",
+            "",
+            "Admin key, shown only this once:",
+            f"  {key.text}",
+            "",
+            "Start it:",
+            f"  {commands[0]}",
+            "Then let a machine join, with the token that this prints:",
+            f"  {commands[1]}",
+            "Use it from any machine (asks for a key):",
+            f"  {commands[2]}",
+        ]
+    )
+    show(
+        {
+            "data": str(shell.folder.root),
+            "name": name,
+            "pin": pin,
+            "admin_key": {"id": key.id, "key": key.text},
+            "next": commands,
+        },
+        words,
+        shell.as_json,
+    )

@@ -1,0 +1,209 @@
+"""The coordinator's settings as one frozen value: flag > `GOGRID_COORDINATOR_*` > `coordinator.toml` > default."""
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coordinator.state_folder import StateFolder, default_root
+from gogrid.addresses import Address, parse_address
+from gogrid.config import Resolved, Setting, integer, resolve, text
+from gogrid.errors import ConfigError, GoGridError
+from gogrid.jointoken import MAX_ADDRESSES
+from gogrid.sizes import parse_duration
+
+DATA_VARIABLE = "GOGRID_COORDINATOR_DATA"
+DEFAULT_PORT = 8443
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorConfig:
+    """Built once at start and passed down."""
+
+    folder: StateFolder
+    name: str
+    """Shown to workers and people."""
+    host: str
+    port: int
+    """UDP for workers and TCP for HTTPS; 0: any free one."""
+    loopback_http_port: int
+    """Plain HTTP on 127.0.0.1; 0: none."""
+    public: tuple[Address, ...]
+    """What new join tokens name and TLS certificates carry; empty: this machine's own addresses."""
+    queue_length: int
+    """Interactive requests that may wait."""
+    key_concurrency: int
+    """Requests of one API key at a time."""
+    heartbeat_s: float
+    lease_s: float
+    fence_s: float
+    """A worker without heartbeat answers kills what it runs after this long; less than the lease."""
+    ping_s: float
+    ping_timeout_s: float
+    keep_jobs_s: float
+    """Ended jobs, their logs and outputs are forgotten after this long."""
+    log_level: str
+
+
+def _listen(value: object) -> tuple[str, int]:
+    form = "HOST:PORT, for instance 0.0.0.0:8443 (port 0: any free one)"
+    match = (
+        re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):(\d{1,5})", value.strip()) if isinstance(value, str) else None
+    )
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(form)
+    return match[1].strip("[]"), int(match[2])
+
+
+def _addresses(value: object) -> tuple[Address, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"up to {MAX_ADDRESSES} addresses such as grid.example.org:8443")
+    if len(value) > MAX_ADDRESSES:
+        raise ValueError(f"at most {MAX_ADDRESSES} addresses")
+    try:
+        return tuple(parse_address(item) for item in value)
+    except GoGridError as error:
+        raise ValueError(f"addresses such as grid.example.org:8443 ({error})") from error
+
+
+def _seconds(low: float, high: float) -> Any:
+    def parse(value: object) -> float:
+        allowed = ValueError(f"a duration from {low:g}s to {high:g}s, such as {low:g}s or {high:g}s")
+        try:
+            seconds = parse_duration(value) if isinstance(value, str) else value
+        except ValueError:
+            raise allowed from None
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not low <= seconds <= high:
+            raise allowed
+        return float(seconds)
+
+    return parse
+
+
+def _level(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
+        raise ValueError("one of " + ", ".join(LOG_LEVELS))
+    return value.lower()
+
+
+def _name() -> str:
+    return socket.gethostname() or "coordinator"
+
+
+NAME = Setting("coordinator.name", text, "", "GOGRID_COORDINATOR_NAME", "Name shown to workers; default: the host's.")
+LISTEN = Setting(
+    "coordinator.listen",
+    _listen,
+    ("0.0.0.0", DEFAULT_PORT),  # noqa: S104  # workers are other machines
+    "GOGRID_COORDINATOR_LISTEN",
+    "Address for workers (UDP) and HTTPS (TCP).",
+)
+HTTP_LOOPBACK = Setting(
+    "coordinator.http_loopback",
+    integer(0, 65535),
+    0,
+    "GOGRID_COORDINATOR_HTTP_LOOPBACK",
+    "Port for plain HTTP on 127.0.0.1; 0: none.",
+)
+PUBLIC: Setting[tuple[Address, ...]] = Setting(
+    "coordinator.public",
+    _addresses,
+    (),
+    "GOGRID_COORDINATOR_PUBLIC",
+    "Addresses that join tokens name; default: this machine's own.",
+)
+QUEUE = Setting(
+    "limits.queue_length", integer(1, 100_000), 256, "GOGRID_COORDINATOR_QUEUE_LENGTH", "Requests that may wait."
+)
+PER_KEY = Setting(
+    "limits.key_concurrency",
+    integer(1, 100_000),
+    64,
+    "GOGRID_COORDINATOR_KEY_CONCURRENCY",
+    "Requests of one key at a time.",
+)
+HEARTBEAT = Setting("workers.heartbeat", _seconds(0.1, 60), 10.0, "GOGRID_COORDINATOR_HEARTBEAT", "Between heartbeats.")
+LEASE = Setting("workers.lease", _seconds(0.3, 600), 30.0, "GOGRID_COORDINATOR_LEASE", "Life of a lease.")
+FENCE = Setting("workers.fence", _seconds(0.2, 600), 24.0, "GOGRID_COORDINATOR_FENCE", "Until a worker fences itself.")
+PING = Setting("workers.ping", _seconds(0.1, 60), 5.0, "GOGRID_COORDINATOR_PING", "Between pings.")
+PING_TIMEOUT = Setting(
+    "workers.ping_timeout", _seconds(0.1, 60), 3.0, "GOGRID_COORDINATOR_PING_TIMEOUT", "Silence that counts as dead."
+)
+KEEP_JOBS = Setting(
+    "limits.keep_jobs",
+    _seconds(3600, 3650 * 86400),
+    14 * 86400.0,
+    "GOGRID_COORDINATOR_KEEP_JOBS",
+    "Life of ended jobs.",
+)
+LOG_LEVEL = Setting("coordinator.log_level", _level, "info", "GOGRID_COORDINATOR_LOG_LEVEL", "How much is logged.")
+
+SETTINGS: tuple[Setting[Any], ...] = (
+    NAME,
+    LISTEN,
+    HTTP_LOOPBACK,
+    PUBLIC,
+    QUEUE,
+    PER_KEY,
+    HEARTBEAT,
+    LEASE,
+    FENCE,
+    PING,
+    PING_TIMEOUT,
+    KEEP_JOBS,
+    LOG_LEVEL,
+)
+
+
+def state_folder(
+    flag: str | None, environment: Mapping[str, str], home: Path, platform: str, is_root: bool
+) -> StateFolder:
+    """The folder of `--data`, else of the variable, else of the platform."""
+    given = flag or environment.get(DATA_VARIABLE)
+    chosen = Path(given).expanduser() if given else default_root(environment, home, platform, is_root)
+    return StateFolder(chosen.absolute())
+
+
+def load_config(folder: StateFolder, flags: Mapping[str, object], environment: Mapping[str, str]) -> CoordinatorConfig:
+    """Merge the places and check what spans several settings.
+
+    Args:
+        flags: by setting key; None means "not given".
+
+    Raises:
+        ConfigError: names the setting, its value and what is allowed.
+    """
+    resolved = resolve(SETTINGS, flags=flags, environment=environment, file=folder.config_file)
+    _check_times(resolved)
+    host, port = resolved.value(LISTEN)
+    return CoordinatorConfig(
+        folder=folder,
+        name=resolved.value(NAME) or _name(),
+        host=host,
+        port=port,
+        loopback_http_port=resolved.value(HTTP_LOOPBACK),
+        public=resolved.value(PUBLIC),
+        queue_length=resolved.value(QUEUE),
+        key_concurrency=resolved.value(PER_KEY),
+        heartbeat_s=resolved.value(HEARTBEAT),
+        lease_s=resolved.value(LEASE),
+        fence_s=resolved.value(FENCE),
+        ping_s=resolved.value(PING),
+        ping_timeout_s=resolved.value(PING_TIMEOUT),
+        keep_jobs_s=resolved.value(KEEP_JOBS),
+        log_level=resolved.value(LOG_LEVEL),
+    )
+
+
+def _check_times(resolved: Resolved) -> None:
+    heartbeat, fence, lease = resolved.value(HEARTBEAT), resolved.value(FENCE), resolved.value(LEASE)
+    if not heartbeat * 2 <= fence < lease:
+        raise ConfigError(
+            f"workers.heartbeat = {heartbeat:g}s, workers.fence = {fence:g}s and workers.lease = {lease:g}s do not fit "
+            "together: twice the heartbeat must not exceed the fence, and the fence must be shorter than the lease."
+        )

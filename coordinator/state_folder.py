@@ -1,0 +1,196 @@
+"""The coordinator's state folder: where each thing lies, who may read it, and that one coordinator serves it.
+
+Refuses a folder that other users may enter: it holds the identity key.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from coordinator.errors import StateError
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    root: Path
+
+    @property
+    def identity_key(self) -> Path:
+        return self.root / "identity.key"
+
+    @property
+    def identity_certificate(self) -> Path:
+        return self.root / "identity.pem"
+
+    @property
+    def tls_chain(self) -> Path:
+        """The short-lived leaf and the identity certificate."""
+        return self.root / "tls.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        return self.root / "tls.key"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "coordinator.db"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "coordinator.toml"
+
+    @property
+    def serve_file(self) -> Path:
+        """Written by a running coordinator: its process id and ports, as JSON."""
+        return self.root / "serve.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "serve.lock"
+
+    @property
+    def initialised(self) -> bool:
+        return self.identity_key.exists() and self.database.exists() and not self._unfinished.exists()
+
+    @property
+    def _unfinished(self) -> Path:
+        """Is there while `init` works, so that an interrupted one can be told from a coordinator."""
+        return self.root / "init.unfinished"
+
+    def begin(self) -> None:
+        """Make the folder, private; `finish` ends what this begins. What an interrupted `init` left is removed.
+
+        Raises:
+            StateError: it holds something already.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise StateError(f"{self.root} is a file, not a folder; give another with --data.")
+        if self._unfinished.exists():
+            self.abandon()
+        if self.root.is_dir() and any(path.name != self.config_file.name for path in self.root.iterdir()):
+            what = "a coordinator's state" if self.identity_key.exists() else "other files"
+            raise StateError(f"{self.root} already holds {what}; nothing was changed. Give another folder with --data.")
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.name == "posix":
+            self.root.chmod(0o700)
+        self._unfinished.touch()
+
+    def finish(self) -> None:
+        self._unfinished.unlink()
+
+    def abandon(self) -> None:
+        """Remove what was made since `begin`."""
+        database = self.database.name
+        for name in (database, f"{database}-wal", f"{database}-shm", "identity.key", "identity.pem"):
+            (self.root / name).unlink(missing_ok=True)
+        self._unfinished.unlink(missing_ok=True)
+
+    def require(self) -> None:
+        """Raises `StateError` unless `init` made this folder and it is private."""
+        if not self.initialised:
+            raise StateError(
+                f"{self.root} holds no coordinator; run `gogrid-coordinator init`, or give its folder with --data."
+            )
+        exposure = self.exposure()
+        if exposure:
+            raise StateError(exposure)
+
+    def exposure(self) -> str:
+        """What lets other users in, in a sentence; empty if nothing does."""
+        if os.name != "posix":
+            return ""
+        for path, forbidden, mode in ((self.root, 0o077, "700"), (self.identity_key, 0o077, "600")):
+            if path.exists() and path.stat().st_mode & forbidden:
+                return f"Other users may read {path}; run: chmod {mode} {path}"
+        return ""
+
+    def write_serving(self, serving: "Serving") -> None:
+        """Say that this process serves the folder, and where."""
+        fresh = self.serve_file.with_suffix(".fresh")
+        fresh.write_bytes(msgspec.json.encode(serving))
+        fresh.replace(self.serve_file)
+
+    def read_serving(self) -> "Serving | None":
+        """Where a coordinator serves this folder now; None if none does."""
+        try:
+            serving = msgspec.json.decode(self.serve_file.read_bytes(), type=Serving)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        try:
+            self.lock().release()
+        except StateError:
+            return serving
+        return None
+
+    def lock(self) -> "ServeLock":
+        """Claim this folder for one serving process; it ends with the process at the latest.
+
+        Raises:
+            StateError: another coordinator serves it.
+        """
+        return ServeLock(self.lock_file)
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """Of a running coordinator."""
+
+    pid: int
+    host: str
+    """As it listens: may be `0.0.0.0`."""
+    port: int
+    loopback_http_port: int
+    """0: none."""
+
+
+class ServeLock:
+    """An operating system lock on a file; holds no state of its own that could be left behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(self._descriptor)
+        except OSError:
+            os.close(self._descriptor)
+            raise StateError(
+                f"Another coordinator serves {path.parent}; stop it first, or give this one its own folder with --data."
+            ) from None
+
+    def release(self) -> None:
+        """Safe to call twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def default_root(environment: Mapping[str, str], home: Path, platform: str, is_root: bool) -> Path:
+    """Where the state lies if nobody says otherwise."""
+    if platform == "win32":
+        return Path(environment.get("PROGRAMDATA") or home / "AppData" / "Local") / "GoGrid Coordinator"
+    if is_root:
+        return Path("/var/lib/gogrid-coordinator")
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "GoGrid Coordinator"
+    data = environment.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else home / ".local" / "share"
+    return base / "gogrid-coordinator"
