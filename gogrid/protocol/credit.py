@@ -26,12 +26,14 @@ class Window:
         """The highest offset the peer may send up to. Grows in steps of a quarter, so that few updates are sent."""
         return self._limit
 
-    def handle(self, size: int) -> None:
-        """`size` more bytes were dealt with."""
+    def handle(self, size: int) -> bool:
+        """`size` more bytes were dealt with; True if the limit moved."""
         self._handled += size
         reachable = self._handled + self._size
-        if reachable - self._limit >= self._size // 4:
-            self._limit = reachable
+        if reachable - self._limit < self._size // 4:
+            return False
+        self._limit = reachable
+        return True
 
 
 class TokenBucket:

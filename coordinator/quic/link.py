@@ -1,0 +1,484 @@
+"""One worker's QUIC connection on the coordinator: bytes in, decisions of `CoordinatorSession`, bytes out.
+
+Everything that happens within one turn of the event loop leaves in one pass (`_flush`); there is one timer. Calls of
+`WorkerLink` never block and never raise. A revoked worker is cut off when its next frame comes.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aioquic.quic import events as quic_events
+from cryptography import x509
+
+from coordinator.errors import TokenRefusedError
+from coordinator.links import Directory, LinkHandler
+from coordinator.records import WorkerRecord, WorkerStatus
+from gogrid.errors import CloseCode, GoGridError, ProtocolError
+from gogrid.identity import spki_pin
+from gogrid.ids import JobId, WorkerId
+from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
+from gogrid.protocol.coordinator_session import (
+    Authenticated,
+    CoordinatorEvent,
+    CoordinatorSession,
+    JobSaid,
+    JobStreamEnded,
+    JoinProved,
+)
+from gogrid.protocol.messages import (
+    Assign,
+    Cancel,
+    Drain,
+    Heartbeat,
+    HeartbeatAck,
+    Refuse,
+    Welcome,
+    WorkerReport,
+)
+from gogrid.protocol.session import (
+    CONTROL_STREAM,
+    HANDSHAKE_S,
+    MAX_JOB_STREAMS,
+    Credit,
+    Ended,
+    Phase,
+    Send,
+    Suspected,
+    close_code,
+)
+from gogrid.quic.bounded import BoundedQuicConnection
+from gogrid.quic.private import session_secret, unsent
+
+log = logging.getLogger(__name__)
+
+UNSENT_BYTES = 8 << 20
+"""A worker that leaves this much of its control stream unread is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the coordinator tells a worker in `Welcome`."""
+
+    name: str
+    """The coordinator's display name."""
+    https_port: int
+    heartbeat_s: float = 10.0
+    lease_s: float = 30.0
+    fence_s: float = 24.0
+    ping_s: float = 5.0
+    ping_timeout_s: float = 3.0
+
+
+class Registry(Protocol):
+    """What a link asks of its server."""
+
+    def cid_issued(self, cid: bytes, link: "QuicLink") -> None: ...
+
+    def cid_retired(self, cid: bytes) -> None: ...
+
+    def known(self, link: "QuicLink") -> None:
+        """The peer is no stranger any more."""
+
+    def current(self, worker_id: WorkerId) -> "QuicLink | None":
+        """The worker's open link."""
+
+    def opened(self, link: "QuicLink") -> None: ...
+
+    def ended(self, link: "QuicLink") -> None:
+        """The session is over; the connection may still linger."""
+
+    def terminated(self, link: "QuicLink") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkContext:
+    """What all links of one server share."""
+
+    directory: Directory
+    handler: LinkHandler
+    terms: Terms
+    identity: x509.Certificate
+    registry: Registry
+    sendto: Callable[[bytes, Any], None]
+
+
+class QuicLink:
+    """Implements `coordinator.links.WorkerLink` once the session is open."""
+
+    def __init__(self, context: LinkContext, connection: BoundedQuicConnection, now: float) -> None:
+        self._context = context
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._session: CoordinatorSession | None = None
+        self._handshake_by = now + HANDSHAKE_S
+        self._record: WorkerRecord | None = None
+        self._epoch = 0
+        self._ticket = ""
+        self._flows: dict[tuple[JobId, int], _Flow] = {}
+        self._decision: asyncio.Task[None] | None = None
+        self._flush_handle: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._gone = False
+
+    def __repr__(self) -> str:
+        who = self._record.id if self._record else "stranger"
+        return f"<QuicLink {who} epoch {self._epoch} from {self.remote}>"
+
+    # --- WorkerLink ---------------------------------------------------------------------------------------------------
+
+    @property
+    def worker(self) -> WorkerRecord:
+        if self._record is None:
+            raise ProtocolError("This link's worker has not proved itself yet.")
+        return self._context.directory.worker(self._record.id) or self._record
+
+    @property
+    def session_epoch(self) -> int:
+        return self._epoch
+
+    @property
+    def ticket(self) -> str:
+        return self._ticket
+
+    @property
+    def remote(self) -> str:
+        address = self._connection.get_peer_address()
+        if address is None:
+            return "unknown"
+        return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+
+    def send(self, message: Assign | Cancel | Drain | HeartbeatAck) -> None:
+        if self._session is None:
+            return
+        try:
+            self._session.send(message)
+        except ProtocolError as error:
+            log.warning("%r: %s", self, error)
+            if isinstance(message, Assign):
+                refusal = Refuse(job_id=message.job_id, epoch=message.epoch, reason=str(error))
+                self._loop.call_soon(self._context.handler.refused, self, refusal)
+        self._flush_soon()
+
+    def consumed(self, job_id: JobId, epoch: int, size: int) -> None:
+        flow = self._flows.get((job_id, epoch))
+        if flow is None:
+            return
+        size = min(size, flow.unhandled)
+        flow.unhandled -= size
+        if flow.ended and not flow.unhandled:
+            del self._flows[job_id, epoch]
+        if self._connection.handled(flow.stream_id, size):
+            self._flush_soon()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        if self._session is None:
+            self._connection.close(error_code=code, reason_phrase=reason)
+        else:
+            self._handle(self._session.close(code, reason))
+        self._flush_soon()
+
+    # --- from the server ----------------------------------------------------------------------------------------------
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._connection.receive_datagram(data, address, now=self._loop.time())
+        self._take_quic_events()
+        self._flush_soon()
+
+    def abort(self) -> None:
+        """The server stops: nothing may run after this."""
+        self._flush()
+        self._terminate("The coordinator is stopping.")
+
+    # --- QUIC ---------------------------------------------------------------------------------------------------------
+
+    def _take_quic_events(self) -> None:
+        event = self._connection.next_event()
+        while event is not None:
+            match event:
+                case quic_events.StreamDataReceived():
+                    self._on_stream_data(event.stream_id, event.data, event.end_stream)
+                case quic_events.StreamReset():
+                    self._on_stream_reset(event.stream_id)
+                case quic_events.HandshakeCompleted():
+                    self._on_handshake()
+                case quic_events.ConnectionIdIssued():
+                    self._context.registry.cid_issued(event.connection_id, self)
+                case quic_events.ConnectionIdRetired():
+                    self._context.registry.cid_retired(event.connection_id)
+                case quic_events.ConnectionTerminated():
+                    self._on_terminated(event)
+            event = self._connection.next_event()
+
+    def _on_handshake(self) -> None:
+        binding = Binding(spki_pin(self._context.identity), session_secret(self._connection, BINDING_LABEL))
+        keys = _Keys(self._context.directory)
+        nonce = secrets.token_bytes(NONCE_SIZE)
+        self._session = CoordinatorSession(self._context.terms.name, keys, binding, nonce, self._loop.time())
+
+    def _on_stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
+        session = self._session
+        if session is None or session.phase is Phase.CLOSED:
+            return
+        if self._is_revoked():
+            self._handle(session.close(CloseCode.REVOKED, "This worker was revoked by the coordinator's admin."))
+            return
+        if stream_id == CONTROL_STREAM:
+            self._connection.handled(stream_id, len(data))
+        self._handle(session.receive(stream_id, data, end, self._loop.time(), time.time()))
+
+    def _on_stream_reset(self, stream_id: int) -> None:
+        self._connection.forget(stream_id)
+        self._flows = {lease: flow for lease, flow in self._flows.items() if flow.stream_id != stream_id}
+        if self._session is not None:
+            self._handle(self._session.stream_reset(stream_id))
+
+    def _on_terminated(self, event: quic_events.ConnectionTerminated) -> None:
+        if event.frame_type is None:
+            reason, code = event.reason_phrase or "The worker closed the connection.", close_code(event.error_code)
+        else:
+            reason, code = event.reason_phrase or "The connection broke.", CloseCode.TIMEOUT
+        if self._session is not None:
+            self._handle(self._session.connection_lost(code, reason))
+        self._terminate(reason)
+
+    def _is_revoked(self) -> bool:
+        if self._record is None:
+            return False
+        record = self._context.directory.worker(self._record.id)
+        return record is None or record.status is WorkerStatus.REVOKED
+
+    # --- session events -----------------------------------------------------------------------------------------------
+
+    def _handle(self, events: list[CoordinatorEvent]) -> None:
+        handler = self._context.handler
+        for event in events:
+            match event:
+                case JobSaid():
+                    self._on_job_said(event)
+                case JobStreamEnded():
+                    self._on_job_ended(event)
+                case Heartbeat():
+                    handler.heartbeat(self, event)
+                case WorkerReport():
+                    handler.reported(self, event)
+                case Refuse():
+                    handler.refused(self, event)
+                case Suspected():
+                    handler.suspected(self, event.silent)
+                case Authenticated() | JoinProved():
+                    self._decision = self._loop.create_task(self._decide(event))
+                case Ended():
+                    self._on_ended(event)
+
+    def _on_job_said(self, said: JobSaid) -> None:
+        lease = (said.job_id, said.epoch)
+        flow = self._flows.get(lease)
+        if flow is None:
+            flow = self._flows[lease] = _Flow(said.stream_id)
+        flow.stream_id = said.stream_id
+        flow.unhandled += said.size
+        self._context.handler.job_message(self, said.job_id, said.epoch, said.message, said.size)
+
+    def _on_job_ended(self, ended: JobStreamEnded) -> None:
+        lease = (ended.job_id, ended.epoch)
+        flow = self._flows.get(lease)
+        if flow is not None:
+            flow.ended = True
+            if not flow.unhandled:
+                del self._flows[lease]
+        self._context.handler.job_stream_ended(self, ended.job_id, ended.epoch)
+
+    def _on_ended(self, ended: Ended) -> None:
+        was_open = self._epoch > 0
+        self._context.registry.ended(self)
+        if was_open:
+            log.info("%r ended: %s", self, ended.reason)
+            self._context.handler.disconnected(self, ended.reason)
+        else:
+            log.info("no session for %s: %s", self.remote, ended.reason)
+
+    # --- who may come in ----------------------------------------------------------------------------------------------
+
+    async def _decide(self, event: Authenticated | JoinProved) -> None:
+        """Ask the store; whatever happens, the peer gets an answer."""
+        session = self._session
+        if session is None:
+            return
+        try:
+            if isinstance(event, Authenticated):
+                await self._open(session, event.worker_id)
+            else:
+                await self._join(session, event)
+        except TokenRefusedError as error:
+            self._handle(session.reject(CloseCode.TOKEN_REFUSED, str(error)))
+        except GoGridError as error:
+            log.error("no session for %s: %s", self.remote, error)
+        finally:
+            if session.phase is Phase.DECISION:
+                busy = "The coordinator cannot look this worker up now; it will try again."
+                self._handle(session.reject(CloseCode.TOO_BUSY, busy))
+            self._flush_soon()
+
+    async def _open(self, session: CoordinatorSession, worker_id: WorkerId) -> None:
+        if not self._may_open(session, worker_id):
+            return
+        epoch = await self._context.directory.open_session(worker_id)
+        if session.phase is not Phase.DECISION or not self._may_open(session, worker_id):
+            return
+        older = self._context.registry.current(worker_id)
+        if older is not None and older.session_epoch > epoch:
+            self._handle(session.reject(CloseCode.FENCED, "A newer session of this worker is open."))
+            return
+        if older is not None:
+            older.close(CloseCode.FENCED, "A newer session of this worker was opened.")
+        self._record = self._context.directory.worker(worker_id)
+        if self._record is None:
+            return
+        self._epoch = epoch
+        self._ticket = secrets.token_urlsafe(32)
+        session.admit(self._welcome(self._record), self._loop.time())
+        self._connection.allow_one_way_streams(MAX_JOB_STREAMS)
+        self._context.registry.known(self)
+        self._context.registry.opened(self)
+        log.info("%r opened", self)
+        self._context.handler.connected(self)
+
+    def _may_open(self, session: CoordinatorSession, worker_id: WorkerId) -> bool:
+        record = self._context.directory.worker(worker_id)
+        if record is None or record.status is WorkerStatus.REVOKED:
+            self._handle(session.reject(CloseCode.REVOKED, "This worker was revoked by the coordinator's admin."))
+            return False
+        if record.status is WorkerStatus.PENDING:
+            self._handle(session.reject(CloseCode.PENDING, f"The worker {record.name} waits for the admin's approval."))
+            return False
+        return True
+
+    async def _join(self, session: CoordinatorSession, join: JoinProved) -> None:
+        record = await self._context.directory.redeem(join.token_id, join.worker_key, join.hostname)
+        if session.phase is Phase.DECISION:
+            log.info("%s joined as %s with token %s", self.remote, record.id, join.token_id)
+            pending = record.status is WorkerStatus.PENDING
+            self._handle(session.joined(self._welcome(record), pending=pending))
+
+    def _welcome(self, record: WorkerRecord) -> Welcome:
+        terms = self._context.terms
+        return Welcome(
+            worker_id=record.id,
+            worker_name=record.name,
+            session_epoch=self._epoch,
+            heartbeat_s=terms.heartbeat_s,
+            lease_s=terms.lease_s,
+            fence_s=terms.fence_s,
+            ping_s=terms.ping_s,
+            ping_timeout_s=terms.ping_timeout_s,
+            ticket=self._ticket,
+            https_port=terms.https_port,
+        )
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        if self._flush_handle is None and not self._gone:
+            self._flush_handle = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        if self._gone:
+            return
+        if self._session is not None:
+            self._apply_outputs(self._session)
+        self._transmit()
+        self._set_timer()
+
+    def _apply_outputs(self, session: CoordinatorSession) -> None:
+        for output in session.take_outputs():
+            match output:
+                case Send():
+                    self._connection.send_stream_data(output.stream_id, output.data, output.end)
+                case Credit():
+                    self._connection.handled(output.stream_id, output.size)
+                case _:
+                    # aioquic drops what is still queued once it closes.
+                    self._transmit()
+                    self._connection.close(error_code=output.code, reason_phrase=output.reason)
+        if session.phase is Phase.OPEN and unsent(self._connection, CONTROL_STREAM) > UNSENT_BYTES:
+            self._handle(session.close(CloseCode.TOO_BUSY, "The worker does not read what it is told."))
+            self._flush_soon()
+
+    def _transmit(self) -> None:
+        for data, address in self._connection.datagrams_to_send(now=self._loop.time()):
+            self._context.sendto(data, address)
+
+    def _set_timer(self) -> None:
+        """A timer that is early only looks again; so most turns of the loop leave it as it is."""
+        at = self._deadline()
+        if at is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _deadline(self) -> float | None:
+        times = [self._connection.get_timer()]
+        times.append(self._handshake_by if self._session is None else self._session.next_deadline())
+        return min((at for at in times if at is not None), default=None)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        at = self._connection.get_timer()
+        if at is not None and now >= at:
+            self._connection.handle_timer(now=now)
+            self._take_quic_events()
+        if self._gone:
+            return
+        if self._session is not None:
+            self._handle(self._session.on_deadline(now))
+        elif now >= self._handshake_by:
+            self._handshake_by = float("inf")
+            self._connection.close(error_code=CloseCode.TIMEOUT, reason_phrase="The handshake took too long.")
+        self._flush()
+
+    def _terminate(self, reason: str) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        for handle in (self._flush_handle, self._timer, self._decision):
+            if handle is not None:
+                handle.cancel()
+        self._flows.clear()
+        self._context.registry.terminated(self)
+        log.debug("%r terminated: %s", self, reason)
+
+
+class _Flow:
+    """What a job's stream has brought and its owner has not yet handled."""
+
+    __slots__ = ("ended", "stream_id", "unhandled")
+
+    def __init__(self, stream_id: int) -> None:
+        self.stream_id = stream_id
+        self.unhandled = 0
+        self.ended = False
+
+
+class _Keys:
+    """The directory as the session asks it."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def worker_key(self, worker_id: WorkerId) -> bytes | None:
+        record = self._directory.worker(worker_id)
+        return None if record is None else record.public_key
+
+    def token_key(self, token_id: str) -> bytes | None:
+        record = self._directory.token(token_id)
+        return None if record is None else record.public_key

@@ -1,0 +1,244 @@
+"""The runner's link to its coordinator: dials, reconnects for ever, and tells the work what it is asked to do.
+
+Promises: addresses are tried in order; a lost link comes back with jittered back-off; what no retry can mend (another
+identity, a revoked or cloned key, a version) ends `run` with one sentence. A dead link swallows what is sent.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gogrid.addresses import Address
+from gogrid.errors import CloseCode, IdentityError
+from gogrid.ids import JobId, WorkerId
+from gogrid.jointoken import JoinToken
+from gogrid.protocol.messages import Assign, Cancel, Drain, Refuse, Welcome, WorkerReport
+from gogrid.protocol.session import HANDSHAKE_S, Ended
+from gogrid.protocol.worker_session import (
+    Fenced,
+    HeartbeatDue,
+    KeyProof,
+    LeasesLost,
+    TokenProof,
+    WorkerEvent,
+)
+from runner.backoff import Backoff
+from runner.connection import Connection, dial
+from runner.errors import LinkError
+from runner.session import SessionHandler
+
+log = logging.getLogger(__name__)
+
+PENDING_S = 15.0
+"""How often a worker asks whether it was approved."""
+_FOR_GOOD = {
+    CloseCode.REVOKED: "The coordinator's admin has revoked this worker; join again with a new token.",
+    CloseCode.AUTH_FAILED: "The coordinator does not know this worker or its key; join again with a new token.",
+    CloseCode.FENCED: (
+        "This worker's key was used from another place, so this session was ended. If its disk was copied, "
+        "join again with a new token on one of the two machines."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What joining left on this machine."""
+
+    worker_id: WorkerId
+    key: Ed25519PrivateKey
+    pin: bytes
+    """Of the coordinator's identity, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    worker_id: WorkerId
+    worker_name: str
+    identity_pem: bytes
+    """The coordinator's identity certificate, for HTTPS."""
+    address: Address
+    """The one of the token's addresses that answered."""
+    https_port: int
+    pending: bool
+    """The coordinator's admin has yet to approve this worker."""
+
+
+class CoordinatorLink:
+    def __init__(self, addresses: Sequence[Address], credentials: Credentials, handler: SessionHandler) -> None:
+        self._addresses = tuple(addresses)
+        self._credentials = credentials
+        self._handler = handler
+        self._connection: Connection | None = None
+        self._report: WorkerReport | None = None
+        self._reported: WorkerReport | None = None
+        self._welcome: Welcome | None = None
+        self._opened_at = 0.0
+        self._address: Address | None = None
+        self._status = "not started"
+
+    @property
+    def status(self) -> str:
+        """In words: `connected to …`, or why not."""
+        return self._status
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """The open session's terms; None while there is none."""
+        return self._welcome
+
+    @property
+    def address(self) -> Address | None:
+        """Where the coordinator answered last."""
+        return self._address
+
+    def report(self, report: WorkerReport) -> None:
+        """Tell what this worker can do, now and after every reconnect."""
+        self._report = report
+        if self._welcome is not None and self._connection is not None:
+            self._reported = report
+            self._connection.report(report)
+
+    def refuse(self, job_id: JobId, epoch: int, reason: str) -> None:
+        """Give an assigned job back."""
+        if self._connection is not None:
+            self._connection.refuse(Refuse(job_id=job_id, epoch=epoch, reason=reason[:500]))
+
+    async def run(self) -> None:
+        """Stay connected until cancelled.
+
+        Raises:
+            LinkError: no retry can help; says what to do.
+        """
+        backoff = Backoff(lambda: secrets.randbelow(1 << 20) / (1 << 20))
+        loop = asyncio.get_running_loop()
+        while True:
+            self._opened_at = 0.0
+            ended = await self._session()
+            if ended.code in _FOR_GOOD:
+                raise LinkError(_FOR_GOOD[ended.code])
+            if ended.code in (CloseCode.PIN_MISMATCH, CloseCode.VERSION):
+                raise LinkError(ended.reason)
+            delay = backoff.next_delay(loop.time() - self._opened_at if self._opened_at else 0.0)
+            if ended.code is CloseCode.PENDING:
+                delay += PENDING_S
+            self._status = f"not connected: {ended.reason} Trying again in {delay:.0f} s."
+            log.info("%s", self._status)
+            await asyncio.sleep(delay)
+
+    async def _session(self) -> Ended:
+        """Dial, and stay until the session ends."""
+        proof = KeyProof(self._credentials.worker_id, self._credentials.key)
+        self._status = "connecting"
+        try:
+            connection, self._address = await _dial_first(self._addresses, self._credentials.pin, proof, self._on_event)
+        except IdentityError as error:
+            return Ended(CloseCode.PIN_MISMATCH, str(error))
+        except LinkError as error:
+            return Ended(CloseCode.TIMEOUT, str(error))
+        self._connection = connection
+        connection.open()
+        try:
+            return await asyncio.shield(connection.ended)
+        finally:
+            if not connection.ended.done():
+                connection.close(CloseCode.SHUTDOWN, "The worker is stopping.")
+            await connection.dispose()
+            self._connection = None
+
+    def _on_event(self, event: WorkerEvent) -> None:
+        handler = self._handler
+        match event:
+            case Assign():
+                if self._connection is not None:
+                    handler.assigned(event, self._connection.job_stream(event.job_id, event.epoch))
+            case Cancel():
+                handler.cancelled(event)
+            case Drain():
+                handler.drain(event)
+            case HeartbeatDue():
+                if self._connection is not None:
+                    self._connection.heartbeat(handler.held())
+            case LeasesLost():
+                handler.lost(event.leases)
+            case Fenced():
+                log.warning("the coordinator has not answered for too long: giving up every lease")
+                handler.lost(handler.held())
+            case Welcome():
+                self._on_welcome(event)
+            case Ended():
+                if self._welcome is not None:
+                    self._welcome = None
+                    handler.disconnected(event.reason)
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        self._welcome = welcome
+        self._opened_at = asyncio.get_running_loop().time()
+        self._reported = None
+        self._status = f"connected to {self._address} as {welcome.worker_name}"
+        log.info("%s, session %d", self._status, welcome.session_epoch)
+        self._handler.welcomed(welcome)
+        if self._report is not None and self._reported is not self._report:
+            self.report(self._report)
+
+
+async def join(token: JoinToken, key: Ed25519PrivateKey, hostname: str) -> Joined:
+    """Redeem a token for this machine's new key, at the first of the token's addresses that answers.
+
+    May be repeated with the same key if its answer was lost.
+
+    Raises:
+        IdentityError: the coordinator there is not the one that made the token; it was sent nothing.
+        LinkError: no coordinator can be reached, or it refuses the token; says why.
+    """
+    welcomes: list[Welcome] = []
+
+    def on_event(event: WorkerEvent) -> None:
+        if isinstance(event, Welcome):
+            welcomes.append(event)
+
+    proof = TokenProof(token.token_id, token.key(), key, hostname[:253])
+    connection, address = await _dial_first(token.addresses, token.pin, proof, on_event)
+    connection.open()
+    try:
+        async with asyncio.timeout(2 * HANDSHAKE_S):
+            ended = await asyncio.shield(connection.ended)
+    except TimeoutError:
+        ended = Ended(CloseCode.TIMEOUT, "The coordinator did not answer the request to join.")
+    finally:
+        identity_pem = connection.identity_pem
+        await connection.dispose()
+    if not welcomes:
+        raise LinkError(ended.reason)
+    return Joined(
+        worker_id=welcomes[0].worker_id,
+        worker_name=welcomes[0].worker_name,
+        identity_pem=identity_pem,
+        address=address,
+        https_port=welcomes[0].https_port,
+        pending=token.needs_approval or ended.code is CloseCode.PENDING,
+    )
+
+
+async def _dial_first(
+    addresses: Sequence[Address], pin: bytes, proof: KeyProof | TokenProof, on_event: Callable[[WorkerEvent], None]
+) -> tuple[Connection, Address]:
+    """The first address where the pinned coordinator answers.
+
+    Raises:
+        IdentityError: every address answered with another identity.
+        LinkError: none answered, or some with another identity.
+    """
+    failures: list[IdentityError | LinkError] = []
+    for address in addresses:
+        try:
+            return await dial(address, pin, proof, on_event), address
+        except (IdentityError, LinkError) as error:
+            failures.append(error)
+    if failures and all(isinstance(failure, IdentityError) for failure in failures):
+        raise failures[0]
+    raise LinkError("No coordinator can be reached at " + "; ".join(str(failure) for failure in failures) + ".")

@@ -1,0 +1,175 @@
+"""Coordinator and worker over real QUIC on loopback."""
+
+from __future__ import annotations
+
+import pytest
+from coordinator.records import WorkerStatus
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gogrid.errors import CloseCode
+from gogrid.ids import JobId, Sha256
+from gogrid.protocol.messages import (
+    Assign,
+    Cancel,
+    CompletionTask,
+    Drain,
+    FailCode,
+    Failed,
+    Finished,
+    Log,
+    ModelRef,
+    Readiness,
+    Sampling,
+    TextDone,
+    Tokens,
+    WorkerReport,
+)
+from runner.link import Credentials, join
+
+from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
+
+TASK = CompletionTask(model=ModelRef(name="m", digest=Sha256("0" * 64)), prompt="hi", sampling=Sampling())
+JOB = JobId("job_1")
+DONE = Finished(result=TextDone(finish_reason="stop", prompt_tokens=1, completion_tokens=2))
+REPORT = WorkerReport(
+    software="gogrid/0",
+    hostname="box",
+    platform="linux-x86_64",
+    readiness=Readiness.READY,
+    reason="ready",
+    devices=(),
+    engines=("echo",),
+    sandbox="none",
+    python_jobs=False,
+)
+
+
+async def test_a_machine_joins_with_a_token_then_connects_with_its_own_key() -> None:
+    async with coordinator() as grid:
+        key = Ed25519PrivateKey.generate()
+        joined = await join(grid.token(), key, "box")
+        assert joined.identity_pem == grid.identity.pem
+        assert (joined.worker_name, joined.https_port, joined.pending) == ("box", 8443, False)
+        assert grid.notes.links == []
+        notes = WorkerNotes()
+        async with worker(grid, Credentials(joined.worker_id, key, grid.identity.pin), notes) as link:
+            assert notes.welcomes[0].session_epoch == 1
+            assert grid.notes.links[0].worker.id == joined.worker_id
+            assert grid.notes.links[0].ticket == notes.welcomes[0].ticket != ""
+            assert "connected to" in link.status
+        await wait_until(lambda: bool(grid.notes.disconnects))
+        assert grid.notes.disconnects[0][1] == "The worker is stopping."
+
+
+async def test_jobs_flow_and_end_on_their_own_streams() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes) as link:
+            link.report(REPORT)
+            await wait_until(lambda: bool(grid.notes.reports))
+            grid.notes.links[0].send(Assign(job_id=JOB, epoch=3, task=TASK))
+            grid.notes.links[0].send(Drain(on=True))
+            grid.notes.links[0].send(Cancel(job_id=JOB, epoch=3, reason="no"))
+            await wait_until(lambda: bool(notes.cancels))
+            assert notes.drains
+            assign, stream = notes.assigned_jobs[0]
+            assert assign.task == TASK
+            stream.send(Tokens(seq=0, text="ä", token_ids=(1,)))
+            stream.send(DONE)
+            stream.send(DONE)
+            await wait_until(lambda: bool(grid.notes.ended))
+            assert grid.notes.messages == [
+                (JOB, 3, Tokens(seq=0, text="ä", token_ids=(1,))),
+                (JOB, 3, DONE),
+            ]
+            link.refuse(JobId("job_2"), 1, "no room")
+            await wait_until(lambda: bool(grid.notes.refusals))
+
+
+async def test_many_jobs_one_after_another_find_free_streams() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes(on_assigned=lambda assign, stream: stream.send(DONE))
+        async with worker(grid, grid.credentials(), notes):
+            for number in range(300):
+                grid.notes.links[0].send(Assign(job_id=JobId(f"job_{number}"), epoch=1, task=TASK))
+                await wait_until(lambda: len(grid.notes.ended) > number)  # noqa: B023
+
+
+async def test_a_job_that_outruns_its_reader_waits_and_loses_nothing() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes):
+            grid.notes.consume = False
+            link = grid.notes.links[0]
+            link.send(Assign(job_id=JOB, epoch=1, task=TASK))
+            await wait_until(lambda: bool(notes.assigned_jobs))
+            stream = notes.assigned_jobs[0][1]
+            for number in range(12):
+                stream.send(Log(seq=number, stream="stdout", data=bytes(200_000)))
+            await wait_until(lambda: grid.notes.unhandled > 800_000)
+            assert grid.notes.unhandled <= 1 << 20
+            while len(grid.notes.messages) < 12:
+                size, grid.notes.unhandled = grid.notes.unhandled, 0
+                link.consumed(JOB, 1, size)
+                before = len(grid.notes.messages)
+                await wait_until(lambda: len(grid.notes.messages) > before)  # noqa: B023
+            await stream.drained()
+
+
+async def test_a_result_too_large_to_send_fails_its_job_and_nothing_else() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes):
+            link = grid.notes.links[0]
+            link.send(Assign(job_id=JOB, epoch=1, task=TASK))
+            await wait_until(lambda: bool(notes.assigned_jobs))
+            notes.assigned_jobs[0][1].send(Log(seq=0, stream="stdout", data=bytes(2 << 20)))
+            await wait_until(lambda: bool(grid.notes.ended))
+            (_, _, failed) = grid.notes.messages[0]
+            assert isinstance(failed, Failed)
+            assert failed.code is FailCode.INTERNAL
+
+
+async def test_a_task_too_large_to_send_comes_back_as_refused() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes):
+            task = CompletionTask(model=TASK.model, prompt="x" * (2 << 20), sampling=Sampling())
+            grid.notes.links[0].send(Assign(job_id=JOB, epoch=1, task=task))
+            await wait_until(lambda: bool(grid.notes.refusals))
+            assert "1048576 are allowed" in grid.notes.refusals[0].reason
+            assert not grid.notes.disconnects
+
+
+async def test_a_coordinator_that_stops_says_so() -> None:
+    notes = WorkerNotes()
+    async with coordinator() as grid, worker(grid, grid.credentials(), notes):
+        await grid.server.close()
+        await wait_until(lambda: bool(notes.disconnects))
+        assert notes.disconnects == ["The coordinator is stopping."]
+
+
+async def test_a_worker_waiting_for_approval_is_told_so_and_let_in_later() -> None:
+    async with coordinator() as grid:
+        key = Ed25519PrivateKey.generate()
+        joined = await join(grid.token(needs_approval=True), key, "box")
+        assert joined.pending
+        assert grid.directory.workers[joined.worker_id].status is WorkerStatus.PENDING
+        notes = WorkerNotes()
+        with pytest.raises(TimeoutError):
+            async with worker(grid, Credentials(joined.worker_id, key, grid.identity.pin), notes, patience_s=0.5):
+                pass
+        grid.directory.set_status(joined.worker_id, WorkerStatus.APPROVED)
+        async with worker(grid, Credentials(joined.worker_id, key, grid.identity.pin), notes):
+            assert notes.welcomes
+
+
+async def test_the_worker_comes_back_after_it_was_disconnected() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes) as link:
+            link.report(REPORT)
+            await wait_until(lambda: bool(grid.notes.reports))
+            grid.notes.links[0].close(CloseCode.TOO_BUSY, "Go away.")
+            await wait_until(lambda: len(notes.welcomes) == 2 and len(grid.notes.reports) == 2)
+            assert notes.disconnects == ["Go away."]
+            assert notes.welcomes[1].session_epoch == 2
