@@ -5,6 +5,7 @@ Refuses a folder that other users may enter: it holds the identity key.
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import msgspec
 
 from coordinator.errors import StateError
+
+_LOOK_S = 0.2
+"""A command that only looks whether somebody serves holds the lock for less than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +116,6 @@ class StateFolder:
                 return f"Other users may read {path}; run: chmod {mode} {path}"
         return ""
 
-    def write_serving(self, serving: "Serving") -> None:
-        """Say that this process serves the folder, and where."""
-        fresh = self.serve_file.with_suffix(".fresh")
-        fresh.write_bytes(msgspec.json.encode(serving))
-        fresh.replace(self.serve_file)
-
     def read_serving(self) -> "Serving | None":
         """Where a coordinator serves this folder now; None if none does."""
         try:
@@ -140,14 +138,14 @@ class StateFolder:
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """Of a running coordinator."""
+    """What a running coordinator says in `serve.json`."""
 
     pid: int
     host: str
     """As it listens: may be `0.0.0.0`."""
     port: int
-    loopback_http_port: int
-    """0: none."""
+    http_loopback: int | None
+    """The port of plain HTTP on 127.0.0.1; None: there is none."""
 
 
 class ServeLock:
@@ -155,13 +153,15 @@ class ServeLock:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock(self._descriptor)
-        except OSError:
-            os.close(self._descriptor)
-            raise StateError(
-                f"Another coordinator serves {path.parent}; stop it first, or give this one its own folder with --data."
-            ) from None
+        patience = time.monotonic() + _LOOK_S
+        while not _lock(self._descriptor):
+            if time.monotonic() > patience:
+                os.close(self._descriptor)
+                raise StateError(
+                    f"Another coordinator serves {path.parent}; stop it first, or give this one its own folder with "
+                    "--data."
+                )
+            time.sleep(_LOOK_S / 10)
 
     def release(self) -> None:
         """Safe to call twice."""
@@ -173,14 +173,22 @@ class ServeLock:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    def _lock(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
 
 else:
     import fcntl
 
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def default_root(environment: Mapping[str, str], home: Path, platform: str, is_root: bool) -> Path:

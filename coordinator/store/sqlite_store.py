@@ -63,21 +63,7 @@ class SqliteStore:
         Raises:
             StateError: it cannot be opened, is damaged, or was made by a newer program.
         """
-        engine = sqlite.write_engine(path)
-        try:
-            schema.prepare(engine)
-            if sqlite.small_enough_to_check(path):
-                with engine.connect() as connection:
-                    sqlite.check(connection)
-        except SQLAlchemyError as error:
-            engine.dispose()
-            raise StateError(
-                f"{path} cannot be used as the database: {getattr(error, 'orig', None) or error}."
-            ) from error
-        except StateError:
-            engine.dispose()
-            raise
-        store = cls(path, engine)
+        store = cls(path, _prepared(path))
         await store.changed_elsewhere()
         return store
 
@@ -245,3 +231,21 @@ class SqliteStore:
                 raise StateError(f"The database could not be read: {getattr(error, 'orig', None) or error}.") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+
+def _prepared(path: Path) -> sa.Engine:
+    """The write engine of a sound database with this program's schema."""
+    engine = sqlite.write_engine(path)
+    try:
+        path.touch(mode=0o600)  # SQLite gives its other files the same mode
+        schema.prepare(engine)
+        if sqlite.small_enough_to_check(path):
+            with engine.connect() as connection:
+                sqlite.check(connection)
+    except (SQLAlchemyError, OSError) as error:
+        engine.dispose()
+        raise StateError(f"{path} cannot be used as the database: {getattr(error, 'orig', None) or error}.") from error
+    except StateError:
+        engine.dispose()
+        raise
+    return engine
