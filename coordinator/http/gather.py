@@ -44,12 +44,15 @@ class Gather:
             CoordinatorError: a ticket failed; what came before it was handed out first.
         """
         if not self._ready and self._open and self._failure is None:
-            self._waiter = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            expiry = None if patience is None else loop.call_later(patience, self._expire, self._waiter)
             try:
-                async with asyncio.timeout(patience):
-                    await self._waiter
+                await self._waiter
             finally:
                 self._waiter = None
+                if expiry is not None:
+                    expiry.cancel()
         if self._ready:
             ready, self._ready = self._ready, []
             return ready
@@ -71,6 +74,10 @@ class Gather:
         except Exception as error:  # noqa: BLE001 - carried to the reader of this request, which raises it
             self._failure = self._failure or error
         self._wake()
+
+    def _expire(self, waiter: "asyncio.Future[None]") -> None:
+        if not waiter.done():
+            waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

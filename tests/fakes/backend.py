@@ -4,6 +4,7 @@ verbs) in memory, answering from scripts. Time passes only where a script says s
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,8 @@ import msgspec
 
 from coordinator.blobs import BlobStore
 from coordinator.errors import ConflictError, CoordinatorError, KeyRefusedError, NotFoundError, UnknownModelError
+from coordinator.http.app import create_app
+from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Limits, Services
 from coordinator.records import (
     JobKind,
@@ -350,3 +353,14 @@ class Backend:
             limits=self.limits,
             clock=lambda: 1_700_000_000.0,
         )
+
+
+@asynccontextmanager
+async def serving(backend: Backend) -> AsyncIterator[str]:
+    """The real app on a real server on loopback; yields its address."""
+    server = HttpServer(create_app(backend.services), tls=None, plain=Listen("127.0.0.1", 0))
+    await server.start()
+    try:
+        yield f"http://127.0.0.1:{server.ports[0]}"
+    finally:
+        await server.stop(0)
