@@ -86,7 +86,7 @@ class RunnerLock:
             if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                 raise RunnerError(f"{self._path} cannot be locked: {error.strerror}.") from error
             raise RunnerError(
-                f"A worker is already running on {self._path.parent}; see `gogrid-worker status`, or use another --data."
+                f"A worker runs on {self._path.parent} already; see `gogrid-worker status`, or use another --data"
             ) from error
         self._file = file
         return self

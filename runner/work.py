@@ -1,8 +1,8 @@
 """What the worker does with the jobs it is leased.
 
 Promises: every assigned job is refused or ends with `Finished` or `Failed`; a lease that is lost or cancelled stops at
-once and frees what it held; a newer lease of a job ends the older one. Jobs outlive a lost link until the fence. What
-may be taken is decided in `capacity.py`; this shell runs it.
+once and frees what it held; a newer lease of a job ends the older one. A lost link ends its jobs: their streams died
+with it and the coordinator has placed them elsewhere. What may be taken is decided in `capacity.py`.
 """
 
 import asyncio
@@ -27,7 +27,6 @@ from gogrid.protocol.messages import (
     Progress,
     PythonTask,
     Readiness,
-    Refuse,
     Task,
     Welcome,
     WorkerReport,
@@ -45,10 +44,10 @@ _LONGEST_REASON = 1000
 """Characters of what a sandboxed process may say in a failure."""
 
 
-class Outbox(Protocol):
-    """The control stream; a dead link swallows what is sent."""
+class Refusals(Protocol):
+    """See `link.CoordinatorLink.refuse`."""
 
-    def send(self, message: WorkerReport | Refuse) -> None: ...
+    def __call__(self, job_id: JobId, epoch: int, reason: str) -> None: ...
 
 
 class Scripts(Protocol):
@@ -79,7 +78,6 @@ class Work:
     def __init__(
         self,
         facts: Facts,
-        outbox: Outbox,
         *,
         pool: ExecutorPool | None,
         cache: ModelCache,
@@ -87,7 +85,7 @@ class Work:
         clock: Callable[[], float],
     ) -> None:
         """`pool` and `scripts` are None where no sandbox works: then nothing is taken. `clock`: monotonic seconds."""
-        self._facts, self._outbox, self._pool, self._cache, self._scripts = facts, outbox, pool, cache, scripts
+        self._facts, self._pool, self._cache, self._scripts = facts, pool, cache, scripts
         self._clock = clock
         self._jobs: dict[JobId, Job] = {}
         self._drained = ""
@@ -96,21 +94,26 @@ class Work:
         """What the coordinator calls the models."""
         self.done = 0
         self.failed = 0
+        self.name = ""
+        """This worker's name at the coordinator."""
         self.session: Welcome | None = None
-        self.connection = "not connected yet"
-        self.on_welcome: Callable[[Welcome], None] = lambda _welcome: None
+        self.refuse: Refusals = lambda job_id, epoch, reason: None
+        """Gives an assigned job back; the link's, which is made after this."""
         self.changed: Callable[[], None] = lambda: None
         """Called when `report` may say something new."""
 
     # --- what the link tells ---
 
     def welcomed(self, welcome: Welcome) -> None:
-        self.session, self.connection = welcome, "connected"
-        self.on_welcome(welcome)
+        self.session, self.name = welcome, welcome.worker_name
         self.changed()
 
     def disconnected(self, reason: str) -> None:
-        self.session, self.connection = None, reason
+        log.info("disconnected: %s", reason)
+        self.session = None
+        for job in self.jobs:
+            log.warning("job %s epoch %d ends with the connection", job.assign.job_id, job.assign.epoch)
+            self._stop(job, "")
         self.changed()
 
     def assigned(self, assign: Assign, stream: JobStream) -> None:
@@ -122,7 +125,7 @@ class Work:
         reason = refusal(assign.task, self.situation)
         if reason:
             log.info("refusing job %s epoch %d: %s", assign.job_id, assign.epoch, reason)
-            self._outbox.send(Refuse(job_id=assign.job_id, epoch=assign.epoch, reason=reason))
+            self.refuse(assign.job_id, assign.epoch, reason)
             return
         if not isinstance(assign.task, PythonTask):
             self.names[assign.task.model.digest] = assign.task.model.name
@@ -140,7 +143,7 @@ class Work:
         self.changed()
 
     def lost(self, leases: tuple[LeaseHeld, ...]) -> None:
-        for lease in leases or self.held():
+        for lease in leases:
             job = self._jobs.get(lease.job_id)
             if job is not None and job.assign.epoch == lease.epoch:
                 log.warning("job %s epoch %d is no longer ours; stopping it", lease.job_id, lease.epoch)

@@ -1,0 +1,116 @@
+"""`python -m runner`: run the worker, or one of the errands that need the runner's own code.
+
+Started by `gogrid-worker`, whose name its messages bear. Logs lines to standard error; secrets are in none of them.
+Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gogrid.errors import GoGridError
+from gogrid.places import WorkerPlaces, worker_places
+from runner.config import SETTINGS, WorkerConfig, load_config
+from runner.errors import LinkError
+from runner.watch import end_with
+
+REFUSED = 1
+CANNOT_RUN = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    if options.supervised_by is not None:
+        end_with(options.supervised_by)
+    places = worker_places(
+        config=options.config,
+        data=options.data,
+        environment=os.environ,
+        platform=sys.platform,
+        home=Path.home(),
+        user=os.getuid() if hasattr(os, "getuid") else 0,
+    )
+    try:
+        config = load_config(places, flags=_flags(options), environment=os.environ)
+        if options.errand == "join":
+            return _join(config, places, as_json=options.json)
+        if options.errand == "doctor":
+            return _doctor(config, places, as_json=options.json)
+        return _run(config, places)
+    except LinkError as error:
+        return _say(error, REFUSED)
+    except GoGridError as error:
+        return _say(error, CANNOT_RUN)
+    except KeyboardInterrupt:
+        return CANNOT_RUN
+
+
+def _run(config: WorkerConfig, places: WorkerPlaces) -> int:
+    from runner.app import run
+
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for chatty in ("httpx", "httpcore", "asyncio", "quic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    asyncio.run(run(config, places))
+    return 0
+
+
+def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
+    import msgspec
+
+    from runner.joining import join_with
+
+    result = asyncio.run(join_with(sys.stdin.readline(8192), config.name, places))
+    if as_json:
+        print(msgspec.json.encode(result).decode())
+        return 0
+    print(f"Joined {result.coordinator} (pin {result.pin}) at {result.address} as {result.worker}.")
+    if result.pending:
+        print("Its admin has yet to approve this worker: gogrid-coordinator worker approve " + result.worker_id)
+    print(f"Wrote {result.config}. Next: gogrid-worker --headless")
+    return 0
+
+
+def _doctor(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
+    import msgspec
+
+    from runner.doctor import examine, findings_text
+
+    checks = asyncio.run(examine(config, places))
+    print(msgspec.json.encode(checks).decode() if as_json else findings_text(checks))
+    return 0 if all(check.ok for check in checks) else REFUSED
+
+
+def _say(error: GoGridError, code: int) -> int:
+    print(f"gogrid-worker: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gogrid-worker", allow_abbrev=False)
+    parser.add_argument("errand", choices=("run", "join", "doctor"), nargs="?", default="run")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--supervised-by", type=int, help=argparse.SUPPRESS)
+    for setting in SETTINGS:
+        parser.add_argument(_flag(setting.key), dest=setting.key, help=f"{setting.help} ({setting.env})")
+    return parser
+
+
+def _flag(key: str) -> str:
+    return "--" + key.rpartition(".")[2].replace("_", "-")
+
+
+def _flags(options: argparse.Namespace) -> Mapping[str, object]:
+    return {setting.key: getattr(options, setting.key) for setting in SETTINGS}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""The runner process: puts the parts together, runs until told to stop, and leaves nothing behind.
+
+Promises: one runner per data folder; without a working sandbox it stays connected, says why and takes nothing; SIGTERM
+gives every job back to the coordinator and ends all executors before the process ends.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import gogrid
+from gogrid.addresses import Address
+from gogrid.identity import client_context
+from gogrid.places import WorkerPlaces
+from runner.config import WorkerConfig
+from runner.control import ControlServer, RunnerLock
+from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, Done
+from runner.errors import RunnerError, SandboxUnavailableError
+from runner.facts import Facts, gather
+from runner.link import CoordinatorLink, Credentials
+from runner.membership import Membership, load_membership
+from runner.models.blobs import Access, Blobs
+from runner.models.cache import ModelCache
+from runner.models.disk import ModelDisk
+from runner.pool import Engine, ExecutorPool
+from runner.probes.all import probe_machine
+from runner.reporter import Reporter
+from runner.sandbox.base import Launcher
+from runner.sandbox.choose import choose_launcher
+from runner.scripts import ScriptRunner
+from runner.status import worker_status
+from runner.work import Work
+
+log = logging.getLogger(__name__)
+_TICK_S = 5.0
+
+
+async def run(config: WorkerConfig, places: WorkerPlaces) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Raises:
+        GoGridError: it cannot run, or the coordinator refuses this worker for good.
+    """
+    with RunnerLock(places.lock):
+        membership = load_membership(places.state)
+        if membership is None:
+            raise RunnerError("This worker has not joined a coordinator yet; paste its token: gogrid-worker join TOKEN")
+        launcher, no_sandbox = await _sandbox()
+        machine = await asyncio.to_thread(probe_machine, config)
+        facts = gather(
+            software=f"gogrid/{gogrid.__version__}",
+            cpu=machine.cpu,
+            cores_lent=config.cpu_cores,
+            max_ram=config.max_ram,
+            device=machine.device,
+            engine=machine.engine,
+            sandbox=launcher.report if launcher is not None else None,
+            no_sandbox=no_sandbox,
+        )
+        log.info("device: %s", facts.device.why)
+        log.info("sandbox: %s", facts.sandbox)
+        if facts.problem:
+            log.error("this worker takes no jobs: %s", facts.problem)
+        await _Runner(config, places, membership, facts, launcher).run()
+
+
+def addresses_of(config: WorkerConfig, membership: Membership) -> tuple[Address, ...]:
+    """Where to look for the coordinator: what the settings name first, then what the token named."""
+    named = (Address(config.host, config.port),) if config.host is not None else ()
+    return named + tuple(address for address in membership.addresses if address not in named)
+
+
+async def _sandbox() -> tuple[Launcher | None, str]:
+    """The launcher, or why there is none."""
+    try:
+        return await choose_launcher(), ""
+    except SandboxUnavailableError as error:
+        return None, str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What needs a sandbox; all of it or nothing."""
+
+    pool: ExecutorPool
+    scripts: ScriptRunner
+
+
+class _Runner:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        places: WorkerPlaces,
+        membership: Membership,
+        facts: Facts,
+        launcher: Launcher | None,
+    ) -> None:
+        self._config, self._places, self._facts = config, places, facts
+        self._trust = client_context(membership.identity_pem)
+        self._addresses = addresses_of(config, membership)
+        disk = ModelDisk(places.models)
+        blobs = Blobs(self._access)
+        self._cache = ModelCache(disk, blobs, config.disk_cap, time.time)
+        self._parts = self._executing(launcher, disk, blobs) if launcher is not None else None
+        self._work = Work(
+            facts,
+            pool=self._parts.pool if self._parts is not None else None,
+            cache=self._cache,
+            scripts=self._parts.scripts if self._parts is not None else None,
+            clock=time.monotonic,
+        )
+        credentials = Credentials(membership.worker_id, membership.key, membership.pin)
+        self._link = CoordinatorLink(self._addresses, credentials, self._work)
+        self._work.refuse = self._link.refuse
+        self._reporter = Reporter(self._link.report, self._work.report)
+        self._work.changed = self._cache.changed = self._reporter.changed
+        if self._parts is not None:
+            self._parts.pool.changed = self._reporter.changed
+        self._control = ControlServer(places.control, self._answer)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        self._cache.open()
+        await self._control.open()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, self._stop.set)
+        linking = asyncio.create_task(self._link.run(), name="link")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        ticking = asyncio.create_task(self._tick(), name="tick")
+        self._reporter.changed()
+        try:
+            await asyncio.wait((linking, stopping, ticking), return_when=asyncio.FIRST_COMPLETED)
+            log.info("stopping")
+        finally:
+            await self._end((linking, stopping, ticking))
+        for task in (linking, ticking):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def _end(self, tasks: tuple[asyncio.Task[object], ...]) -> None:
+        """Jobs back first, while the link still lives; then the executors, so that no memory stays held."""
+        await self._work.close()
+        self._reporter.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._parts is not None:
+            await self._parts.pool.close()
+        await self._cache.close()
+        await self._control.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if self._parts is not None:
+                self._parts.pool.close_unused(self._config.executor_idle_s)
+
+    def _executing(self, launcher: Launcher, disk: ModelDisk, blobs: Blobs) -> _Parts:
+        facts = self._facts
+        engine = Engine(
+            device=facts.device.kind,
+            gpus=facts.device.gpus,
+            cap_bytes=facts.device.cap_bytes,
+            cores=facts.cores,
+            engines=facts.engines,
+        )
+        pool = ExecutorPool(launcher, self._cache, disk, engine, held=self._scripts_hold, clock=time.monotonic)
+        return _Parts(pool, ScriptRunner(launcher, blobs, self._places.jobs))
+
+    def _scripts_hold(self) -> int:
+        return self._work.script_memory_held if self._facts.shares_memory else 0
+
+    def _access(self) -> Access | None:
+        welcome, address = self._link.welcome, self._link.address
+        if welcome is None or address is None:
+            return None
+        return Access(address.host, welcome.https_port, welcome.ticket, self._trust)
+
+    def _answer(self, question: Ask) -> Answer:
+        match question:
+            case AskStatus():
+                parts = self._parts
+                return worker_status(
+                    self._facts,
+                    self._work,
+                    parts.pool if parts is not None else None,
+                    self._cache,
+                    coordinator=str(self._link.address or self._addresses[0]),
+                    connection=self._link.status,
+                    now=time.monotonic(),
+                )
+            case AskPause():
+                self._work.pause(question.reason)
+            case AskResume():
+                self._work.resume()
+        return Done()

@@ -1,0 +1,118 @@
+"""`join`: redeem a token, and keep what the worker needs from then on.
+
+Promises: everything that can be wrong on this machine is found before the token is used; the new key is on disk before
+it is sent, so that a join whose answer was lost can be repeated; an earlier membership is replaced only after success.
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+import tomlkit
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
+
+from gogrid.addresses import Address
+from gogrid.errors import ConfigError
+from gogrid.identity import create_worker_key, load_worker_key, save_worker_key, short_pin
+from gogrid.jointoken import parse
+from gogrid.places import WorkerPlaces
+from runner.control import RunnerLock
+from runner.link import join
+from runner.membership import Membership, save_membership
+
+
+class JoinResult(msgspec.Struct, frozen=True):
+    coordinator: str
+    pin: str
+    """First eight hexadecimal digits."""
+    address: str
+    worker_id: str
+    worker: str
+    pending: bool
+    config: str
+
+
+async def join_with(text: str, name: str | None, places: WorkerPlaces) -> JoinResult:
+    """Join the coordinator that made the token.
+
+    Args:
+        text: the token as pasted.
+        name: what the coordinator should call this worker; None: the host name.
+
+    Raises:
+        GoGridError: the token is no good, the coordinator cannot be reached or refuses, or a worker runs here.
+    """
+    token = parse(text, time.time())
+    with RunnerLock(places.lock):
+        set_coordinator(places.config, None)
+        pending_key = places.state / f"joining-{token.token_id}.key"
+        key = _key(pending_key)
+        joined = await join(token, key, name or socket.gethostname())
+        coordinator = _common_name(joined.identity_pem)
+        others = tuple(address for address in token.addresses if address != joined.address)
+        save_membership(
+            places.state,
+            Membership(
+                worker_id=joined.worker_id,
+                worker_name=joined.worker_name,
+                key=key,
+                pin=token.pin,
+                identity_pem=joined.identity_pem,
+                coordinator_name=coordinator,
+                addresses=(joined.address, *others),
+                https_port=joined.https_port,
+            ),
+        )
+        pending_key.unlink()
+        set_coordinator(places.config, joined.address)
+    return JoinResult(
+        coordinator=coordinator,
+        pin=short_pin(token.pin),
+        address=str(joined.address),
+        worker_id=joined.worker_id,
+        worker=joined.worker_name,
+        pending=joined.pending,
+        config=str(places.config),
+    )
+
+
+def set_coordinator(path: Path, address: Address | None) -> None:
+    """Write the coordinator into `config.toml`; comments and all else stay as they are. None: only check the file.
+
+    Raises:
+        ConfigError: the file cannot be read or written.
+    """
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        document = tomlkit.parse(text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and join again.") from error
+    if address is None:
+        return
+    section = document.setdefault("coordinator", tomlkit.table())
+    section["host"], section["port"] = address.host, address.port
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh.write_text(tomlkit.dumps(document), encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _key(path: Path) -> Ed25519PrivateKey:
+    """The key of a join that was cut short, or a new one."""
+    if path.exists():
+        return load_worker_key(path)
+    key = create_worker_key()
+    save_worker_key(key, path)
+    return key
+
+
+def _common_name(identity_pem: bytes) -> str:
+    names = x509.load_pem_x509_certificate(identity_pem).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else "coordinator"

@@ -1,0 +1,30 @@
+"""Ends this process when the one that started it is gone.
+
+Two ways, because neither is enough: the kernel's parent-death signal (Linux only), and our standard input, whose other
+end the supervisor holds as long as it lives. Executors hang on this process in turn, through their sandbox.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with(supervisor: int) -> None:
+    """Call first thing; `supervisor` is the process id that standard input and life hang on."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if hasattr(os, "getppid") and os.name == "posix" and os.getppid() != supervisor:
+        os._exit(1)
+    threading.Thread(target=_watch, name="supervisor watch", daemon=True).start()
+
+
+def _watch() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    if os.name == "posix":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
