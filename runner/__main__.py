@@ -18,6 +18,7 @@ from runner.config import SETTINGS, WorkerConfig, load_config
 from runner.errors import LinkError
 from runner.watch import end_with
 
+_FLAGGED = tuple(setting for setting in SETTINGS if not setting.key.startswith("updates."))
 REFUSED = 1
 CANNOT_RUN = 2
 
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--supervised-by", type=int, help=argparse.SUPPRESS)
-    for setting in SETTINGS:
+    for setting in _FLAGGED:
         parser.add_argument(_flag(setting.key), dest=setting.key, help=f"{setting.help} ({setting.env})")
     return parser
 
@@ -109,7 +110,7 @@ def _flag(key: str) -> str:
 
 
 def _flags(options: argparse.Namespace) -> Mapping[str, object]:
-    return {setting.key: getattr(options, setting.key) for setting in SETTINGS}
+    return {setting.key: getattr(options, setting.key) for setting in _FLAGGED}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ again. Progress is told a few times a second on the event loop.
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from runner.models.eviction import CachedModel, make_room
 from runner.threads import in_thread
 
 log = logging.getLogger(__name__)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 MANIFEST_LIMIT = 4 << 20
 _TELL_EVERY_S = 0.25
 T = TypeVar("T")
@@ -105,6 +107,8 @@ class ModelCache:
 
     async def manifest(self, digest: Sha256) -> ModelManifest:
         """Raises `ModelError`."""
+        if not _DIGEST.fullmatch(digest):
+            raise ModelError("The model's digest is no SHA-256 in hexadecimal.", FailCode.BAD_REQUEST)
         here = self._manifests.get(digest)
         if here is not None:
             return here
