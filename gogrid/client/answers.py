@@ -117,6 +117,23 @@ class OutputFile(Value, frozen=True):
     sha256: str
 
 
+class EmbeddingRequest(Value, frozen=True):
+    model: str
+    input: tuple[str, ...]
+    encoding_format: str = "float"
+
+
+class _Embedding(Value, frozen=True):
+    index: int
+    embedding: tuple[float, ...]
+
+
+class EmbeddingReply(Value, frozen=True):
+    """OpenAI's answer, as far as it is used here."""
+
+    data: tuple[_Embedding, ...]
+
+
 class JobResult(Value, frozen=True):
     """How a Python job ended by itself."""
 

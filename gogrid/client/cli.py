@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import gogrid
 from gogrid.client.arguments import CommandParser, parse
-from gogrid.client.commands import chat, jobs, listings, login, run
+from gogrid.client.commands import chat, demo, jobs, listings, login, run
 from gogrid.client.errors import ClientError, ProfileError, RefusedError, UnreachableError
 from gogrid.client.shell import Action, Exit, UsageError, standard_shell
 
-_COMMANDS = (login, chat, run, jobs, listings)
+_COMMANDS = (login, chat, run, jobs, listings, demo)
 _EPILOG = (
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or no way to the coordinator; `run` ends with the script's "
     "own code, or 125 when GoGrid itself failed."

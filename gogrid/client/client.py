@@ -22,6 +22,8 @@ from gogrid.client.answers import (
     ChatReply,
     ChatRequest,
     ChatTurn,
+    EmbeddingReply,
+    EmbeddingRequest,
     Job,
     JobList,
     Limits,
@@ -140,6 +142,12 @@ class GoGrid:
                     return
                 yield decoded_event(event, ChatChunk).piece()
         raise AnswerError("The answer broke off before its end: ask again.")
+
+    def embed(self, model: str, texts: Iterable[str]) -> tuple[tuple[float, ...], ...]:
+        """One vector for each text, of the model's width."""
+        request = EmbeddingRequest(model=model, input=tuple(texts))
+        reply = self._connection.call("POST", "/v1/embeddings", EmbeddingReply, body=request, timeout_s=_ANSWER_S)
+        return tuple(entry.embedding for entry in sorted(reply.data, key=lambda entry: entry.index))
 
     # --- Python jobs
 

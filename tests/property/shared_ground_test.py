@@ -1,6 +1,7 @@
 """Sizes, settings and manifests hold their promises for any input."""
 
 import string
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,20 +22,23 @@ _TOML_VALUES = st.recursive(
 )
 
 
+def complaint(kind: type[Exception], call: Callable[[], object]) -> str:
+    """What is said if it fails in the allowed way, nothing if it works; any other failure is the test's."""
+    try:
+        call()
+    except kind as error:
+        return str(error)
+    return ""
+
+
 @given(st.text())
 def test_any_text_is_a_size_or_a_value_error(anything: str) -> None:
-    try:
-        assert parse_size(anything) >= 0
-    except ValueError as error:
-        assert str(error).startswith("a size such as")
+    assert complaint(ValueError, lambda: parse_size(anything)) in ("", "a size such as 512MB, 2GB or 2GiB")
 
 
 @given(st.text() | st.from_regex(r"[0-9]{1,400}(\.[0-9]+)?[smhd]?", fullmatch=True))
 def test_any_text_is_a_duration_or_a_value_error(anything: str) -> None:
-    try:
-        assert parse_duration(anything) < float("inf")
-    except ValueError as error:
-        assert str(error).startswith("a duration such as")
+    assert complaint(ValueError, lambda: parse_duration(anything)) in ("", "a duration such as 90s, 15m, 24h or 7d")
 
 
 @given(st.integers(0, 10**15))
@@ -45,11 +49,9 @@ def test_a_shown_size_reads_back_to_its_shown_digits(count: int) -> None:
 @given(st.sampled_from(sorted(_PARSERS)), _TOML_VALUES)
 def test_any_value_is_accepted_or_one_line_that_names_the_key(kind: str, value: object) -> None:
     setting: Setting[object] = Setting("part.key", _PARSERS[kind], None, "GOGRID_KEY", "A key.")
-    try:
-        resolve((setting,), flags={"part.key": value}, environment={}, file=None)
-    except ConfigError as error:
-        assert "part.key" in str(error)
-        assert "\n" not in str(error)
+    said = complaint(ConfigError, lambda: resolve((setting,), flags={"part.key": value}, environment={}, file=None))
+    assert said == "" or "part.key" in said
+    assert "\n" not in said
 
 
 @given(content=st.binary(max_size=200))
@@ -59,10 +61,8 @@ def test_any_file_is_accepted_or_one_line_that_names_it(
     file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_bytes(content)
     setting: Setting[object] = Setting("part.key", text, None, "GOGRID_KEY", "A key.")
-    try:
-        resolve((setting,), flags={}, environment={}, file=Path(file))
-    except ConfigError as error:
-        assert str(file) in str(error)
+    said = complaint(ConfigError, lambda: resolve((setting,), flags={}, environment={}, file=file))
+    assert said == "" or str(file) in said
 
 
 _NAME = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
@@ -107,7 +107,5 @@ def test_a_manifest_comes_back_whole_or_is_refused_and_order_never_matters(files
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_manifest_or_a_manifest_error(data: bytes) -> None:
-    try:
-        decode_manifest(data)
-    except ManifestError as error:
-        assert str(error)
+    said = complaint(ManifestError, lambda: decode_manifest(data))
+    assert said == "" or "manifest" in said

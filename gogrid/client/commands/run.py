@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 8 << 20
 """All files of one job together, as the coordinator allows."""
-_PAUSES_S = (0.5, 2.0, 5.0)
+_PAUSES_S = (0.5, 2.0)
 
 
 def add(commands: "Commands") -> None:
@@ -82,13 +82,13 @@ def _bundle(script: Path, more: list[Path]) -> tuple[str, dict[str, bytes]]:
         name = script.name if path is script else _name(path)
         if name.casefold() in {known.casefold() for known in files}:
             raise UsageError(f"{path} would be {name!r} in the job, as another file is: rename one of them.")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name its files, or pack them into one.")
         try:
             safe_parts(name)
         except OutputError as error:
             raise UsageError(f"{path} cannot be sent: {name!r} is not a plain file name on every system.") from error
         try:
-            if path.is_dir():
-                raise UsageError(f"{path} is a folder: name its files, or pack them into one.")
             with path.open("rb") as file:
                 files[name] = file.read(MOST_BYTES + 1)
         except OSError as error:
