@@ -26,6 +26,7 @@ from gogrid.protocol.session import Close, Ended, Phase, Send, close_code
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent, WorkerSession
 from gogrid.quic.bounded import BoundedQuicConnection
 from gogrid.quic.private import peer_chain, session_secret, unsent, was_resumed
+from gogrid.quic.timer import LazyTimer
 from runner.errors import LinkError
 
 DIAL_S = 5.0
@@ -56,7 +57,7 @@ class Connection(asyncio.DatagramProtocol):
         self._peer: Any = None
         self._session: WorkerSession | None = None
         self._flush_handle: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = LazyTimer(self._loop, self._on_timer)
         self._drain_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._shaken = self._loop.create_future()
         self.ended: asyncio.Future[Ended] = self._loop.create_future()
@@ -110,10 +111,10 @@ class Connection(asyncio.DatagramProtocol):
     async def dispose(self) -> None:
         """Let go of the socket; what was said before is sent."""
         self._flush()
-        for handle in (self._flush_handle, self._timer):
-            if handle is not None:
-                handle.cancel()
-        self._timer = self._flush_handle = None
+        self._timer.cancel()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
         self._finish(Ended(CloseCode.NORMAL, "closed"))
         if self._transport is not None:
             self._transport.close()
@@ -253,7 +254,7 @@ class Connection(asyncio.DatagramProtocol):
         if self._session is not None:
             self._flush_outputs(self._session)
         self._transmit()
-        self._set_timer()
+        self._timer.need_by(self._deadline())
 
     def _flush_outputs(self, session: WorkerSession) -> None:
         for output in session.take_outputs():
@@ -281,20 +282,11 @@ class Connection(asyncio.DatagramProtocol):
                 waiting.append((stream_id, waiter))
         self._drain_waiters = waiting
 
-    def _set_timer(self) -> None:
-        """A timer that is early only looks again; so most turns of the loop leave it as it is."""
-        times = [self._quic.get_timer(), None if self._session is None else self._session.next_deadline()]
-        at = min((time for time in times if time is not None), default=None)
-        if at is None:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= at:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._on_timer)
+    def _deadline(self) -> float | None:
+        times = (self._quic.get_timer(), None if self._session is None else self._session.next_deadline())
+        return min((at for at in times if at is not None), default=None)
 
     def _on_timer(self) -> None:
-        self._timer = None
         now = self._loop.time()
         at = self._quic.get_timer()
         if at is not None and now >= at:

@@ -53,6 +53,7 @@ from gogrid.protocol.session import (
 )
 from gogrid.quic.bounded import BoundedQuicConnection
 from gogrid.quic.private import session_secret, unsent
+from gogrid.quic.timer import LazyTimer
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class QuicLink:
         self._flows: dict[tuple[JobId, int], _Flow] = {}
         self._decision: asyncio.Task[None] | None = None
         self._flush_handle: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = LazyTimer(self._loop, self._on_timer)
         self._gone = False
 
     def __repr__(self) -> str:
@@ -393,7 +394,7 @@ class QuicLink:
         if self._session is not None:
             self._apply_outputs(self._session)
         self._transmit()
-        self._set_timer()
+        self._timer.need_by(self._deadline())
 
     def _apply_outputs(self, session: CoordinatorSession) -> None:
         for output in session.take_outputs():
@@ -414,24 +415,12 @@ class QuicLink:
         for data, address in self._connection.datagrams_to_send(now=self._loop.time()):
             self._context.sendto(data, address)
 
-    def _set_timer(self) -> None:
-        """A timer that is early only looks again; so most turns of the loop leave it as it is."""
-        at = self._deadline()
-        if at is None:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= at:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._on_timer)
-
     def _deadline(self) -> float | None:
         times = [self._connection.get_timer()]
         times.append(self._handshake_by if self._session is None else self._session.next_deadline())
         return min((at for at in times if at is not None), default=None)
 
     def _on_timer(self) -> None:
-        self._timer = None
         now = self._loop.time()
         at = self._connection.get_timer()
         if at is not None and now >= at:
@@ -450,7 +439,8 @@ class QuicLink:
         if self._gone:
             return
         self._gone = True
-        for handle in (self._flush_handle, self._timer, self._decision):
+        self._timer.cancel()
+        for handle in (self._flush_handle, self._decision):
             if handle is not None:
                 handle.cancel()
         self._flows.clear()
