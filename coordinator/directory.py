@@ -42,6 +42,7 @@ class Directory:
         self._workers: dict[WorkerId, WorkerRecord] = {}
         self._tokens: dict[str, TokenRecord] = {}
         self._listeners: list[Listener] = []
+        self._writes = 0
         self.keyring = Keyring()
         self.catalogue = Catalogue()
 
@@ -63,9 +64,15 @@ class Directory:
             await self.reload()
 
     async def reload(self) -> None:
-        tokens, workers = await self._store.tokens(), await self._store.workers()
-        self.keyring.replace(await self._store.keys())
-        self.catalogue.replace(await self._store.models())
+        """Read everything anew; again if this process wrote meanwhile, for what was read may lack that."""
+        while True:
+            writes = self._writes
+            tokens, workers = await self._store.tokens(), await self._store.workers()
+            keys, models = await self._store.keys(), await self._store.models()
+            if writes == self._writes:
+                break
+        self.keyring.replace(keys)
+        self.catalogue.replace(models)
         self._tokens = {token.id: token for token in tokens}
         before, self._workers = self._workers, {worker.id: worker for worker in workers}
         change = compare(before, self._workers)
@@ -83,6 +90,7 @@ class Directory:
         return list(self._workers.values())
 
     def token(self, token_id: str) -> TokenRecord | None:
+        """As it was when last loaded: whether it is used up is for `redeem` to say."""
         return self._tokens.get(token_id)
 
     async def redeem(self, token_id: str, public_key: bytes, hostname: str) -> WorkerRecord:
@@ -101,11 +109,13 @@ class Directory:
             token_id=token_id,
         )
         worker = await self._store.redeem(token_id, newcomer, now)
+        self._writes += 1
         self._workers[worker.id] = worker
         return worker
 
     async def open_session(self, worker_id: WorkerId) -> int:
         epoch = await self._store.open_session(worker_id)
+        self._writes += 1
         known = self._workers.get(worker_id)
         if known is not None:
             self._workers[worker_id] = replace(known, session_epoch=epoch)

@@ -177,8 +177,8 @@ def write_behind(connection: sa.Connection, requests: Sequence[PendingRequest], 
         connection.execute(_INSERT_REQUEST, [_request_values(request) for request in requests])
     if not lines:
         return
-    epochs = connection.execute(_EPOCHS, {"jobs": list({pending.job_id for pending in lines})}).tuples()
-    current = dict(epochs.all())
+    found = connection.execute(_EPOCHS, {"jobs": list({pending.job_id for pending in lines})})
+    current = {row.id: row.epoch for row in found}
     rows = [
         {"job_id": pending.job_id, "epoch": pending.epoch, "seq": line.seq, "stream": line.stream, "data": line.data}
         for pending in lines
