@@ -2,14 +2,16 @@
 
 aioquic alone doubles its windows on the highest offset it has *seen*, so that a few one-byte frames at the edge of the
 window make it allocate gigabytes (aiortc/aioquic#589). Here at most `CONNECTION_WINDOW` bytes are unhandled at any
-time, whatever a peer sends, and a peer can open only the streams it was allowed.
+time, whatever a peer sends, and a peer can open only the streams it was allowed. Small packets, which tokens are, are
+acknowledged together: each acknowledgement is a packet of its own, and costs both ends as much as one with data.
 """
 
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import NetworkAddress, QuicConnection
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
+from aioquic.tls import Epoch
 
 from gogrid.protocol.credit import Window
 from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME
@@ -17,6 +19,12 @@ from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME
 CONNECTION_WINDOW = 4 << 20
 STREAM_WINDOW = MAX_FRAME + HEADER_SIZE
 """One whole frame fits, or it could never be completed."""
+
+_FULL_DATAGRAM = 1150
+"""Bytes from which on a datagram tells that its sender has more."""
+_ACK_SOON_S = 0.001
+_ACK_LATER_S = 0.020
+"""Below the 25 ms that aioquic announces as its largest delay."""
 
 
 def bounded_configuration(configuration: QuicConfiguration) -> QuicConfiguration:
@@ -48,6 +56,15 @@ class BoundedQuicConnection(QuicConnection):
         self._local_max_streams_uni.value = self._local_max_streams_uni.sent = peer_streams_one_way
         self._window = Window(CONNECTION_WINDOW)
         self._stream_windows: dict[int, Window] = {}
+
+    def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
+        soon = len(data) >= _FULL_DATAGRAM or not self._handshake_confirmed
+        self._ack_delay = _ACK_SOON_S if soon else _ACK_LATER_S
+        super().receive_datagram(data, addr, now)
+        if soon and self._handshake_confirmed:
+            space = self._spaces[Epoch.ONE_RTT]
+            if space.ack_at is not None:
+                space.ack_at = min(space.ack_at, now + _ACK_SOON_S)
 
     def handled(self, stream_id: int, size: int) -> bool:
         """The application has dealt with `size` bytes of this stream; True if the peer should be told now."""
