@@ -114,6 +114,7 @@ class Writer:
             for operation in group:
                 if operation.peek:
                     operation.result = operation.work(self._connection)
+                    self._connection.rollback()  # if it read through SQLAlchemy, that began a transaction
             if changes:
                 with self._connection.begin():
                     for operation in changes:
