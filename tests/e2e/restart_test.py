@@ -1,0 +1,64 @@
+"""Programs that die: what was acknowledged is done afterwards, and nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gogrid.client.answers import Limits
+from gogrid.client.local_grid import LocalGrid
+
+pytestmark = pytest.mark.sandbox
+
+GOGRID = str(Path(sysconfig.get_path("scripts")) / "gogrid")
+
+
+def test_a_job_acknowledged_before_the_coordinator_was_killed_is_done_after_it_starts_again(tmp_path: Path) -> None:
+    with LocalGrid(tmp_path) as grid:
+        grid.init()
+        grid.start_coordinator()
+        with grid.client() as client:
+            job = client.submit_python({"main.py": b"print('survived')"}, "main.py", limits=Limits(wall_s=30.0))
+        os.kill(grid.endpoint.pid, signal.SIGKILL)
+        grid.stop()
+        grid.start_coordinator()
+        grid.start_worker()
+        with grid.client() as client:
+            *pieces, ended = client.logs(job.id)
+        assert ended.state == "done"
+        assert [piece.data for piece in pieces] == [b"survived\n"]
+
+
+def test_a_worker_comes_back_by_itself_after_the_coordinator_restarts(tmp_path: Path) -> None:
+    with LocalGrid(tmp_path) as grid:
+        grid.init()
+        grid.start_coordinator()
+        grid.start_worker()
+        grid.restart_coordinator()
+        end = time.monotonic() + 20
+        with grid.client() as client:
+            while not any(worker.connected for worker in client.workers()):
+                assert time.monotonic() < end, grid.log("worker")
+                time.sleep(0.05)
+
+
+def test_ctrl_c_ends_the_demo_and_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    demo = subprocess.Popen([GOGRID, "demo"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith(b"worker"):
+            break
+    family = psutil.Process(demo.pid).children(recursive=True)
+    assert family
+    demo.send_signal(signal.SIGINT)
+    demo.communicate(timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=2)
+    assert alive == []
+    assert list(tmp_path.iterdir()) == []
+    assert demo.returncode == 130
