@@ -55,9 +55,12 @@ def savepoint(connection: sa.Connection) -> None:
     _driver(connection).execute("SAVEPOINT operation")
 
 
-def undo_to_savepoint(connection: sa.Connection) -> None:
-    """Raises `sqlite3.OperationalError` if the database has given up the whole transaction."""
-    _driver(connection).execute("ROLLBACK TO operation")
+def undo_to_savepoint(connection: sa.Connection) -> bool:
+    """False if the database has given up the whole transaction, as it does on a full disk."""
+    driver = _driver(connection)
+    if driver.in_transaction:
+        driver.execute("ROLLBACK TO operation")
+    return driver.in_transaction
 
 
 def release_savepoint(connection: sa.Connection) -> None:

@@ -129,8 +129,8 @@ class Writer:
             operation.result = operation.work(self._connection)
         except Exception as error:  # noqa: BLE001  # the caller gets it
             operation.error = _foreign(error)
-            # Raises, and so fails the whole group, if the database has given up the whole transaction.
-            sqlite.undo_to_savepoint(self._connection)
+            if not sqlite.undo_to_savepoint(self._connection):
+                raise StateError(f"This could not be stored, nor what came with it: {operation.error}") from error
         sqlite.release_savepoint(self._connection)
 
     def _answer(self, group: list[_Operation]) -> None:
