@@ -17,8 +17,10 @@ from runner.python_job.outputs import OutputLimits, read, survey
 from runner.sandbox import kernel
 
 _PIECE = 64 << 10
-_GATHER_S = 0.01
-"""Output that follows within this time of the last record travels in one record with what comes after it."""
+_GATHER_S = 0.003
+"""How long output waits for what follows it, so that a line written in two pieces travels as one."""
+_PAUSE_S = 0.01
+"""Shortest time between two records, so that tiny writes do not become a flood of them."""
 
 
 def main() -> None:
@@ -109,10 +111,10 @@ def _pass_on(printed: dict[int, str], log_bytes: int, children: _Children, scrip
     for reader in (*printed, children.woken):
         poll.register(reader, select.POLLIN)
     waiting = {reader: bytearray() for reader in printed}
-    next_record = 0.0
+    last_record = 0.0
+    due: float | None = None
     while waiting or not children.has_ended(script):
-        due = any(waiting.values())
-        pause = max(0.0, next_record - time.monotonic()) * 1000 + 1 if due else None
+        pause = None if due is None else max(0.0, due - time.monotonic()) * 1000
         for reader, _ in poll.poll(pause):
             if reader == children.woken:
                 os.read(reader, _PIECE)
@@ -127,12 +129,15 @@ def _pass_on(printed: dict[int, str], log_bytes: int, children: _Children, scrip
                 poll.unregister(reader)
                 _say_output(printed[reader], waiting.pop(reader))
         now = time.monotonic()
-        if now >= next_record or any(len(data) >= _PIECE for data in waiting.values()):
+        if not any(waiting.values()):
+            due = None
+        elif due is None:
+            due = max(now + _GATHER_S, last_record + _PAUSE_S)
+        elif now >= due or any(len(data) >= _PIECE for data in waiting.values()):
             for reader, data in waiting.items():
-                if data:
-                    _say_output(printed[reader], data)
-                    data.clear()
-                    next_record = now + _GATHER_S
+                _say_output(printed[reader], data)
+                data.clear()
+            last_record, due = now, None
 
 
 def _say_output(stream: str, data: bytearray) -> None:

@@ -28,7 +28,7 @@ def main() -> None:
                 "reached_abstract": _reaches(socket.AF_UNIX, "\0" + abstract),
                 "sees_canary": os.path.exists(canary),
                 "root": os.listdir("/"),
-                "writable_mounts": [path for path in _READ_ONLY if not os.statvfs(path).f_flag & os.ST_RDONLY],
+                "writable_mounts": [path for path in _READ_ONLY if not _is_read_only(path)],
                 "capabilities": [int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")],
                 "no_new_privileges": status["NoNewPrivs"] == "1",
                 "user": os.getuid(),
@@ -49,6 +49,13 @@ def main() -> None:
 def _status() -> dict[str, str]:
     with open("/proc/self/status", encoding="ascii") as status:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in status)}
+
+
+def _is_read_only(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _reaches(family: socket.AddressFamily, address: tuple[str, int] | str) -> bool:

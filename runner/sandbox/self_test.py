@@ -67,7 +67,7 @@ def judge(name: str, seen: ProbeReport, host_heard: bool, processes: int) -> San
         "no privileges": seen.no_new_privileges
         and not any(seen.capabilities)
         and seen.user == linux.USER_ID
-        and seen.user_namespace_errno == errno.EPERM,
+        and seen.user_namespace_errno != 0,
         "own process tree": seen.processes_seen == 1,
         "seccomp filter": seen.seccomp_mode == _SECCOMP_MODE_FILTER
         and seen.ptrace_errno == errno.EPERM

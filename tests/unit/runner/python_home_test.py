@@ -1,0 +1,59 @@
+"""Which Python is shown inside, for the ways in which people install Python."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import SandboxUnavailableError
+from runner.sandbox.base import Mount
+from runner.sandbox.python_home import Interpreter, python_home
+
+
+def interpreter(executable: Path, prefix: Path, path: tuple[Path, ...], *, shared_library: bool = False) -> Interpreter:
+    return Interpreter(executable, prefix, "3.11", shared_library, path, (Path("/code/gogrid"), Path("/code/runner")))
+
+
+def test_prefix_in_a_home_folder_shows_only_its_programs_and_library(tmp_path: Path) -> None:
+    prefix, venv = tmp_path / "py", tmp_path / "venv/lib/python3.11/site-packages"
+    own = prefix / "lib/python3.11/site-packages"
+    own.mkdir(parents=True)
+    venv.mkdir(parents=True)
+    home = python_home(
+        interpreter(prefix / "bin/python3.11", prefix, (prefix / "lib/python3.11", venv), shared_library=True)
+    )
+    assert home.executable == "/opt/gogrid/python/bin/python3.11"
+    assert home.mounts == (
+        Mount(prefix / "bin", "/opt/gogrid/python/bin"),
+        Mount(prefix / "lib", "/opt/gogrid/python/lib"),
+        Mount(venv, "/opt/gogrid/site"),
+        Mount(Path("/code/gogrid"), "/opt/gogrid/src/gogrid"),
+        Mount(Path("/code/runner"), "/opt/gogrid/src/runner"),
+    )
+    assert home.hidden == ("/opt/gogrid/python/lib/python3.11/site-packages",)
+    assert home.library_path == "/opt/gogrid/python/lib"
+    assert home.site == ("/opt/gogrid/site",)
+    assert home.bootstrap == "/opt/gogrid/src/runner/sandbox/inside.py"
+
+
+def test_python_below_usr_is_used_where_it_is(tmp_path: Path) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    home = python_home(interpreter(Path("/usr/bin/python3.11"), Path("/usr"), (site,), shared_library=True))
+    assert (home.executable, home.library_path, home.hidden) == ("/usr/bin/python3.11", "", ())
+    assert home.mounts[0] == Mount(site, "/opt/gogrid/site")
+
+
+def test_several_package_folders_keep_their_order(tmp_path: Path) -> None:
+    folders = (tmp_path / "a/site-packages", tmp_path / "b/dist-packages")
+    for folder in folders:
+        folder.mkdir(parents=True)
+    project = tmp_path / "project"
+    project.mkdir()
+    home = python_home(interpreter(Path("/usr/bin/python3"), Path("/usr"), (project, *folders, tmp_path / "zip")))
+    assert home.site == ("/opt/gogrid/site", "/opt/gogrid/site-2")
+    assert [mount.host for mount in home.mounts[:2]] == list(folders)
+
+
+def test_interpreter_outside_its_prefix_is_refused_in_words() -> None:
+    with pytest.raises(SandboxUnavailableError, match="lies outside its own folder"):
+        python_home(interpreter(Path("/nix/store/x/bin/python"), Path("/nix/store/y"), ()))
