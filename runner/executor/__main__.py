@@ -1,9 +1,9 @@
 """The process inside the sandbox: frames in on standard input, frames out on standard output, one model in between.
 
 Promises: nothing a library prints can reach the frames, because they travel on private duplicates of the descriptors
-and descriptor 1 leads to standard error; standard input closed ends the process at once, whatever it is doing; a request
-that goes wrong is told so and disturbs no other; an engine that goes wrong fails every request it holds and ends the
-process. Each turn of the engine is one `Step`, split only where a frame's limits need it.
+and descriptor 1 leads to standard error; standard input closed ends the process at once, whatever it is doing; a
+request that goes wrong is told so and disturbs no other; an engine that goes wrong fails every request it holds and
+ends the process. Each turn of the engine is one `Step`, split only where a frame's limits need it.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Cuts what one turn of an engine produced into `Step` messages that the runner's decoder grants.
 
-Promises: every item once, in order; no `Step` weighs more than `_MOST_BYTES` by an estimate that is never too low for
-what engines emit. Refuses nothing: a single item is always small enough, because engines keep to `VECTOR_BYTES`.
+Promises: every item once, in order; no `Step` weighs more than `_MOST_BYTES` by an estimate that is never too low
+for what engines emit. Refuses nothing: a single item is always small enough, because engines keep to `VECTOR_BYTES`.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """One answer on its way out: numbering, stop strings, the count of tokens and why it ended. Pure.
 
-Promises: `seq` counts from 0 without gaps; every sampled token's id goes out exactly once, the end token's too, so that
-the ids sent are `completion_tokens` in number; text follows the stop strings' rule.
+Promises: `seq` counts from 0 without gaps; every sampled token's id goes out exactly once, the end token's too, so
+that the ids sent are `completion_tokens` in number; text follows the stop strings' rule.
 """
 
 from typing import Literal
@@ -30,16 +30,13 @@ class Answer:
     def started(self, device: str) -> Started:
         return Started(device=device, prompt_tokens=self._prompt_tokens)
 
-    def push(
-        self, token_id: int, text: str, *, end: bool, rest: str = "", logprob: TokenLogprob | None = None
-    ) -> Tokens:
+    def push(self, token_id: int, text: str, *, end: bool, logprob: TokenLogprob | None = None) -> Tokens:
         """Take one token; `ended` tells afterwards whether it was the last.
 
         Args:
             token_id: what was sampled.
             text: what it adds to the text; nothing while a character is incomplete, or for an end token.
             end: the model itself ends here.
-            rest: text still to come if this turns out to be the last token.
             logprob: its entry, if asked for.
         """
         self.count += 1
@@ -49,9 +46,6 @@ class Answer:
         elif self.count >= self._limit:
             self.ended = "length"
         if self.ended:
-            out += self._stops.feed(rest)
-            if self._stops.stopped():
-                self.ended = "stop"
             out += self._stops.finish()
         return self._tokens(out, (token_id,), () if logprob is None else (logprob,))
 

@@ -1,7 +1,8 @@
 """The engine for tests and for measuring everything around an engine: it says back what it is told. No torch, no files.
 
-A chat is answered with the text of its last user message, a completion with its prompt, one token per word. The first
-line may steer it: `#echo chunks=20 delay_ms=5 fail_after=3` (each part optional, the line is not part of the answer):
+A chat is answered with the text of its last user message, a completion with its prompt, one token per word. The
+first line may steer it: `#echo chunks=20 delay_ms=5 fail_after=3` (each part optional, the line is not part of the
+answer):
 
 - `chunks=N`: the words are repeated until N tokens have come (cut by `max_tokens` like any answer);
 - `delay_ms=N`: one turn of the whole batch takes N ms while this request is in it, as a real forward pass would;
@@ -9,8 +10,8 @@ line may steer it: `#echo chunks=20 delay_ms=5 fail_after=3` (each part optional
 - `die_after=N`: the process dies at that point without a word;
 - `error_after=N`: this request alone fails.
 
-Without `chunks` the text is said once. Embeddings are 8 wide, normalised and made from a hash of the text. Everything
-is deterministic. All active requests advance together, one token each per step.
+Without `chunks` the text is said once. Embeddings are 8 wide, normalised and made from a hash of the text.
+Everything is deterministic. All active requests advance together, one token each per step.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Stop strings over text that comes in pieces. Pure.
 
-Promises: what is let out, joined, is the text up to the first stop string and never one character of it; text is held
-back only while it could still become a stop string.
+Promises: what is let out, joined, is the text up to the first stop string and never one character of it; text is
+held back only while it could still become a stop string.
 """
 
 
