@@ -59,7 +59,7 @@ def _respond(request: _AnyRequest, error: Exception) -> Response[bytes]:
         reply = _routing(request, error)
     else:
         if not isinstance(error, CoordinatorError):
-            _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+            _LOG.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
         reply = reply_to(error)
     headers = {name.decode(): value.decode() for name, value in reply.headers}
     return Response(reply.body, status_code=reply.status, headers=headers, media_type="application/json")

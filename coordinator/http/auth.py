@@ -35,9 +35,9 @@ def admit(services: Services, scope: HTTPScope) -> None:
         worker = services.live.holder_of_ticket(bearer)
         if worker is None:
             raise KeyRefusedError("Blobs are for connected workers: this ticket belongs to no open session.")
-        scope["state"][_WORKER] = worker
+        scope.setdefault("state", {})[_WORKER] = worker
     else:
-        scope["state"][_KEY] = services.keyring.authenticate(bearer, services.clock())
+        scope.setdefault("state", {})[_KEY] = services.keyring.authenticate(bearer, services.clock())
 
 
 def key_of(scope: HTTPScope, needed: Scope | None) -> KeyRecord:
@@ -46,7 +46,7 @@ def key_of(scope: HTTPScope, needed: Scope | None) -> KeyRecord:
     Raises:
         ScopeError: it does not.
     """
-    key = scope["state"].get(_KEY)
+    key = scope.get("state", {}).get(_KEY)
     if not isinstance(key, KeyRecord):
         raise KeyRefusedError("This needs an API key.")
     if needed is None or needed in key.scopes or Scope.ADMIN in key.scopes:
@@ -56,7 +56,7 @@ def key_of(scope: HTTPScope, needed: Scope | None) -> KeyRecord:
 
 def worker_of(scope: HTTPScope) -> WorkerId:
     """The worker whose ticket opened this request."""
-    worker = scope["state"].get(_WORKER)
+    worker = scope.get("state", {}).get(_WORKER)
     if not isinstance(worker, str):
         raise KeyRefusedError("This needs a worker's session ticket.")
     return WorkerId(worker)

@@ -67,6 +67,6 @@ class FrontDoor:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: it is logged in full, the client gets a bare 500
             if not isinstance(error, CoordinatorError):
-                _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
+                _LOG.exception("%s: %s %r failed", request_id, scope["method"], scope["path"])
             if not started:
                 await send_error(send_marked, reply_to(error))

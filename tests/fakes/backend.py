@@ -12,7 +12,7 @@ from typing import cast
 import msgspec
 
 from coordinator.blobs import BlobStore
-from coordinator.errors import ConflictError, CoordinatorError, KeyRefusedError, NotFoundError, UnknownModelError
+from coordinator.errors import ConflictError, CoordinatorError, KeyRefusedError, UnknownModelError
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Limits, Services
