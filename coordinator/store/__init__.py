@@ -1,0 +1,1 @@
+"""Everything durable, behind the verbs of `coordinator.store.base`; the only home of SQL."""

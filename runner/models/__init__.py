@@ -1,0 +1,1 @@
+"""The model cache: blobs by hash, verified, evicted by a disk cap."""

@@ -1,4 +1,4 @@
-"""`gogrid run`: a Python script with its files, in a sandbox on somebody's idle machine, as if it ran here.
+"""`gogrid run`: a Python script with its files, in a sandbox on somebody's idle machine, its results here.
 
 Output comes live and to the right stream; output files are fetched into a folder; the exit code is the script's. The
 job is safe once it is submitted: an answer that got lost is asked for again with the same idempotency key, so nothing
@@ -42,7 +42,7 @@ def add(commands: "Commands") -> None:
         action="append",
         default=[],
         type=Path,
-        help="a file the script needs, at the same relative path below its folder; may be given again",
+        help="a file the script needs; it finds it next to itself; may be given again",
     )
     parser.add_argument("--memory", type=size, metavar="SIZE", help="how much it may use, such as 2GB")
     parser.add_argument("--cpu", type=number(0.01, 1024), metavar="N", help="how many cores it may use")
@@ -101,7 +101,7 @@ def _bundle(script: Path, more: list[Path]) -> tuple[str, dict[str, bytes]]:
 
 
 def _name(path: Path) -> str:
-    """Relative paths that stay below this folder are kept, so that the script finds them as it would here."""
+    """Relative paths that stay below this folder are kept, others lose their folder."""
     plain = PurePath(path)
     if plain.is_absolute() or ".." in plain.parts:
         return plain.name

@@ -1,0 +1,1 @@
+"""The engines, behind one small Protocol; the only home of torch."""
