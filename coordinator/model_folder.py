@@ -132,7 +132,7 @@ def _inspect_folder(folder: Path) -> ModelSource:
         ggufs = sorted(name for name in names if name.endswith(".gguf"))
         hint = f"give one of its files: {ggufs[0]}" if ggufs else "it is not a model folder"
         raise ModelRefusedError(f"{folder} has no config.json; {hint}.")
-    _refuse_code_and_pickle(folder)
+    _refuse_what_is_not_data(root, folder)
     tokenizer = next((group for group in _TOKENIZERS if names.issuperset(group)), None)
     if tokenizer is None:
         raise ModelRefusedError(f"{folder} has no tokenizer (tokenizer.json); add the file that belongs to the model.")
@@ -169,8 +169,10 @@ def _source(shape: ModelShape, weight_bytes: int, files: tuple[SourceFile, ...])
     )
 
 
-def _refuse_code_and_pickle(folder: Path) -> None:
+def _refuse_what_is_not_data(root: Path, folder: Path) -> None:
+    """Every file, taken or not: nothing below opens a file that this has not looked at."""
     for entry in _entries(folder):
+        _within(root, entry)
         suffix = entry.suffix.lower()
         if suffix in _CODE:
             raise ModelRefusedError(
@@ -257,12 +259,18 @@ def _plain(root: Path, folder: Path, name: str, max_bytes: int | None = None) ->
         raise ModelRefusedError(
             f"{shown!s:.200} has a name that cannot be kept: use up to 128 letters, digits, . _ and -."
         )
-    source = shown.resolve()
-    if not source.is_relative_to(root):
-        raise ModelRefusedError(f"{shown} is a link that leaves the folder; copy the folder with its links followed.")
+    source = _within(root, shown)
     status = source.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ModelRefusedError(f"{shown} is not a plain file.")
     if max_bytes is not None and status.st_size > max_bytes:
         raise ModelRefusedError(f"{shown} has {status.st_size} bytes; such a file may have {max_bytes}.")
     return SourceFile(name, source, status.st_size)
+
+
+def _within(root: Path, shown: Path) -> Path:
+    """Where the plain file really lies."""
+    source = shown.resolve()
+    if not source.is_relative_to(root):
+        raise ModelRefusedError(f"{shown} is a link that leaves the folder; copy the folder with its links followed.")
+    if not stat.S_ISREG(source.stat().st_mode):
+        raise ModelRefusedError(f"{shown} is not a plain file.")
+    return source

@@ -127,7 +127,7 @@ class Writer:
         sqlite.savepoint(self._connection)
         try:
             operation.result = operation.work(self._connection)
-        except Exception as error:  # noqa: BLE001  # the caller gets it
+        except Exception as error:  # the caller gets it
             operation.error = _foreign(error)
             if not sqlite.undo_to_savepoint(self._connection):
                 raise StateError(f"This could not be stored, nor what came with it: {operation.error}") from error
