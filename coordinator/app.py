@@ -31,6 +31,7 @@ from coordinator.interactive import InteractiveRequests, RequestLimits
 from coordinator.live import Live
 from coordinator.quic.link import Terms
 from coordinator.quic.server import QuicServer, serve_quic
+from coordinator.retention import INTERVAL_S, tidy
 from coordinator.scheduler import Scheduler
 from coordinator.state_folder import StateFolder
 from coordinator.store.sqlite_store import SqliteStore
@@ -80,6 +81,8 @@ async def serve(config: CoordinatorConfig) -> None:
 class _Parts:
     config: CoordinatorConfig
     identity: Identity
+    store: SqliteStore
+    blobs: BlobStore
     directory: Directory
     dispatcher: Dispatcher
     live: Live
@@ -101,7 +104,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         directory = await Directory.load(store, time.time)
         tally = Tally()
         dispatcher = Dispatcher(Scheduler(config.lease_s), time.monotonic, time.time)
-        limits = RequestLimits(config.queue_length, PATIENCE_S)
+        limits = RequestLimits(config.queue_length, config.key_concurrency, PATIENCE_S)
         requests = InteractiveRequests(dispatcher, store, limits, tally, time.time)
         jobs = DurableJobs(dispatcher, store, blobs, DurableLimits(DURABLE_QUEUE), tally, time.time)
         stack.push_async_callback(jobs.close)
@@ -135,7 +138,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         directory.subscribe(lambda change: _tell_workers(change, dispatcher))
         live.set_unready([])
         _announce(folder, config, http)
-        yield _Parts(config, identity, directory, dispatcher, live, http, quic, tls)
+        yield _Parts(config, identity, store, blobs, directory, dispatcher, live, http, quic, tls)
         live.set_unready(["the coordinator is stopping"])
 
 
@@ -177,21 +180,26 @@ async def _until_stopped(parts: _Parts) -> None:
 async def _tick(parts: _Parts) -> None:
     """What time brings: leases that run out, what the admin's commands changed, an ageing certificate."""
     models = parts.directory.catalogue.models()
-    leaf_checked = time.monotonic()
+    leaf_due = time.monotonic() + _LEAF_CHECK_S
+    tidy_due = time.monotonic()
     while True:
-        await asyncio.sleep(_TICK_S)
+        now = time.monotonic()
         parts.dispatcher.expire_leases()
         try:
             await parts.directory.refresh()
             if (now_there := parts.directory.catalogue.models()) != models:
                 parts.live.learn_models(now_there)
                 models = now_there
+            if now >= tidy_due:
+                await tidy(parts.store, parts.blobs, parts.live.model_blobs, time.time(), parts.config.keep_jobs_s)
+                tidy_due = now + INTERVAL_S
             parts.live.set_unready([])
         except CoordinatorError as error:
             parts.live.set_unready([str(error)])
-        if time.monotonic() - leaf_checked > _LEAF_CHECK_S:
-            leaf_checked = time.monotonic()
+        if now >= leaf_due:
             _renew_leaf(parts)
+            leaf_due = now + _LEAF_CHECK_S
+        await asyncio.sleep(_TICK_S)
 
 
 def _tell_workers(change: DirectoryChange, dispatcher: Dispatcher) -> None:

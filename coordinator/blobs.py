@@ -134,6 +134,17 @@ class BlobStore:
                     if _DIGEST.fullmatch(path.name):
                         yield Sha256(path.name)
 
+    def remove_unnamed(self, named: frozenset[str], before: float) -> int:
+        """Remove blobs that are not in `named` and were stored before that moment (wall clock); how many."""
+        removed = 0
+        for digest in self.digests():
+            path = self._path(digest)
+            with contextlib.suppress(FileNotFoundError):
+                if digest not in named and path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+        return removed
+
     def _finish(self, writer: "_Writer", rest: bytes, expected: Sha256 | None) -> StoredBlob:
         stored = writer.finish(rest)
         if expected is not None and stored.sha256 != expected:

@@ -6,7 +6,7 @@ fast as the client reads.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from coordinator.records import JobKind, JobOutcome, JobState, KeyRecord, ModelR
 from coordinator.store.base import Store
 from coordinator.tally import Tally
 from coordinator.tickets import Answer, Ticket
-from gogrid.ids import JobId, WorkerId, new_job_id
+from gogrid.ids import JobId, KeyId, WorkerId, new_job_id
 from gogrid.protocol.messages import (
     Assign,
     ChatTask,
@@ -46,6 +46,8 @@ RETRY_AFTER_S = 5
 class RequestLimits:
     queued: int
     """How many requests may wait for a worker at once."""
+    per_key: int
+    """How many requests of one API key may be open at once."""
     patience_s: float
     """How long one request waits for a worker."""
 
@@ -62,9 +64,15 @@ class InteractiveRequests:
         self._tally = tally
         self._wall = wall
         self._waiting = 0
+        self._open: Counter[KeyId] = Counter()
 
     def submit(self, key: KeyRecord, model: ModelRecord, task: ChatTask | CompletionTask | EmbeddingTask) -> Ticket:
         """See `coordinator.tickets.Requests.submit`."""
+        if self._open[key.id] >= self._limits.per_key:
+            raise QueueFullError(
+                f"This key has {self._open[key.id]} requests open, as many as one key may; try again later.",
+                RETRY_AFTER_S,
+            )
         job = NewJob(new_job_id(), key.id, _kind(task), task, model.name, self._wall())
         need = Need(job.id, model.digest, model.engine, model.memory_bytes)
         outlook = self._dispatcher.outlook(need)
@@ -77,6 +85,7 @@ class InteractiveRequests:
         request = InteractiveWork(job, need, self)
         self._tally.accepted += 1
         self._waiting += 1
+        self._open[key.id] += 1
         request.give_up_after(self._limits.patience_s)
         self._dispatcher.submit(request)
         return request
@@ -98,18 +107,23 @@ class InteractiveRequests:
         self._dispatcher.retry(request, avoid)
 
     def ended(self, request: "InteractiveWork", job: NewJob, worker: WorkerId | None, outcome: JobOutcome) -> None:
-        if worker is None:
-            self._waiting -= 1
+        self._leave(job, worker)
         self._dispatcher.finished(request)
         self._tally.ended(outcome)
         self._store.record_request(job, worker, outcome, self._wall())
 
     def withdrawn(self, job: NewJob, worker: WorkerId | None, outcome: JobOutcome) -> None:
-        if worker is None:
-            self._waiting -= 1
+        self._leave(job, worker)
         self._dispatcher.withdraw(job.id, outcome.error)
         self._tally.ended(outcome)
         self._store.record_request(job, worker, outcome, self._wall())
+
+    def _leave(self, job: NewJob, worker: WorkerId | None) -> None:
+        if worker is None:
+            self._waiting -= 1
+        self._open[job.owner] -= 1
+        if not self._open[job.owner]:
+            del self._open[job.owner]
 
 
 class InteractiveWork(Work):

@@ -47,6 +47,11 @@ class Live:
             known[digest] = frozenset({digest, *(entry.sha256 for entry in manifest.files)})
         self._model_blobs = known
 
+    @property
+    def model_blobs(self) -> frozenset[str]:
+        """Every blob of the catalogue's models."""
+        return frozenset().union(*self._model_blobs.values())
+
     # LiveState
 
     def workers(self) -> list[WorkerView]:

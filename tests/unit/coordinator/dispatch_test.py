@@ -110,7 +110,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     store = await SqliteStore.open(tmp_path / "coordinator.db")
     scheduler, tally, blobs = Scheduler(30.0), Tally(), BlobStore(tmp_path / "blobs")
     dispatcher = Dispatcher(scheduler, lambda: now[0], lambda: 1e9)
-    requests = InteractiveRequests(dispatcher, store, RequestLimits(queued=2, patience_s=60.0), tally, lambda: 1e9)
+    requests = InteractiveRequests(
+        dispatcher, store, RequestLimits(queued=2, per_key=12, patience_s=60.0), tally, lambda: 1e9
+    )
     jobs = DurableJobs(dispatcher, store, blobs, DurableLimits(queued=10), tally, lambda: 1e9)
     yield Desk(dispatcher, scheduler, requests, jobs, store, tally, blobs, now)
     scheduler.check()
@@ -237,11 +239,21 @@ async def test_a_full_queue_refuses_and_an_ended_request_makes_room(desk: Desk) 
     assert len(link.assigned()) == 8
 
 
+async def test_one_key_may_not_open_more_requests_than_its_share(desk: Desk) -> None:
+    for name in ("a", "b"):
+        desk.worker(name)
+    tickets = [desk.chat() for _ in range(12)]
+    with pytest.raises(QueueFullError, match="12 requests open"):
+        desk.chat()
+    tickets[0].cancel("gone")
+    desk.chat()
+
+
 async def test_nobody_waits_longer_than_patience(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     link = desk.worker("a")
     desk.dispatcher.suspected(link, True)
     ticket = InteractiveRequests(
-        desk.dispatcher, desk.store, RequestLimits(queued=2, patience_s=0.0), desk.tally, lambda: 1e9
+        desk.dispatcher, desk.store, RequestLimits(queued=2, per_key=12, patience_s=0.0), desk.tally, lambda: 1e9
     ).submit(KEY, MODEL, TASK)
     with pytest.raises(NoWorkerError, match="it does not answer at the moment"):
         await anext(ticket.answers())
