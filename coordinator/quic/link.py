@@ -17,6 +17,8 @@ from cryptography import x509
 
 from coordinator.errors import TokenRefusedError
 from coordinator.links import Directory, LinkHandler
+from coordinator.quic.admission import DirectoryKeys, refusal_of
+from coordinator.quic.flows import JobFlows
 from coordinator.records import WorkerRecord, WorkerStatus
 from gogrid.errors import CloseCode, GoGridError, ProtocolError
 from gogrid.identity import spki_pin
@@ -44,6 +46,7 @@ from gogrid.protocol.session import (
     CONTROL_STREAM,
     HANDSHAKE_S,
     MAX_JOB_STREAMS,
+    Close,
     Credit,
     Ended,
     Phase,
@@ -59,6 +62,8 @@ log = logging.getLogger(__name__)
 
 UNSENT_BYTES = 8 << 20
 """A worker that leaves this much of its control stream unread is cut off."""
+LINGER_S = 2.0
+"""For a peer that was told why to leave by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,20 @@ class Terms:
     fence_s: float = 24.0
     ping_s: float = 5.0
     ping_timeout_s: float = 3.0
+
+    def welcome(self, record: WorkerRecord, session_epoch: int, ticket: str) -> Welcome:
+        return Welcome(
+            worker_id=record.id,
+            worker_name=record.name,
+            session_epoch=session_epoch,
+            heartbeat_s=self.heartbeat_s,
+            lease_s=self.lease_s,
+            fence_s=self.fence_s,
+            ping_s=self.ping_s,
+            ping_timeout_s=self.ping_timeout_s,
+            ticket=ticket,
+            https_port=self.https_port,
+        )
 
 
 class Registry(Protocol):
@@ -91,7 +110,7 @@ class Registry(Protocol):
     def opened(self, link: "QuicLink") -> None: ...
 
     def ended(self, link: "QuicLink") -> None:
-        """The session is over; the connection may still linger."""
+        """The session is over; the connection still lingers and counts."""
 
     def terminated(self, link: "QuicLink") -> None: ...
 
@@ -120,10 +139,12 @@ class QuicLink:
         self._record: WorkerRecord | None = None
         self._epoch = 0
         self._ticket = ""
-        self._flows: dict[tuple[JobId, int], _Flow] = {}
+        self._flows = JobFlows()
         self._decision: asyncio.Task[None] | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._timer = LazyTimer(self._loop, self._on_timer)
+        self._closing: Close | None = None
+        self._close_by: float | None = None
         self._gone = False
 
     def __repr__(self) -> str:
@@ -166,19 +187,13 @@ class QuicLink:
         self._flush_soon()
 
     def consumed(self, job_id: JobId, epoch: int, size: int) -> None:
-        flow = self._flows.get((job_id, epoch))
-        if flow is None:
-            return
-        size = min(size, flow.unhandled)
-        flow.unhandled -= size
-        if flow.ended and not flow.unhandled:
-            del self._flows[job_id, epoch]
-        if self._connection.handled(flow.stream_id, size):
+        stream_id, size = self._flows.handled((job_id, epoch), size)
+        if size and self._connection.handled(stream_id, size):
             self._flush_soon()
 
     def close(self, code: CloseCode, reason: str) -> None:
         if self._session is None:
-            self._connection.close(error_code=code, reason_phrase=reason)
+            self._close_soon(Close(code, reason))
         else:
             self._handle(self._session.close(code, reason))
         self._flush_soon()
@@ -193,6 +208,9 @@ class QuicLink:
     def abort(self) -> None:
         """The server stops: nothing may run after this."""
         self._flush()
+        if self._close_by is not None:
+            self._close_by = 0.0
+            self._flush()
         self._terminate("The coordinator is stopping.")
 
     # --- QUIC ---------------------------------------------------------------------------------------------------------
@@ -217,7 +235,7 @@ class QuicLink:
 
     def _on_handshake(self) -> None:
         binding = Binding(spki_pin(self._context.identity), session_secret(self._connection, BINDING_LABEL))
-        keys = _Keys(self._context.directory)
+        keys = DirectoryKeys(self._context.directory)
         nonce = secrets.token_bytes(NONCE_SIZE)
         self._session = CoordinatorSession(self._context.terms.name, keys, binding, nonce, self._loop.time())
 
@@ -234,7 +252,7 @@ class QuicLink:
 
     def _on_stream_reset(self, stream_id: int) -> None:
         self._connection.forget(stream_id)
-        self._flows = {lease: flow for lease, flow in self._flows.items() if flow.stream_id != stream_id}
+        self._flows.reset(stream_id)
         if self._session is not None:
             self._handle(self._session.stream_reset(stream_id))
 
@@ -277,21 +295,11 @@ class QuicLink:
                     self._on_ended(event)
 
     def _on_job_said(self, said: JobSaid) -> None:
-        lease = (said.job_id, said.epoch)
-        flow = self._flows.get(lease)
-        if flow is None:
-            flow = self._flows[lease] = _Flow(said.stream_id)
-        flow.stream_id = said.stream_id
-        flow.unhandled += said.size
+        self._flows.came((said.job_id, said.epoch), said.stream_id, said.size)
         self._context.handler.job_message(self, said.job_id, said.epoch, said.message, said.size)
 
     def _on_job_ended(self, ended: JobStreamEnded) -> None:
-        lease = (ended.job_id, ended.epoch)
-        flow = self._flows.get(lease)
-        if flow is not None:
-            flow.ended = True
-            if not flow.unhandled:
-                del self._flows[lease]
+        self._flows.ended((ended.job_id, ended.epoch))
         self._context.handler.job_stream_ended(self, ended.job_id, ended.epoch)
 
     def _on_ended(self, ended: Ended) -> None:
@@ -326,10 +334,15 @@ class QuicLink:
             self._flush_soon()
 
     async def _open(self, session: CoordinatorSession, worker_id: WorkerId) -> None:
-        if not self._may_open(session, worker_id):
+        directory = self._context.directory
+        refusal = refusal_of(directory.worker(worker_id))
+        if refusal is None:
+            epoch = await directory.open_session(worker_id)
+            refusal = refusal_of(directory.worker(worker_id))
+        if session.phase is not Phase.DECISION:
             return
-        epoch = await self._context.directory.open_session(worker_id)
-        if session.phase is not Phase.DECISION or not self._may_open(session, worker_id):
+        if refusal is not None:
+            self._handle(session.reject(refusal.code, refusal.message))
             return
         older = self._context.registry.current(worker_id)
         if older is not None and older.session_epoch > epoch:
@@ -337,27 +350,19 @@ class QuicLink:
             return
         if older is not None:
             older.close(CloseCode.FENCED, "A newer session of this worker was opened.")
-        self._record = self._context.directory.worker(worker_id)
-        if self._record is None:
-            return
+        self._record = directory.worker(worker_id)
+        if self._record is not None:
+            self._opened(session, self._record, epoch)
+
+    def _opened(self, session: CoordinatorSession, record: WorkerRecord, epoch: int) -> None:
         self._epoch = epoch
         self._ticket = secrets.token_urlsafe(32)
-        session.admit(self._welcome(self._record), self._loop.time())
+        session.admit(self._welcome(record), self._loop.time())
         self._connection.allow_one_way_streams(MAX_JOB_STREAMS)
         self._context.registry.known(self)
         self._context.registry.opened(self)
         log.info("%r opened", self)
         self._context.handler.connected(self)
-
-    def _may_open(self, session: CoordinatorSession, worker_id: WorkerId) -> bool:
-        record = self._context.directory.worker(worker_id)
-        if record is None or record.status is WorkerStatus.REVOKED:
-            self._handle(session.reject(CloseCode.REVOKED, "This worker was revoked by the coordinator's admin."))
-            return False
-        if record.status is WorkerStatus.PENDING:
-            self._handle(session.reject(CloseCode.PENDING, f"The worker {record.name} waits for the admin's approval."))
-            return False
-        return True
 
     async def _join(self, session: CoordinatorSession, join: JoinProved) -> None:
         record = await self._context.directory.redeem(join.token_id, join.worker_key, join.hostname)
@@ -367,19 +372,7 @@ class QuicLink:
             self._handle(session.joined(self._welcome(record), pending=pending))
 
     def _welcome(self, record: WorkerRecord) -> Welcome:
-        terms = self._context.terms
-        return Welcome(
-            worker_id=record.id,
-            worker_name=record.name,
-            session_epoch=self._epoch,
-            heartbeat_s=terms.heartbeat_s,
-            lease_s=terms.lease_s,
-            fence_s=terms.fence_s,
-            ping_s=terms.ping_s,
-            ping_timeout_s=terms.ping_timeout_s,
-            ticket=self._ticket,
-            https_port=terms.https_port,
-        )
+        return self._context.terms.welcome(record, self._epoch, self._ticket)
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -393,6 +386,9 @@ class QuicLink:
             return
         if self._session is not None:
             self._apply_outputs(self._session)
+        if self._closing is not None and self._close_by is not None and self._loop.time() >= self._close_by:
+            self._connection.close(error_code=self._closing.code, reason_phrase=self._closing.reason)
+            self._close_by = None
         self._transmit()
         self._timer.need_by(self._deadline())
 
@@ -403,13 +399,17 @@ class QuicLink:
                     self._connection.send_stream_data(output.stream_id, output.data, output.end)
                 case Credit():
                     self._connection.handled(output.stream_id, output.size)
-                case _:
-                    # aioquic drops what is still queued once it closes.
+                case Close():
+                    # aioquic forgets what it may have to send again once it closes.
                     self._transmit()
-                    self._connection.close(error_code=output.code, reason_phrase=output.reason)
+                    self._close_soon(output)
         if session.phase is Phase.OPEN and unsent(self._connection, CONTROL_STREAM) > UNSENT_BYTES:
             self._handle(session.close(CloseCode.TOO_BUSY, "The worker does not read what it is told."))
             self._flush_soon()
+
+    def _close_soon(self, close: Close) -> None:
+        self._closing = close
+        self._close_by = self._loop.time() + (LINGER_S if close.linger else 0.0)
 
     def _transmit(self) -> None:
         for data, address in self._connection.datagrams_to_send(now=self._loop.time()):
@@ -417,7 +417,10 @@ class QuicLink:
 
     def _deadline(self) -> float | None:
         times = [self._connection.get_timer()]
-        times.append(self._handshake_by if self._session is None else self._session.next_deadline())
+        if self._closing is not None:
+            times.append(self._close_by)
+        else:
+            times.append(self._handshake_by if self._session is None else self._session.next_deadline())
         return min((at for at in times if at is not None), default=None)
 
     def _on_timer(self) -> None:
@@ -430,9 +433,8 @@ class QuicLink:
             return
         if self._session is not None:
             self._handle(self._session.on_deadline(now))
-        elif now >= self._handshake_by:
-            self._handshake_by = float("inf")
-            self._connection.close(error_code=CloseCode.TIMEOUT, reason_phrase="The handshake took too long.")
+        elif self._closing is None and now >= self._handshake_by:
+            self._close_soon(Close(CloseCode.TIMEOUT, "The handshake took too long."))
         self._flush()
 
     def _terminate(self, reason: str) -> None:
@@ -446,29 +448,3 @@ class QuicLink:
         self._flows.clear()
         self._context.registry.terminated(self)
         log.debug("%r terminated: %s", self, reason)
-
-
-class _Flow:
-    """What a job's stream has brought and its owner has not yet handled."""
-
-    __slots__ = ("ended", "stream_id", "unhandled")
-
-    def __init__(self, stream_id: int) -> None:
-        self.stream_id = stream_id
-        self.unhandled = 0
-        self.ended = False
-
-
-class _Keys:
-    """The directory as the session asks it."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-
-    def worker_key(self, worker_id: WorkerId) -> bytes | None:
-        record = self._directory.worker(worker_id)
-        return None if record is None else record.public_key
-
-    def token_key(self, token_id: str) -> bytes | None:
-        record = self._directory.token(token_id)
-        return None if record is None else record.public_key

@@ -208,11 +208,11 @@ class QuicServer(asyncio.DatagramProtocol):
         self._by_worker[link.worker.id] = link
 
     def ended(self, link: QuicLink) -> None:
-        self.known(link)
         if link.session_epoch and self._by_worker.get(link.worker.id) is link:
             del self._by_worker[link.worker.id]
 
     def terminated(self, link: QuicLink) -> None:
+        self.known(link)
         self.ended(link)
         for cid in self._cids.pop(link, ()):
             self._by_cid.pop(cid, None)

@@ -185,7 +185,8 @@ class CoordinatorSession:
             code, reason = CloseCode.PENDING, "The coordinator's admin has yet to approve this worker."
         else:
             code, reason = CloseCode.NORMAL, "Joined."
-        self._out.close(code, reason, welcome)
+        self._out.say(welcome)
+        self._out.goodbye(code, reason)
         return self._closed(code, reason)
 
     def reject(self, code: CloseCode, message: str) -> list[CoordinatorEvent]:

@@ -60,10 +60,14 @@ class Credit(msgspec.Struct, frozen=True, gc=False):
 
 
 class Close(msgspec.Struct, frozen=True, gc=False):
-    """Send what was said before, then close the connection."""
+    """Send what was said before, then close the connection.
+
+    `linger`: the peer was told why and will leave by itself; what was said may have to be sent again until then.
+    """
 
     code: CloseCode
     reason: str
+    linger: bool = False
 
 
 Output = Send | Credit | Close
@@ -117,7 +121,7 @@ class Outbox:
         if self.closed is None:
             if farewell is not None:
                 self.say(farewell)
-            self.closed = Close(code, clip(reason))
+            self.closed = Close(code, clip(reason), farewell is not None)
             self._outputs.append(self.closed)
 
     def goodbye(self, code: CloseCode, reason: str) -> None:

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from coordinator.links import WorkerLink
 from coordinator.quic.limits import Limits
 from coordinator.quic.link import Terms
 from coordinator.quic.server import QuicServer, serve_quic
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gogrid.addresses import Address
 from gogrid.identity import Identity, create_identity, issue_leaf
 from gogrid.ids import JobId
@@ -32,7 +33,6 @@ from gogrid.protocol.messages import (
 )
 from runner.link import CoordinatorLink, Credentials
 from runner.session import JobStream
-
 from tests.fakes.directory import MemoryDirectory
 
 NO_LIMITS = Limits(initial_rate=1e6, initial_burst=1e6, strangers_per_network=1000, strangers=1000)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from coordinator.records import WorkerStatus
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from coordinator.records import WorkerStatus
 from gogrid.errors import CloseCode
 from gogrid.ids import JobId, Sha256
 from gogrid.protocol.messages import (
@@ -24,7 +25,6 @@ from gogrid.protocol.messages import (
     WorkerReport,
 )
 from runner.link import Credentials, join
-
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 
 TASK = CompletionTask(model=ModelRef(name="m", digest=Sha256("0" * 64)), prompt="hi", sampling=Sampling())
