@@ -27,6 +27,7 @@ class ControlServer:
     def __init__(self, path: Path, respond: Respond) -> None:
         self._path, self._respond = path, respond
         self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Listen. Call with the `RunnerLock` held: a socket that lies there is then nobody's.
@@ -39,7 +40,7 @@ class ControlServer:
             self._path.unlink(missing_ok=True)
             before = os.umask(0o177)
             try:
-                self._server = await asyncio.start_unix_server(self._serve, self._path, limit=MAX_LINE)
+                self._server = await asyncio.start_unix_server(self._accept, self._path, limit=MAX_LINE)
             finally:
                 os.umask(before)
         except OSError as error:
@@ -51,6 +52,14 @@ class ControlServer:
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.create_task(self._serve(reader, writer))
+        self._talks.add(talk)
+        talk.add_done_callback(self._talks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -66,6 +75,8 @@ class ControlServer:
             pass  # a line without end, or nobody there any more: the connection closes, which says it all
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 class RunnerLock:

@@ -1,0 +1,88 @@
+"""Room on disk and in memory: whatever the numbers, no cap is broken and nothing in use is taken away."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gogrid.ids import Sha256
+from runner.capacity import Resident, grant, make_way, unused
+from runner.errors import ModelError
+from runner.models.eviction import CachedModel, disk_use, make_room
+
+names = st.integers(0, 30).map(lambda n: Sha256(f"{n:064x}"))
+sizes = st.integers(0, 100)
+
+
+@st.composite
+def cached(draw: st.DrawFn) -> tuple[CachedModel, ...]:
+    content = draw(st.dictionaries(names, sizes, max_size=12))
+    digests = draw(st.lists(names, unique=True, max_size=6))
+    return tuple(
+        CachedModel(
+            digest,
+            {name: content[name] for name in draw(st.sets(st.sampled_from(sorted(content)), max_size=4))}
+            if content
+            else {},
+            draw(sizes),
+            draw(st.floats(0, 100)),
+            draw(st.booleans()),
+        )
+        for digest in digests
+    )
+
+
+@settings(deadline=None)
+@given(cached(), st.dictionaries(names, sizes, max_size=4), st.integers(0, 400))
+def test_the_disk_cap_holds_and_pinned_models_stay(
+    models: tuple[CachedModel, ...], wanted: dict[Sha256, int], cap: int
+) -> None:
+    incoming = CachedModel(Sha256("new"), wanted, 0, 0.0, True)
+    try:
+        gone = make_room(models, wanted, cap)
+    except ModelError:
+        pinned = tuple(model for model in models if model.pinned)
+        assert disk_use((*pinned, incoming)) > cap
+        return
+    kept = tuple(model for model in models if model.digest not in gone)
+    assert disk_use((*kept, incoming)) <= cap
+    assert not any(model.pinned for model in models if model.digest in gone)
+    if gone:
+        newest = max(model.last_used for model in models if model.digest in gone)
+        assert all(model.pinned or model.last_used >= newest for model in kept)
+
+
+residents = st.lists(
+    st.builds(Resident, names, sizes, st.integers(0, 2), st.floats(0, 100)), max_size=6, unique_by=lambda r: r.digest
+).map(tuple)
+
+
+@settings(deadline=None)
+@given(residents, sizes, st.integers(0, 500), sizes)
+def test_the_owners_memory_cap_holds_and_models_in_use_stay(
+    loaded: tuple[Resident, ...], need: int, cap: int, held: int
+) -> None:
+    try:
+        closing = make_way(loaded, need, cap, held)
+    except ModelError:
+        in_use = sum(resident.memory_bytes for resident in loaded if resident.users)
+        assert need > cap or in_use + held + need > cap
+        return
+    left = sum(resident.memory_bytes for resident in loaded if resident.digest not in closing)
+    if closing or sum(r.memory_bytes for r in loaded) + held + need <= cap:
+        assert left + need + held <= cap
+    assert all(resident.users == 0 for resident in loaded if resident.digest in closing)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 1000), st.integers(0, 1000))
+def test_a_grant_is_at_least_the_need_and_never_more_than_is_free(need: int, extra: int) -> None:
+    assert need <= grant(need, need + extra) <= need + extra
+
+
+@settings(deadline=None)
+@given(residents, st.floats(100, 1000), st.floats(1, 100))
+def test_only_unused_models_are_closed_for_being_unused(
+    loaded: tuple[Resident, ...], now: float, idle_s: float
+) -> None:
+    closing = unused(loaded, now, idle_s)
+    for resident in loaded:
+        assert (resident.digest in closing) == (resident.users == 0 and now - resident.last_used >= idle_s)

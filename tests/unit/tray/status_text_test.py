@@ -1,0 +1,43 @@
+"""A worker's status as people read it."""
+
+from gogrid.protocol.messages import Readiness
+from runner.control_messages import ModelState, RunningJob, WorkerStatus
+from tray.status_text import status_text
+
+STATUS = WorkerStatus(
+    software="gogrid/0.1.0",
+    worker="den-pc",
+    readiness=Readiness.PAUSED,
+    reason="the computer is in use",
+    coordinator="grid.example.org:8443",
+    connected=True,
+    connection="connected to grid.example.org:8443 as den-pc",
+    device="RTX 4090: the best GPU found",
+    devices=(),
+    sandbox="bubblewrap 0.11.0: no network",
+    python_jobs=True,
+    jobs=(RunningJob(job_id="job_1", kind="chat", model="smol", seconds=3.4),),
+    models=(
+        ModelState(digest="a" * 64, name="smol", state="loaded", memory_bytes=1_200_000_000, running=1),
+        ModelState(digest="b" * 64, name="", state="downloading", fraction=0.42),
+        ModelState(digest="c" * 64, name="minilm", state="cached"),
+    ),
+    jobs_done=7,
+    jobs_failed=1,
+    pid=1,
+)
+
+
+def test_status_reads_like_this() -> None:
+    assert status_text(STATUS) == (
+        "Worker       den-pc, gogrid/0.1.0\n"
+        "State        paused: the computer is in use\n"
+        "Coordinator  grid.example.org:8443, connected to grid.example.org:8443 as den-pc\n"
+        "Device       RTX 4090: the best GPU found\n"
+        "Sandbox      bubblewrap 0.11.0: no network\n"
+        "Jobs         1 running, 7 done, 1 failed\n"
+        "             chat smol for 3 s (job_1)\n"
+        "Models       smol: loaded, 1.2 GB, 1 running\n"
+        "             bbbbbbbbbbbb: downloading, 42%\n"
+        "             minilm: cached"
+    )

@@ -1,0 +1,84 @@
+"""The supervisor with a real, scripted child."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tray.restart import RestartRules
+from tray.supervisor import Supervisor
+
+FAST = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, healthy_after_s=60, most_crashes=3)
+
+
+def script(tmp_path: Path, body: str) -> tuple[str, ...]:
+    """A child that counts its lives in a file and then does `body`, in which `n` is the number of this life."""
+    program = (
+        "import os, sys, signal, time\n"
+        "with open(sys.argv[1], 'a') as f: f.write('x')\n"
+        "n = os.path.getsize(sys.argv[1])\n" + body
+    )
+    return (sys.executable, "-c", program, str(tmp_path / "lives"))
+
+
+def lives(tmp_path: Path) -> int:
+    return (tmp_path / "lives").stat().st_size
+
+
+async def test_a_crashed_runner_is_started_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = script(tmp_path, "print('life', n, file=sys.stderr, flush=True)\nif n < 3: os.kill(os.getpid(), 9)")
+    assert await Supervisor(command, tmp_path / "logs", FAST).run() == 0
+    assert lives(tmp_path) == 3
+    log = (tmp_path / "logs" / "worker.log").read_text()
+    assert "life 1\n" in log
+    assert "was killed by signal 9; starting it again" in log
+    assert capfd.readouterr().err == log
+
+
+async def test_a_crash_loop_ends_and_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = script(tmp_path, "sys.exit(70)")
+    assert await Supervisor(command, tmp_path / "logs", FAST).run() == 2
+    assert lives(tmp_path) == 3
+    assert "crashed 3 times in a row (last: ended with status 70)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("status", [1, 2])
+async def test_a_runner_that_cannot_run_is_not_started_again(tmp_path: Path, status: int) -> None:
+    assert await Supervisor(script(tmp_path, f"sys.exit({status})"), tmp_path / "logs", FAST).run() == status
+    assert lives(tmp_path) == 1
+
+
+async def test_sigterm_lets_the_runner_finish(tmp_path: Path) -> None:
+    body = (
+        "def end(*_): print('clean end', file=sys.stderr, flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('up', file=sys.stderr, flush=True)\ntime.sleep(60)"
+    )
+    running = asyncio.create_task(Supervisor(script(tmp_path, body), tmp_path / "logs", FAST).run())
+    log = tmp_path / "logs" / "worker.log"
+    while not log.exists() or "up" not in log.read_text():
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(running, 10) == 0
+    assert "clean end" in log.read_text()
+
+
+async def test_sigterm_while_waiting_to_start_again_ends_at_once(tmp_path: Path) -> None:
+    slow = RestartRules(first_delay_s=60, longest_delay_s=60)
+    running = asyncio.create_task(Supervisor(script(tmp_path, "sys.exit(70)"), tmp_path / "logs", slow).run())
+    log = tmp_path / "logs" / "worker.log"
+    while not log.exists() or "starting it again" not in log.read_text():
+        await asyncio.sleep(0.01)
+    before = time.monotonic()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+    assert time.monotonic() - before < 2
+
+
+async def test_a_line_without_end_does_not_stop_the_log(tmp_path: Path) -> None:
+    body = "sys.stderr.write('y' * 300000 + chr(10) + 'after' + chr(10))"
+    assert await Supervisor(script(tmp_path, body), tmp_path / "logs", FAST).run() == 0
+    assert "after" in (tmp_path / "logs" / "worker.log").read_text()
