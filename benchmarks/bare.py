@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runner.executor.engines.registry import create
-
 from gogrid.ids import Sha256
 from gogrid.protocol.messages import (
     ChatMessage,
@@ -19,6 +17,7 @@ from gogrid.protocol.messages import (
     Tokens,
 )
 from runner.executor.engines.base import Engine
+from runner.executor.engines.registry import create
 from runner.executor.messages import Load
 
 

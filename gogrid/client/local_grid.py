@@ -182,13 +182,13 @@ class LocalGrid:
                 process.wait()
         self._worker = self._coordinator = None
 
-    def restart_coordinator(self) -> None:
-        """Kill it as a power cut would, and start it again on the same ports."""
+    def restart_coordinator(self) -> float:
+        """Kill it as a power cut would, start it again on the same ports; returns the seconds until it was ready."""
         if self._coordinator is None:
             raise LocalGridError("The local coordinator has not been started.")
         self._coordinator.kill()
         self._coordinator.wait()
-        self.start_coordinator()
+        return self.start_coordinator()
 
     def admin_command(self, *arguments: str) -> None:
         """A `gogrid-coordinator` command beside the running coordinator."""

@@ -1,0 +1,29 @@
+"""`python -m benchmarks [inference|gateway|footprint]…`: run the named benchmarks, or all, and print a table."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import footprint, gateway, inference
+from benchmarks.figures import markdown
+
+_ALL = {"footprint": footprint.measure, "gateway": gateway.measure, "inference": inference.measure}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*_ALL, []], help="which ones; all if none is named")
+    names = parser.parse_args().names or list(_ALL)
+    figures = []
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="gogrid-bench-") as folder:
+            for figure in _ALL[name](Path(folder)):
+                print(f"{name}: {figure.row()}", file=sys.stderr, flush=True)
+                figures.append(figure)
+    print(markdown(figures))
+    return 0 if all(figure.reached for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

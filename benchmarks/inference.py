@@ -1,0 +1,97 @@
+"""Output tokens per second through HTTP, coordinator, QUIC and sandbox, against the same engine called directly.
+
+Both sides answer the same prompts greedily, so that they make the same tokens. They take turns, and the ratio is that
+of their medians, so that a machine that is slower for a while is slower for both.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from benchmarks.bare import Bare
+from benchmarks.figures import Figure
+from benchmarks.load import closed_loop
+from gogrid.client.demo.steps import CHAT_MODEL, model_sources
+from gogrid.client.local_grid import LocalGrid
+
+GOAL = 0.95
+ROUNDS = 5
+MAX_TOKENS = 64
+_TOPICS = ("a lighthouse", "a train", "the sea", "a small dog", "winter", "a violin", "the moon", "a garden")
+
+
+def measure(folder: Path) -> Iterator[Figure]:
+    with LocalGrid(folder) as grid:
+        grid.init()
+        grid.start_coordinator()
+        source = next(source for source in model_sources() if source.name == CHAT_MODEL)
+        grid.add_model(CHAT_MODEL, source.path)
+        grid.start_worker()
+        closed_loop(grid, CHAT_MODEL, texts(1), 8, 1)
+        with _BareEngine(grid) as bare:
+            for clients in (1, 16):
+                yield _compare(grid, bare, clients)
+
+
+def texts(count: int) -> list[str]:
+    return [f"Write a story about {_TOPICS[number % len(_TOPICS)]}, number {number}." for number in range(count)]
+
+
+def _compare(grid: LocalGrid, bare: "_BareEngine", clients: int) -> Figure:
+    through, direct = [], []
+    for _ in range(ROUNDS):
+        load = closed_loop(grid, CHAT_MODEL, texts(clients), MAX_TOKENS, clients)
+        through.append(load.tokens / load.total_s)
+        run = bare.closed_loop(clients)
+        if run.tokens != load.tokens:
+            raise RuntimeError(f"the grid made {load.tokens} tokens, the bare engine {run.tokens}: not the same work")
+        direct.append(run.tokens / run.total_s)
+    return Figure(
+        what=f"output tokens/s through the grid ÷ bare engine, {clients} at once",
+        value=median(through) / median(direct),
+        unit="of it",
+        limit=GOAL,
+        detail=f"{median(through):.1f} against {median(direct):.1f} tokens/s, medians of {ROUNDS} turns",
+    )
+
+
+class _BareEngine:
+    """The engine in a process of its own, loaded from the same converted files and with as many threads."""
+
+    def __init__(self, grid: LocalGrid) -> None:
+        self._model = grid.folder / "worker" / "models"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "_BareEngine":
+        model = next(path.parent for path in self._model.rglob("model.safetensors"))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.bare_process", str(model), str(MAX_TOKENS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._answer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait()
+
+    def closed_loop(self, clients: int) -> Bare:
+        if self._process is None or self._process.stdin is None:
+            raise RuntimeError("enter first")
+        self._process.stdin.write(f"{clients}\n".encode())
+        self._process.stdin.flush()
+        return msgspec.json.decode(self._answer(), type=Bare)
+
+    def _answer(self) -> bytes:
+        if self._process is None or self._process.stdout is None:
+            raise RuntimeError("enter first")
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the bare engine's process ended")
+        return line
