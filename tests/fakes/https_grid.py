@@ -65,6 +65,8 @@ class HttpsGrid:
         """Method, path and `Authorization` of every request."""
         self.cut: Callable[[str, str], int | None] = lambda method, path: None
         """After how many body messages the answer to this request is to break off."""
+        self.cut_politely = False
+        """Whether it then ends as if it were complete."""
         self.loop = asyncio.new_event_loop()
         self._folder = folder
         self._listen_port = port
@@ -123,7 +125,9 @@ class HttpsGrid:
             async def cutting(message: Message) -> None:
                 nonlocal left
                 if left is not None and message["type"] == "http.response.body":
-                    if left == 0:
+                    if left == 0 and self.cut_politely:
+                        message = {"type": "http.response.body", "body": b"", "more_body": False}
+                    elif left <= 0:
                         raise ConnectionAbortedError("cut by the test")
                     left -= 1
                 await send(message)

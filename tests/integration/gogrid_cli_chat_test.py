@@ -133,10 +133,12 @@ def test_an_answer_that_fails_midway_keeps_what_came_and_ends_with_one(
     assert "No worker is left to go on with it." in shown.err
 
 
+@pytest.mark.parametrize("politely", [False, True])
 def test_a_connection_cut_midway_is_not_taken_for_the_end(
-    grid: HttpsGrid, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    grid: HttpsGrid, environment: dict[str, str], capsys: pytest.CaptureFixture[str], politely: bool
 ) -> None:
     says(grid, text("half"), 0.05, text("rest"), DONE)
+    grid.cut_politely = politely
     grid.cut = lambda method, path: 1 if method == "POST" else None
     assert main(["chat", CHAT, "x"], environment) in (1, 2)
     shown = capsys.readouterr()
