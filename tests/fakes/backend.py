@@ -2,6 +2,7 @@
 verbs) in memory, answering from scripts. Time passes only where a script says so."""
 
 import asyncio
+import hmac
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -294,10 +295,10 @@ class FakeKeyring:
         }
 
     def authenticate(self, bearer: str, now: float) -> KeyRecord:
-        key = self.keys.get(bearer)
-        if key is None:
+        found = [key for known, key in self.keys.items() if hmac.compare_digest(known, bearer)]  # str: ASCII only
+        if not found:
             raise KeyRefusedError("This API key is unknown, expired or revoked.")
-        return key
+        return found[0]
 
 
 def _key(name: str, scopes: frozenset[Scope]) -> KeyRecord:
@@ -328,7 +329,7 @@ class Backend:
     """All fakes together, and the `Services` made of them."""
 
     folder: Path
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     requests: FakeRequests = field(default_factory=FakeRequests)
     jobs: FakeJobs = field(default_factory=FakeJobs)
     live: FakeLive = field(default_factory=FakeLive)

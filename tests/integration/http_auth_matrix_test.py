@@ -1,4 +1,4 @@
-"""Who may do what: every endpoint with each of {no key, bad key, wrong scope, good key}, and nothing open that should not be."""
+"""Who may do what: every endpoint with no key, a bad one, a wrong scope and a good one; and nothing open by mistake."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
