@@ -376,6 +376,7 @@ class Log(Wire, frozen=True):
     """Raw output of a script."""
 
     seq: int
+    """1, 2, 3, …: a reader that has read nothing asks for what comes after 0."""
     stream: Literal["stdout", "stderr"]
     data: bytes
 

@@ -55,7 +55,7 @@ class Intake:
             return None
         self._log_left -= len(kept)
         self._seq += 1
-        return Log(seq=self._seq - 1, stream="stdout" if output.stream == "stdout" else "stderr", data=kept)
+        return Log(seq=self._seq, stream="stdout" if output.stream == "stdout" else "stderr", data=kept)
 
     def end(self, ended: Ended) -> None:
         self._check(began=True, ended=False)

@@ -16,7 +16,7 @@ LONGEST_FUNCTION = 80
 _TEXT = {".py", ".md", ".toml", ".yml", ".ini", ".cfg", ".sh", ".mako", ".importlinter", ".gitignore"}
 _SKIPPED = re.compile(r"^\.(?!github$|ci$)|^(build|dist|__pycache__)$|\.egg-info$")
 """Folders of tools, not of the tree."""
-_MACHINE_PATH = re.compile(r"""(?<![\w.$}])(/root/|/Users/\w|/home/(?!me\b|user\b|USER\b)\w|[A-Z]:\\Users\\\w)""")
+_MACHINE_PATH = re.compile(rf"(?<![\w.$}}])(/root/|/Users/\w|{re.escape(str(ROOT))}\b|{re.escape(str(Path.home()))}/)")
 _UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 

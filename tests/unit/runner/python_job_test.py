@@ -75,7 +75,7 @@ class TestIntake:
         first, second, third = (intake.log(Output("stdout", b"123456")) for _ in range(3))
         assert first is not None
         assert second is not None
-        assert (first.data, first.seq, second.data, second.seq, third) == (b"123456", 0, b"1234", 1, None)
+        assert (first.data, first.seq, second.data, second.seq, third) == (b"123456", 1, b"1234", 2, None)
         assert intake.logs_truncated
 
     def test_last_errors_are_kept_even_beyond_the_log_limit(self) -> None:
