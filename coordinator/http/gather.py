@@ -1,6 +1,7 @@
 """Several tickets read as one: answers in the order they come, in batches of whatever is ready.
 
-Promises: `close` frees every engine slot that is still held, whatever happened before; the first failure ends all.
+Promises: leaving it frees every engine slot that is still held, whatever happened before; the first failure ends all;
+no more than `_AHEAD` answers are taken before they are asked for, so that a slow client holds its workers back.
 """
 
 import asyncio
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from coordinator.errors import JobFailedError
 from coordinator.tickets import Answer, Ticket
 from gogrid.protocol.messages import FailCode, Finished
+
+_AHEAD = 64
 
 Numbered = tuple[int, Answer]
 """Which ticket, and what came."""
@@ -21,6 +24,7 @@ class Gather:
         self._tickets = tickets
         self._ready: list[Numbered] = []
         self._waiter: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
         self._failure: BaseException | None = None
         self._open = len(tickets)
         self._why_closed = "the client disconnected"
@@ -55,6 +59,7 @@ class Gather:
                     expiry.cancel()
         if self._ready:
             ready, self._ready = self._ready, []
+            self._room.set()
             return ready
         if self._failure is not None:
             self._why_closed = "another answer of the same request failed"
@@ -68,6 +73,9 @@ class Gather:
                 self._ready.append((at, answer))
                 finished = isinstance(answer, Finished)
                 self._wake()
+                if len(self._ready) >= _AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
             if not finished:
                 raise JobFailedError("The answer ended before it was complete.", FailCode.INTERNAL.value)
             self._open -= 1

@@ -1,8 +1,8 @@
 """`/api/v1/jobs/{id}/logs`: a job's output as server-sent events.
 
-Each line is a `log` event whose id is its number, so a reader that lost its connection goes on with `Last-Event-ID` (or
-`?after=`). The last event, `job`, is the job as it ended. With `?follow=false`: what there
-is now, then the job as it is.
+Each line is a `log` event whose id is its number, from 1 on, so a reader that lost its connection goes on with
+`Last-Event-ID` (or `?after=`). The last event, `job`, is the job as it ended. With `?follow=false`: what there is now,
+then the job as it is.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ _MOST = (1 << 63) - 1
 
 
 async def send_logs(services: Services, job: JobRecord, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    after, follow = _asked(scope)
+    behind, follow = _asked(scope)
     await send_start(send, 200, (EVENTS, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")))
-    source = services.jobs.follow(job.id, after) if follow else _stored(services, job, after)
+    source = services.jobs.follow(job.id, behind) if follow else _stored(services, job, behind)
     async with WhileConnected(receive):
         try:
             async for block in _blocks(services, source):
@@ -41,6 +41,7 @@ async def send_logs(services: Services, job: JobRecord, scope: HTTPScope, receiv
 
 
 def _asked(scope: HTTPScope) -> tuple[int, bool]:
+    """The internal number (they begin at 0) of the last line read, -1 for none; and whether to follow."""
     query = parse_qs(scope["query_string"].decode("latin-1"))
     text = query.get("after", [header(scope["headers"], b"last-event-id") or "0"])[-1]
     if not text.isdecimal() or int(text) > _MOST:
@@ -48,7 +49,7 @@ def _asked(scope: HTTPScope) -> tuple[int, bool]:
     follow = query.get("follow", ["true"])[-1].lower()
     if follow not in ("true", "false", "1", "0"):
         raise RequestError("`follow` must be true or false.", "follow")
-    return int(text), follow in ("true", "1")
+    return int(text) - 1, follow in ("true", "1")
 
 
 async def _stored(services: Services, job: JobRecord, after: int) -> AsyncIterator[LogLine | JobRecord]:
@@ -79,6 +80,7 @@ async def _blocks(services: Services, source: AsyncIterator[LogLine | JobRecord]
 
 def _event(services: Services, item: LogLine | JobRecord) -> bytes:
     if isinstance(item, LogLine):
-        data = _ENCODER.encode(LogShape(item.seq, item.stream, item.data))
-        return b"id: %d\nevent: log\ndata: %b\n\n" % (item.seq, data)
+        number = item.seq + 1
+        data = _ENCODER.encode(LogShape(number, item.stream, item.data))
+        return b"id: %d\nevent: log\ndata: %b\n\n" % (number, data)
     return b"event: job\ndata: %b\n\n" % _ENCODER.encode(job_shape(item, services.jobs.queue_position(item.id)))

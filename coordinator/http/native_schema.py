@@ -100,7 +100,7 @@ class JobListShape(msgspec.Struct, frozen=True):
 
 
 class LogShape(msgspec.Struct, frozen=True):
-    """The data of a `log` event; its event id is `seq`."""
+    """The data of a `log` event; its event id is `seq`, which counts from 1."""
 
     seq: int
     stream: str

@@ -162,6 +162,7 @@ async def test_logs_resume_behind_the_last_event_and_end_with_the_job(http, back
         await backend.jobs.write(JobId(job_id), "stdout", data)
     now = events((await http.get(f"{JOBS}/{job_id}/logs?follow=false")).text)
     assert [kind for kind, _ in now] == ["log", "log", "log", "job"]
+    assert [event["seq"] for kind, event in now if kind == "log"] == [1, 2, 3]
     assert base64.b64decode(now[1][1]["data"]) == b"\xff\x1b[31m"
     await backend.jobs.end(JobId(job_id), PythonDone(exit_code=3, ended="exit"))
     rest = events((await http.get(f"{JOBS}/{job_id}/logs", headers={"last-event-id": "2"})).text)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,6 +10,7 @@ from coordinator.errors import JobFailedError, NoWorkerError
 from coordinator.http.errors import reply_to
 from coordinator.http.gather import Gather
 from coordinator.http.openai_replies import chat_logprobs, completion_logprobs
+from coordinator.tickets import Answer
 from gogrid.protocol.messages import ChatTask, FailCode, ModelRef, Sampling, TokenLogprob, Tokens
 from tests.fakes.backend import CHAT, FakeTicket, Step, paced
 
@@ -63,6 +65,26 @@ async def test_leaving_early_cancels_every_ticket_and_every_reader():
     assert all(one.cancelled.is_set() for one in tickets)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_reader_that_lags_holds_the_worker_back():
+    taken = 0
+
+    class Eager(FakeTicket):
+        async def answers(self) -> AsyncIterator[Answer]:
+            nonlocal taken
+            async for answer in super().answers():
+                taken += 1
+                yield answer
+
+    with Gather([Eager(TASK, paced(1000, 0)(TASK, 0))]) as gather:
+        seen = len(await gather.batch())
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        assert taken < 200
+        while batch := await gather.batch():
+            seen += len(batch)
+    assert seen == 1002
 
 
 def test_logprobs_that_json_cannot_hold_become_openai_s_stand_in():
