@@ -35,7 +35,7 @@ class PendingLines:
 
 
 class Behind:
-    """Collects; `take` hands over what there is, `done` or `again` says what became of it."""
+    """Collects; `take` hands over what there is; `done`, `again` or `give_up` says what became of it."""
 
     def __init__(self, max_requests: int = 4096, max_line_bytes: int = 16 << 20) -> None:
         self._max_requests = max_requests
@@ -64,7 +64,7 @@ class Behind:
         self._lines.append(lines)
 
     def take(self) -> tuple[tuple[PendingRequest, ...], tuple[PendingLines, ...]]:
-        """Everything, in order; nothing more may be taken before `done` or `again`."""
+        """Everything, in order; nothing more may be taken before its end is told."""
         self._taken = (tuple(self._requests), tuple(self._lines))
         self._requests.clear()
         self._lines.clear()
@@ -84,6 +84,11 @@ class Behind:
         while len(self._requests) > self._max_requests:
             self._requests.popleft()
             self.dropped += 1
+
+    def give_up(self) -> None:
+        """What was taken can never be stored: something in it is not storable."""
+        self.dropped += len(self._taken[0]) + len(self._taken[1])
+        self.done()
 
     def lines_of(self, job_id: JobId) -> Sequence[PendingLines]:
         """What is not known to be stored, oldest first."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from coordinator.errors import StateError
 from coordinator.records import (
@@ -78,8 +78,8 @@ class SqliteStore:
         if self._behind:
             try:
                 await self._start_flush()
-            except StateError as error:
-                _log.error("%d remembered requests or logs are lost: %s", len(self._behind), error)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the rest must be closed
+                _log.error("remembered requests or logs are lost: %s", error)
         await self._writer.close()
         self._readers.shutdown()
         self._reading.dispose()
@@ -213,9 +213,12 @@ class SqliteStore:
         error = None if flush.cancelled() else flush.exception()
         if error is None:
             self._behind.done()
-        else:
+        elif isinstance(error.__cause__, OperationalError):
             _log.error("requests and logs wait to be written: %s", error)
             self._behind.again()
+        else:
+            _log.error("requests and logs cannot be written and are given up: %s", error)
+            self._behind.give_up()
         if self._behind.dropped != self._dropped_before:
             _log.warning("%d requests or logs were given up in all: too many waited", self._behind.dropped)
             self._dropped_before = self._behind.dropped

@@ -343,6 +343,24 @@ class WriteBehindSuite:
         assert await store.logs(job_id, 0, 10) == [LogLine(1, "stderr", b"from the second try")]
         assert await store.logs(JobId("job_none"), 0, 10) == []
 
+    async def test_lines_of_a_job_that_is_gone_hold_nothing_up(self, store: Store, reopen: Reopen) -> None:
+        job_id, epoch = await leased(store)
+        store.append_logs(JobId("job_none"), 1, [LogLine(1, "stdout", b"lost")])
+        store.append_logs(job_id, epoch, [LogLine(1, "stdout", b"kept")])
+        await store.close()
+        assert await (await reopen()).logs(job_id, 0, 10) == [LogLine(1, "stdout", b"kept")]
+
+    async def test_what_can_never_be_stored_is_given_up_and_holds_nothing_up(self, store: Store) -> None:
+        job_id, epoch = await leased(store)
+        store.record_request(replace(make_job(), label="\ud800"), ANNA, DONE, 12.0)
+        await asyncio.sleep(0.2)  # until it was tried
+        store.append_logs(job_id, epoch, [LogLine(1, "stdout", b"kept")])
+        remembered = make_job()
+        store.record_request(remembered, ANNA, DONE, 12.0)
+        while await store.job(remembered.id) is None:
+            await asyncio.sleep(0.01)
+        assert await store.logs(job_id, 0, 10) == [LogLine(1, "stdout", b"kept")]
+
     async def test_closing_twice_is_fine(self, store: Store) -> None:
         await store.close()
         await store.close()
