@@ -1,7 +1,8 @@
 """`join`: redeem a token, and keep what the worker needs from then on.
 
-Promises: everything that can be wrong on this machine is found before the token is used; the new key is on disk before
-it is sent, so that a join whose answer was lost can be repeated; an earlier membership is replaced only after success.
+Promises: the settings have been read before (a file that cannot be mended stops a join before its token is used); the
+new key is on disk before it is sent, so that a join whose answer was lost can be repeated; an earlier membership is
+replaced only after success.
 """
 
 import os
@@ -48,7 +49,6 @@ async def join_with(text: str, name: str | None, places: WorkerPlaces) -> JoinRe
     """
     token = parse(text, time.time())
     with RunnerLock(places.lock):
-        set_coordinator(places.config, None)
         pending_key = places.state / f"joining-{token.token_id}.key"
         key = _key(pending_key)
         joined = await join(token, key, name or socket.gethostname())
@@ -80,8 +80,8 @@ async def join_with(text: str, name: str | None, places: WorkerPlaces) -> JoinRe
     )
 
 
-def set_coordinator(path: Path, address: Address | None) -> None:
-    """Write the coordinator into `config.toml`; comments and all else stay as they are. None: only check the file.
+def set_coordinator(path: Path, address: Address) -> None:
+    """Write the coordinator into `config.toml`; comments and all else stay as they are.
 
     Raises:
         ConfigError: the file cannot be read or written.
@@ -91,8 +91,6 @@ def set_coordinator(path: Path, address: Address | None) -> None:
         document = tomlkit.parse(text)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and join again.") from error
-    if address is None:
-        return
     section = document.setdefault("coordinator", tomlkit.table())
     section["host"], section["port"] = address.host, address.port
     fresh = path.with_name(f".{path.name}.{os.getpid()}")

@@ -227,6 +227,7 @@ async def test_a_file_shared_by_two_models_stays_with_the_other(server: BlobServ
     await cache.ensure(new, ignore)
     assert set(cache.cached) == {kept, new}
     assert (root / "views" / kept / "tokenizer.json").read_bytes() == shared
+    await cache.ensure(offer(server, {"tokenizer.json": shared}), ignore)
     assert gets(server).count(digest_of(shared)) == 1
 
 

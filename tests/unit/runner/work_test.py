@@ -280,6 +280,7 @@ async def test_a_model_that_does_not_fit_is_no_room(tmp_path: Path) -> None:
         await ended(stream)
         assert isinstance(stream.last, Failed)
         assert stream.last.code is FailCode.NO_ROOM
+        assert stream.last.message == "The model needs 1.0 kB and this worker lends 1.0 kB."
         assert b.launcher.specs == []
 
 
@@ -313,6 +314,19 @@ async def test_an_unused_model_is_closed_and_its_memory_is_free(tmp_path: Path) 
         await until(lambda: b.launcher.alive == 0 and b.pool.memory_held == 0)
         await ended(again := b.chat(digest, "x"))
         assert isinstance(again.last, Finished)
+
+
+async def test_a_model_wanted_again_while_it_closes_waits_for_its_memory(tmp_path: Path) -> None:
+    async with bench(tmp_path / "m") as b:
+        digest = b.blobs.echo_model(600)
+        await ended(b.chat(digest, "x"))
+        await until(lambda: b.pool.loaded[0].running == 0)
+        b.now += 1000
+        b.pool.close_unused(600)
+        await asyncio.sleep(0)
+        await ended(again := b.chat(digest, "y"))
+        assert isinstance(again.last, Finished)
+        assert b.launcher.alive == 1
 
 
 async def test_a_missing_engine_is_said(tmp_path: Path) -> None:
