@@ -126,7 +126,7 @@ def _digits_of(text: str) -> str:
 def _checked_body(digits: str) -> bytes:
     """The payload without its CRC; tells a cut token from a mistyped one by the length the token itself names."""
     raw = _from_base62(digits)
-    if len(raw) < 3:
+    if len(digits) < _BLOCK_DIGITS[_BLOCK]:
         raise TokenError("This join token is cut short; copy all of it.")
     size = raw[2]
     expected = _digits_for(size + _CRC)
