@@ -8,13 +8,13 @@ import hmac
 from collections.abc import Iterable
 
 from coordinator.blobs import BlobStore
+from coordinator.catalogue import blobs_of
 from coordinator.directory import Directory
 from coordinator.dispatch import Connection, Dispatcher
 from coordinator.records import ModelRecord, WorkerRecord
 from coordinator.tally import Tally
 from coordinator.views import Statistics, WorkerView
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.manifest import decode_manifest
 from gogrid.protocol.messages import PythonTask
 
 _UPLOAD_SLACK_BYTES = 1 << 20
@@ -39,13 +39,10 @@ class Live:
 
     def learn_models(self, models: Iterable[ModelRecord]) -> None:
         """Read the manifests of models that are new; forget those that are gone."""
-        wanted = {model.digest for model in models}
-        known = {digest: blobs for digest, blobs in self._model_blobs.items() if digest in wanted}
-        for digest in wanted - known.keys():
-            with self._blobs.open(digest) as file:
-                manifest = decode_manifest(file.read())
-            known[digest] = frozenset({digest, *(entry.sha256 for entry in manifest.files)})
-        self._model_blobs = known
+        known = self._model_blobs
+        self._model_blobs = {
+            model.digest: known.get(model.digest) or frozenset(blobs_of(model, self._blobs)) for model in models
+        }
 
     @property
     def model_blobs(self) -> frozenset[str]:

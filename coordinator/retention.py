@@ -6,19 +6,16 @@ A blob that is younger than an hour stays, named or not: it may belong to a job 
 import asyncio
 import logging
 
-import msgspec
-
 from coordinator.blobs import BlobStore
-from coordinator.records import JobKind, JobRecord
+from coordinator.catalogue import blobs_of_job
+from coordinator.records import JobKind
 from coordinator.store.base import Store
-from gogrid.protocol.messages import PythonDone, PythonTask
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 3600.0
 _YOUNG_S = 3600.0
 _ALL = 1_000_000
-_results = msgspec.msgpack.Decoder(PythonDone)
 
 
 async def tidy(store: Store, blobs: BlobStore, model_blobs: frozenset[str], now: float, keep_jobs_s: float) -> int:
@@ -27,17 +24,12 @@ async def tidy(store: Store, blobs: BlobStore, model_blobs: frozenset[str], now:
     Raises:
         CoordinatorError: the store refuses.
     """
-    forgotten = await store.forget(now - keep_jobs_s)
+    forgotten = 0
+    while gone := await store.forget(now - keep_jobs_s):
+        forgotten += gone
     jobs = await store.jobs(None, (), (JobKind.PYTHON,), _ALL)
-    named = model_blobs.union(*(blobs_of(job) for job in jobs))
+    named = model_blobs.union(*(blobs_of_job(job) for job in jobs))
     removed = await asyncio.to_thread(blobs.remove_unnamed, named, now - _YOUNG_S)
     if forgotten or removed:
         log.info("forgot %d ended jobs and %d blobs that nothing names", forgotten, removed)
     return removed
-
-
-def blobs_of(job: JobRecord) -> frozenset[str]:
-    """Inputs and outputs of a Python job."""
-    inputs = job.task.files if isinstance(job.task, PythonTask) else ()
-    outputs = _results.decode(job.outcome.result).files if job.outcome is not None and job.outcome.result else ()
-    return frozenset(file.sha256 for file in inputs) | frozenset(file.sha256 for file in outputs)
