@@ -4,14 +4,13 @@ Promises: the device asked for or `ModelError`, never another in its place; on a
 than `cap_bytes`; the words for people name the number format too.
 """
 
-import resource
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
+import psutil
 import torch
-from torch import Tensor
 
 from gogrid.protocol.messages import DeviceKind, FailCode
 from runner.errors import ModelError
@@ -19,7 +18,10 @@ from runner.executor.engines.fast_linear import packed_linear
 from runner.executor.messages import Load
 
 _TRIALS = 7
+_FEWEST = 2
 _TRIAL_S = 0.6
+_CLEARLY = 0.85
+"""float32 needs twice the memory, so it has to be faster than this share of bfloat16's time."""
 _CUDA_CONTEXT = 600 << 20
 """What a CUDA context and its libraries hold outside torch's allocator, about."""
 
@@ -44,7 +46,7 @@ class Placement:
             return torch.cuda.memory_reserved(self.device) + _CUDA_CONTEXT
         if self.kind is DeviceKind.MPS:
             return torch.mps.driver_allocated_memory()
-        return _resident_bytes()
+        return psutil.Process().memory_info().rss
 
 
 def place(load: Load) -> Placement:
@@ -87,37 +89,32 @@ def choose_dtype(placement: Placement, shapes: Sequence[tuple[int, int]], rows: 
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if placement.kind is DeviceKind.MPS:
         return torch.float16
-    taken = {dtype: sum(_seconds(dtype, shapes, rows)) for dtype in (torch.float32, torch.bfloat16)}
-    return min(taken, key=lambda dtype: taken[dtype])
+    taken = _seconds((torch.float32, torch.bfloat16), shapes, rows)
+    return torch.float32 if taken[torch.float32] < _CLEARLY * taken[torch.bfloat16] else torch.bfloat16
 
 
-def _seconds(dtype: torch.dtype, shapes: Sequence[tuple[int, int]], rows: Sequence[int]) -> Iterator[float]:
-    """For each shape and number of rows, the best of a few runs, weighed by how often the shape occurs."""
+def _seconds(
+    dtypes: Sequence[torch.dtype], shapes: Sequence[tuple[int, int]], rows: Sequence[int]
+) -> dict[torch.dtype, float]:
+    """For each format the time all layers take, from the best of a few runs that take turns, so that both meet the same
+    disturbances of a busy machine."""
+    taken = dict.fromkeys(dtypes, 0.0)
     end = time.perf_counter() + _TRIAL_S
     for outputs, inputs in dict.fromkeys(shapes):
-        layer = packed_linear(torch.zeros(outputs, inputs, dtype=dtype), None)
+        layers = {dtype: packed_linear(torch.zeros(outputs, inputs, dtype=dtype), None) for dtype in dtypes}
         for count in rows:
-            values = torch.zeros(1, count, inputs, dtype=dtype)
-            runs: list[float] = []
-            while len(runs) < _TRIALS and (len(runs) < 2 or time.perf_counter() < end):
-                start = time.perf_counter()
-                layer(values)
-                runs.append(time.perf_counter() - start)
-            yield min(runs) * shapes.count((outputs, inputs))
-
-
-def free_rows(placement: Placement, values: Tensor) -> Tensor:
-    """`values` on the device."""
-    return values.to(placement.device)
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak << 10
+            best = dict.fromkeys(dtypes, inf)
+            for trial in range(_TRIALS):
+                if trial >= _FEWEST and time.perf_counter() > end:
+                    break
+                for dtype, layer in layers.items():
+                    values = torch.zeros(1, count, inputs, dtype=dtype)
+                    start = time.perf_counter()
+                    layer(values)
+                    best[dtype] = min(best[dtype], time.perf_counter() - start)
+            for dtype in dtypes:
+                taken[dtype] += best[dtype] * shapes.count((outputs, inputs))
+    return taken
 
 
 def _absent(what: str, why: str) -> ModelError:

@@ -42,7 +42,7 @@ from runner.executor.model_checks import ModelFolder
 _SLOTS = {DeviceKind.CPU: 16, DeviceKind.CUDA: 64, DeviceKind.MPS: 16}
 _CHUNK = {DeviceKind.CPU: 256, DeviceKind.CUDA: 2048, DeviceKind.MPS: 512}
 _USUAL = {DeviceKind.CPU: 512, DeviceKind.CUDA: 1 << 20, DeviceKind.MPS: 2048}
-"""Tokens of cache for each request. torch touches all of the cache at once: on a machine's own RAM it is kept modest."""
+"""Tokens of cache for each request; torch touches all of it at once, so in a machine's own RAM it is kept modest."""
 _WARM_UP = -1
 """The number of the request that every load tries first."""
 

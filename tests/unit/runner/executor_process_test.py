@@ -1,0 +1,228 @@
+"""The executor through real pipes: nothing corrupts its frames, and it never outlives its input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gogrid.protocol.codec import Codec, encode_framed
+from gogrid.protocol.framing import FrameDecoder
+from gogrid.protocol.messages import DeviceKind, EmbeddingTask, FailCode, Failed, Finished, JobMessage, Vectors, Wire
+from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Ready, Step, Submit
+from tests.conformance.engine_suite import MODEL, chat, done_of, text_of
+
+ROOT = Path(__file__).parents[3]
+ECHO = Load(engine="echo", model_path="", device=DeviceKind.CPU, threads=1, cap_bytes=1 << 30)
+
+
+class Executor:
+    """An executor at the other end of two pipes."""
+
+    def __init__(self, *, program: tuple[str, ...] = ("-m", "runner.executor")) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        self._codec: Codec[FromExecutor] = Codec(FromExecutor)
+        self._decoder = FrameDecoder()
+        self._messages: list[FromExecutor] = []
+
+    def send(self, message: Wire) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(encode_framed(message))
+        self.process.stdin.flush()
+
+    def receive(self) -> FromExecutor | None:
+        """The next message; None when there will be none."""
+        assert self.process.stdout
+        while not self._messages:
+            data = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not data:
+                return None
+            self._messages += (self._codec.decode(frame) for frame in self._decoder.feed(data))
+        return self._messages.pop(0)
+
+    def collect(self, *numbers: int) -> dict[int, list[JobMessage]]:
+        """What these requests say, until each has ended or the process has."""
+        said: dict[int, list[JobMessage]] = {number: [] for number in numbers}
+        while not all(messages and isinstance(messages[-1], Finished | Failed) for messages in said.values()):
+            step = self.receive()
+            if step is None:
+                break
+            assert isinstance(step, Step)
+            for item in step.items:
+                said.setdefault(item.request, []).append(item.message)
+        return said
+
+    def end(self) -> tuple[int, float]:
+        """Close its input; its status, and how long it took to go."""
+        assert self.process.stdin
+        start = time.monotonic()
+        self.process.stdin.close()
+        return self.process.wait(timeout=10), time.monotonic() - start
+
+    def errors(self) -> str:
+        assert self.process.stderr
+        return self.process.stderr.read().decode()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    started = Executor()
+    started.send(ECHO)
+    assert isinstance(started.receive(), Ready)
+    yield started
+    started.close()
+
+
+def test_requests_are_answered_side_by_side(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("one two three")))
+    executor.send(Submit(request=2, task=chat("#echo chunks=20 delay_ms=2\nhé 🙂")))
+    said = executor.collect(1, 2)
+    assert text_of(said[1]) == "one two three"
+    assert done_of(said[2]).completion_tokens == 12
+
+
+def test_input_closed_while_idle_ends_it_within_a_second(executor: Executor) -> None:
+    status, took = executor.end()
+    assert (status, took < 1) == (0, True)
+
+
+def test_input_closed_in_the_middle_of_a_long_step_ends_it_within_a_second(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("#echo chunks=9 delay_ms=30000\nx")))
+    time.sleep(0.1)
+    status, took = executor.end()
+    assert (status, took < 1) == (0, True)
+
+
+def test_aborted_request_falls_silent_and_others_go_on(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("#echo chunks=4000 delay_ms=1\nx", max_tokens=0)))
+    executor.send(Submit(request=2, task=chat("#echo chunks=50 delay_ms=1\ny", max_tokens=0)))
+    executor.send(Abort(request=1))
+    said = executor.collect(2)
+    assert done_of(said[2]).completion_tokens == 50
+    executor.send(Submit(request=3, task=chat("z")))
+    assert set(executor.collect(3)) == {3}
+
+
+def test_one_bad_request_fails_alone(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("#echo chunks=30 delay_ms=2\nx", max_tokens=0)))
+    executor.send(Submit(request=2, task=chat("word " * 5000)))
+    executor.send(Submit(request=3, task=chat("#echo nonsense\nx")))
+    said = executor.collect(1, 2, 3)
+    assert done_of(said[1]).completion_tokens == 30
+    assert [message.code for message in (*said[2], *said[3]) if isinstance(message, Failed)] == [
+        FailCode.CONTEXT_LENGTH,
+        FailCode.BAD_REQUEST,
+    ]
+
+
+def test_broken_engine_fails_every_request_and_ends(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("#echo chunks=50 delay_ms=2\nx", max_tokens=0)))
+    executor.send(Submit(request=2, task=chat("#echo chunks=50 fail_after=3\nx", max_tokens=0)))
+    said = executor.collect(1, 2)
+    for messages in said.values():
+        last = messages[-1]
+        assert isinstance(last, Failed)
+        assert last.code is FailCode.CRASHED
+        assert "\n" not in last.message
+    assert executor.process.wait(timeout=10) == 70
+
+
+def test_death_without_a_word_is_seen_as_the_end(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("#echo chunks=50 die_after=3\nx", max_tokens=0)))
+    assert not isinstance(executor.collect(1)[1][-1], Finished | Failed)
+    assert executor.process.wait(timeout=10) == 71
+
+
+def test_large_vectors_come_in_frames_that_fit(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=EmbeddingTask(model=MODEL, inputs=("x",) * 2048)))
+    said = executor.collect(1)[1]
+    assert sum(len(message.data) for message in said if isinstance(message, Vectors)) == 2048 * 32
+
+
+def test_stray_prints_do_not_corrupt_the_frames() -> None:
+    program = (
+        "import os, runpy, sys, threading, time\n"
+        "def shout():\n"
+        "    while True:\n"
+        "        os.write(1, b'stray bytes'); print('stray words', flush=True); os.system('echo stray child')\n"
+        "        time.sleep(.002)\n"
+        "def later():\n"
+        "    time.sleep(.2)\n"
+        "    shout()\n"
+        "threading.Thread(target=later, daemon=True).start()\n"
+        "runpy.run_module('runner.executor', run_name='__main__')\n"
+    )
+    executor = Executor(program=("-c", program))
+    try:
+        executor.send(ECHO)
+        assert isinstance(executor.receive(), Ready)
+        executor.send(Submit(request=1, task=chat("#echo chunks=60 delay_ms=10\nx", max_tokens=0)))
+        assert done_of(executor.collect(1)[1]).completion_tokens == 60
+        assert executor.end()[0] == 0
+        assert "stray words" in executor.errors()
+    finally:
+        executor.close()
+
+
+def test_interrupt_of_the_terminal_does_not_end_it(executor: Executor) -> None:
+    executor.process.send_signal(signal.SIGINT)
+    executor.send(Submit(request=1, task=chat("still here")))
+    assert text_of(executor.collect(1)[1]) == "still here"
+
+
+@pytest.mark.parametrize(
+    ("load", "why"),
+    [
+        (Load(engine="magic", model_path="/", device=DeviceKind.CPU, threads=1, cap_bytes=1), "no engine 'magic'"),
+        (Load(engine="torch", model_path="/nowhere", device=DeviceKind.CPU, threads=1, cap_bytes=1), "no folder"),
+    ],
+)
+def test_model_that_cannot_be_loaded_is_told_in_one_line(load: Load, why: str) -> None:
+    executor = Executor()
+    try:
+        executor.send(load)
+        failed = executor.receive()
+        assert isinstance(failed, LoadFailed)
+        assert why in failed.message
+        assert executor.process.wait(timeout=10) == 1
+        assert "Traceback" not in executor.errors()
+    finally:
+        executor.close()
+
+
+def test_nonsense_on_its_input_ends_it(executor: Executor) -> None:
+    assert executor.process.stdin
+    executor.process.stdin.write(b"\xff" * 64)
+    executor.process.stdin.flush()
+    assert executor.process.wait(timeout=10) == 76
+    assert "Traceback" not in executor.errors()
+
+
+def test_echo_is_ready_at_once() -> None:
+    best = 9.0
+    for _ in range(5):
+        start = time.monotonic()
+        executor = Executor()
+        executor.send(ECHO)
+        assert isinstance(executor.receive(), Ready)
+        best = min(best, time.monotonic() - start)
+        executor.close()
+    assert best < 0.5
