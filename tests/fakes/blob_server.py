@@ -27,7 +27,7 @@ class BlobServer:
         """Close the connection of the next GET after so many bytes; once."""
         self.hold: threading.Event | None = None
         """GETs wait for it."""
-        identity = create_identity("fake coordinator", datetime.now(UTC))
+        self.identity = identity = create_identity("fake coordinator", datetime.now(UTC))
         leaf = issue_leaf(identity, ["localhost"], datetime.now(UTC))
         save_leaf(leaf, folder / "chain.pem", folder / "leaf.pem")
         self.trust = client_context(identity.pem)
@@ -68,6 +68,9 @@ def _handler(blobs: BlobServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             wanted, span = self.path.removeprefix("/blobs/"), self.headers.get("Range", "")
+            if self.path == "/healthz":
+                self._answer(200)
+                return
             blobs.requests.append(("GET", wanted, span))
             if not self._allowed():
                 return
