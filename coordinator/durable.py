@@ -42,6 +42,8 @@ ATTEMPTS = 5
 STORE_RETRY_S = 2.0
 """After the store refused a step (disk full, say), the job is tried again this much later."""
 LOG_PAGE = 500
+LINES_PER_LEASE = 1 << 24
+"""Line numbers of a later lease begin above all of an earlier one, so that "after this line" outlives the worker."""
 _RETRYABLE = frozenset({FailCode.NO_ROOM, FailCode.CRASHED, FailCode.INTERNAL, FailCode.YIELDED, FailCode.CANCELLED})
 
 
@@ -116,16 +118,12 @@ class DurableJobs:
         return record
 
     async def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
-        epoch = -1
         while True:
             work = self._works.get(job_id)
             changed = work.changed() if work is not None else None
             record = await self._store.job(job_id)
             if record is None:
                 raise NotFoundError(f"There is no job {job_id}.")
-            if epoch not in (-1, record.epoch):
-                after = -1
-            epoch = record.epoch
             lines = await self._store.logs(job_id, after, LOG_PAGE)
             for line in lines:
                 after = line.seq
@@ -251,7 +249,7 @@ class DurableWork(Work):
         link.consumed(self.need.job_id, self.epoch, size)
         match message:
             case Log():
-                line = LogLine(message.seq, message.stream, message.data)
+                line = LogLine(self.epoch * LINES_PER_LEASE + message.seq, message.stream, message.data)
                 self._jobs.append_log(self.need.job_id, self.epoch, line)
                 self.wake()
             case Started():

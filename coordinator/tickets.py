@@ -56,7 +56,7 @@ class Jobs(Protocol):
     async def cancel(self, job_id: JobId) -> JobRecord: ...
 
     def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
-        """Log lines with `seq > after` as they come; the final `JobRecord` last. Ends at once for ended jobs."""
+        """Log lines with `seq > after` as they come (0: all), the final `JobRecord` last."""
 
     def queue_position(self, job_id: JobId) -> int | None:
         """0: next to be placed; None: not waiting."""

@@ -41,7 +41,7 @@ async def send_logs(services: Services, job: JobRecord, scope: HTTPScope, receiv
 
 
 def _asked(scope: HTTPScope) -> tuple[int, bool]:
-    """The internal number (they begin at 0) of the last line read, -1 for none; and whether to follow."""
+    """The number of the last line read, 0 for none; and whether to follow."""
     query = parse_qs(scope["query_string"].decode("latin-1"))
     text = query.get("after", [header(scope["headers"], b"last-event-id") or "0"])[-1]
     if not text.isdecimal() or int(text) > _MOST:
@@ -49,7 +49,7 @@ def _asked(scope: HTTPScope) -> tuple[int, bool]:
     follow = query.get("follow", ["true"])[-1].lower()
     if follow not in ("true", "false", "1", "0"):
         raise RequestError("`follow` must be true or false.", "follow")
-    return int(text) - 1, follow in ("true", "1")
+    return int(text), follow in ("true", "1")
 
 
 async def _stored(services: Services, job: JobRecord, after: int) -> AsyncIterator[LogLine | JobRecord]:
@@ -80,7 +80,6 @@ async def _blocks(services: Services, source: AsyncIterator[LogLine | JobRecord]
 
 def _event(services: Services, item: LogLine | JobRecord) -> bytes:
     if isinstance(item, LogLine):
-        number = item.seq + 1
-        data = _ENCODER.encode(LogShape(number, item.stream, item.data))
-        return b"id: %d\nevent: log\ndata: %b\n\n" % (number, data)
+        data = _ENCODER.encode(LogShape(item.seq, item.stream, item.data))
+        return b"id: %d\nevent: log\ndata: %b\n\n" % (item.seq, data)
     return b"event: job\ndata: %b\n\n" % _ENCODER.encode(job_shape(item, services.jobs.queue_position(item.id)))

@@ -199,7 +199,7 @@ class FakeJobs:
 
     async def write(self, job_id: JobId, stream: str, data: bytes) -> None:
         lines = self.lines[job_id]
-        lines.append(LogLine(len(lines), stream, data))
+        lines.append(LogLine(len(lines) + 1, stream, data))
         async with self._changed:
             self._changed.notify_all()
 

@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.blobs import BlobStore
 from coordinator.dispatch import Dispatcher
-from coordinator.durable import ATTEMPTS, DurableJobs, DurableLimits
+from coordinator.durable import ATTEMPTS, LINES_PER_LEASE, DurableJobs, DurableLimits
 from coordinator.errors import JobFailedError, NoWorkerError, QueueFullError
 from coordinator.interactive import InteractiveRequests, RequestLimits
 from coordinator.records import JobRecord, JobState, KeyRecord, LogLine, ModelKind, ModelRecord, Scope
@@ -366,19 +366,36 @@ async def test_followers_see_the_log_as_it_comes_and_then_the_end(desk: Desk) ->
     seen: list[LogLine | JobRecord] = []
 
     async def follow() -> None:
-        async for item in desk.jobs.follow(record.id, -1):
+        async for item in desk.jobs.follow(record.id, 0):
             seen.append(item)
 
     follower = asyncio.create_task(follow())
-    for seq, data in enumerate((b"one\n", b"two\n")):
+    for seq, data in enumerate((b"one\n", b"two\n"), start=1):
         desk.dispatcher.job_message(link, record.id, 1, Log(seq=seq, stream="stdout", data=data), 1)
-        while len(seen) <= seq:
+        while len(seen) < seq:
             await asyncio.sleep(0)
     desk.dispatcher.job_message(link, record.id, 1, SCRIPT_DONE, 1)
     await follower
-    assert seen[:2] == [LogLine(0, "stdout", b"one\n"), LogLine(1, "stdout", b"two\n")]
+    assert seen[:2] == [
+        LogLine(LINES_PER_LEASE + 1, "stdout", b"one\n"),
+        LogLine(LINES_PER_LEASE + 2, "stdout", b"two\n"),
+    ]
     assert isinstance(seen[2], JobRecord)
     assert seen[2].state is JobState.DONE
+
+
+async def test_a_follower_that_comes_back_after_the_job_moved_misses_no_line(desk: Desk) -> None:
+    first, second = desk.worker("a"), desk.worker("b")
+    record = await desk.script()
+    await desk.until_assigned(first)
+    desk.dispatcher.job_message(first, record.id, 1, Log(seq=5, stream="stdout", data=b"old"), 1)
+    read = (await anext(desk.jobs.follow(record.id, 0))).seq  # type: ignore[union-attr]
+    desk.dispatcher.disconnected(first, "killed")
+    await desk.until_assigned(second)
+    desk.dispatcher.job_message(second, record.id, 2, Log(seq=1, stream="stdout", data=b"new"), 1)
+    line = await anext(desk.jobs.follow(record.id, read))
+    assert isinstance(line, LogLine)
+    assert line.data == b"new"
 
 
 async def test_after_a_restart_every_unfinished_job_runs(desk: Desk, tmp_path: Path) -> None:
