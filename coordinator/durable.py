@@ -24,6 +24,7 @@ from coordinator.store.base import Store
 from coordinator.tally import Tally
 from gogrid.ids import JobId, WorkerId, new_job_id
 from gogrid.protocol.messages import (
+    LINES_PER_LEASE,
     Assign,
     FailCode,
     Failed,
@@ -42,8 +43,6 @@ ATTEMPTS = 5
 STORE_RETRY_S = 2.0
 """After the store refused a step (disk full, say), the job is tried again this much later."""
 LOG_PAGE = 500
-LINES_PER_LEASE = 1 << 24
-"""Line numbers of a later lease begin above all of an earlier one, so that "after this line" outlives the worker."""
 _RETRYABLE = frozenset({FailCode.NO_ROOM, FailCode.CRASHED, FailCode.INTERNAL, FailCode.YIELDED, FailCode.CANCELLED})
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from gogrid.client.answers import Job, LogPiece
 from gogrid.client.client import GoGrid
 from gogrid.client.errors import AnswerError, RefusedError, UnreachableError
+from gogrid.protocol.messages import LINES_PER_LEASE
 
 PATIENCE_S = 120.0
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0)
@@ -27,7 +28,7 @@ def follow(client: GoGrid, job_id: str, say: Callable[[str], None]) -> Generator
                     if isinstance(piece, Job):
                         yield piece
                         return
-                    if piece.seq <= after:
+                    if after and piece.seq // LINES_PER_LEASE != after // LINES_PER_LEASE:
                         say("gogrid: its worker was lost; it starts again on another one, and so does its output.")
                     after = piece.seq
                     yield piece

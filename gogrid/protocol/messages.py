@@ -372,6 +372,10 @@ class Vectors(Wire, frozen=True):
     data: bytes
 
 
+LINES_PER_LEASE = 1 << 24
+"""What a job's log numbers grow by with each lease, so that "after this line" outlives the worker that wrote it."""
+
+
 class Log(Wire, frozen=True):
     """Raw output of a script."""
 

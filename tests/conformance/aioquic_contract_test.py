@@ -126,12 +126,13 @@ def test_the_window_does_not_grow_by_itself_and_follows_what_was_handled() -> No
     came = sum(len(event.data) for event in Wire.events(wire.server, StreamDataReceived))  # type: ignore[attr-defined]
     assert came == STREAM_WINDOW
     assert wire.server._local_max_data.value == CONNECTION_WINDOW
-    assert wire.server.handled(0, came)
+    assert wire.server.handled(0, came // 2)
     for _ in range(4):
         wire.run()
+    assert wire.server._streams[0].max_stream_data_local == STREAM_WINDOW + came // 2
     came += sum(len(event.data) for event in Wire.events(wire.server, StreamDataReceived))  # type: ignore[attr-defined]
     assert came == STREAM_WINDOW + 10_000
-    assert wire.server._local_max_data.value == CONNECTION_WINDOW + STREAM_WINDOW
+    assert wire.server._local_max_data.value == CONNECTION_WINDOW
 
 
 def test_a_reset_stream_gives_its_window_back() -> None:

@@ -221,7 +221,7 @@ class FakeJobs:
 
     async def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
         while True:
-            for line in self.lines[job_id][after + 1 :]:
+            for line in self.lines[job_id][after:]:
                 after = line.seq
                 yield line
             if self.records[job_id].state.final:
@@ -250,7 +250,7 @@ class FakeJobs:
         return found[:limit]
 
     async def logs(self, job_id: JobId, after: int, limit: int) -> list[LogLine]:
-        return self.lines[job_id][after + 1 : after + 1 + limit]
+        return self.lines[job_id][after : after + limit]
 
 
 class FakeLive:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -107,12 +109,15 @@ async def test_a_job_that_outruns_its_reader_waits_and_loses_nothing() -> None:
                 stream.send(Log(seq=number, stream="stdout", data=bytes(200_000)))
             await wait_until(lambda: grid.notes.unhandled > 800_000)
             assert grid.notes.unhandled <= 1 << 20
+            drained = asyncio.create_task(stream.drained())
+            await asyncio.sleep(0.1)
+            assert not drained.done()
             while len(grid.notes.messages) < 12:
                 size, grid.notes.unhandled = grid.notes.unhandled, 0
                 link.consumed(JOB, 1, size)
                 before = len(grid.notes.messages)
                 await wait_until(lambda: len(grid.notes.messages) > before)  # noqa: B023
-            await stream.drained()
+            await asyncio.wait_for(drained, 5.0)
 
 
 async def test_a_result_too_large_to_send_fails_its_job_and_nothing_else() -> None:

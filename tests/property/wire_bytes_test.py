@@ -201,6 +201,11 @@ def test_unknown_fields_are_ignored_and_unknown_tags_refused() -> None:
         decode_control(encode(Tokens(seq=1, text="", token_ids=())))
 
 
+def test_text_that_is_no_utf8_is_a_protocol_error() -> None:
+    with pytest.raises(ProtocolError):
+        decode_job(b"\x84\xa4type\xa6Tokens\xa3seq\x01\xa4text\xa2\xff\xfe\xa9token_ids\x90")
+
+
 def test_a_message_that_cannot_be_sent_is_refused_by_name() -> None:
     with pytest.raises(ProtocolError, match="Tokens"):
         encode(Tokens(seq=1, text="\ud800", token_ids=()))

@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.blobs import BlobStore
 from coordinator.dispatch import Dispatcher
-from coordinator.durable import ATTEMPTS, LINES_PER_LEASE, DurableJobs, DurableLimits
+from coordinator.durable import ATTEMPTS, DurableJobs, DurableLimits
 from coordinator.errors import JobFailedError, NoWorkerError, QueueFullError
 from coordinator.interactive import InteractiveRequests, RequestLimits
 from coordinator.records import JobRecord, JobState, KeyRecord, LogLine, ModelKind, ModelRecord, Scope
@@ -20,6 +20,7 @@ from coordinator.tickets import Ticket
 from gogrid.ids import KeyId, Sha256
 from gogrid.manifest import digest_of
 from gogrid.protocol.messages import (
+    LINES_PER_LEASE,
     ChatMessage,
     ChatTask,
     Device,

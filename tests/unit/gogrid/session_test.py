@@ -223,7 +223,8 @@ def test_a_thirty_third_job_stream_ends_the_session() -> None:
     for number in range(32):
         opened = framed(JobOpen(job_id=JobId(f"job_{number}"), epoch=1))
         assert pair.coordinator.receive(2 + 4 * number, opened, False, pair.now, 0.0) == []
-    events = pair.coordinator.receive(2 + 4 * 32, framed(JobOpen(job_id=JOB, epoch=1)), False, pair.now, 0.0)
+    opened = framed(JobOpen(job_id=JobId("job_32"), epoch=1))
+    events = pair.coordinator.receive(2 + 4 * 32, opened, False, pair.now, 0.0)
     assert ended(events).code is CloseCode.PROTOCOL
 
 

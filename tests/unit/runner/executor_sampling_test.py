@@ -109,7 +109,4 @@ def test_noise_is_gumbel_and_finite_everywhere() -> None:
 def test_noise_is_the_same_on_every_machine() -> None:
     """Fixed values: a worker with another release must go on with a stream that began on this one."""
     noise = gumbel(1234, 56, torch.tensor([0, 1, 49151], dtype=torch.int32))
-    assert noise.tolist() == pytest.approx(GOLDEN, abs=1e-5)
-
-
-GOLDEN = [0.0, 0.0, 0.0]
+    assert noise.tolist() == pytest.approx([-0.0069592, 1.0618720, -0.3778731], abs=1e-5)

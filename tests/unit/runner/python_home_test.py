@@ -54,6 +54,18 @@ def test_several_package_folders_keep_their_order(tmp_path: Path) -> None:
     assert [mount.host for mount in home.mounts[:2]] == list(folders)
 
 
+def test_packages_below_usr_are_imported_from_where_they_are() -> None:
+    below = next(
+        (path for path in Path("/usr").glob("lib*/python3*/*-packages") if path.is_dir()),
+        None,
+    )
+    if below is None:
+        pytest.skip("this system has no Python packages below /usr")
+    home = python_home(interpreter(Path("/usr/bin/python3"), Path("/usr"), (below.resolve(),)))
+    assert home.site == (str(below.resolve()),)
+    assert [mount.inside for mount in home.mounts] == ["/opt/gogrid/src/gogrid", "/opt/gogrid/src/runner"]
+
+
 def test_interpreter_outside_its_prefix_is_refused_in_words() -> None:
     with pytest.raises(SandboxUnavailableError, match="lies outside its own folder"):
         python_home(interpreter(Path("/nix/store/x/bin/python"), Path("/nix/store/y"), ()))
