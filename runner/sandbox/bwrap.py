@@ -82,18 +82,20 @@ class BwrapLauncher:
         except OSError as error:
             raise SandboxUnavailableError(f"The system call filter {self._filter} cannot be read: {error}.") from error
         group: ProcessGroup | None = None
+        started = False
         try:
             arguments = bwrap_arguments(self._bwrap, self._home, spec, filter_fd, nodes)
             group = self._groups.create(spec.processes) if self._groups else None
             process = await self._start(arguments, filter_fd, group.join if group else None)
+            started = True
         except OSError as error:
-            if group is not None:
-                group.remove()
             raise SandboxUnavailableError(f"The sandbox program {self._bwrap} cannot be started: {error}.") from error
         finally:
             os.close(filter_fd)
             if group is not None:
                 group.close_members()
+                if not started:
+                    group.remove()
         return BwrapProcess(process, group)
 
     async def _start(

@@ -82,7 +82,7 @@ def python_home(python: Interpreter) -> PythonHome:
         own_site = python.prefix / "lib" / f"python{python.version}" / "site-packages"
         if own_site.is_dir():
             hidden.append(f"{linux.PYTHON}/{own_site.relative_to(python.prefix)}")
-    site_mounts = _site_mounts(python)
+    site_mounts, site = _site(python)
     mounts += site_mounts
     mounts += [Mount(source, f"{linux.SOURCE}/{source.name}") for source in python.sources]
     return PythonHome(
@@ -90,19 +90,22 @@ def python_home(python: Interpreter) -> PythonHome:
         mounts=tuple(mounts),
         hidden=tuple(hidden),
         library_path=library_path,
-        site=tuple(mount.inside for mount in site_mounts),
+        site=tuple(site),
         bootstrap=f"{linux.SOURCE}/runner/sandbox/inside.py",
     )
 
 
-def _site_mounts(python: Interpreter) -> list[Mount]:
-    """The package folders on `sys.path`; those below /usr are shown anyway and imported from there."""
-    folders = [
-        entry
-        for entry in dict.fromkeys(python.path)
-        if entry.name in ("site-packages", "dist-packages") and entry.is_dir()
-    ]
-    return [
-        Mount(folder, linux.SITE if number == 1 else f"{linux.SITE}-{number}")
-        for number, folder in enumerate(folders, start=1)
-    ]
+def _site(python: Interpreter) -> tuple[list[Mount], list[str]]:
+    """The package folders on `sys.path`: what to mount, and where each one is inside. Those below /usr are there."""
+    mounts: list[Mount] = []
+    inside: list[str] = []
+    for folder in dict.fromkeys(python.path):
+        if folder.name not in ("site-packages", "dist-packages") or not folder.is_dir():
+            continue
+        if folder.is_relative_to(_USR):
+            inside.append(str(folder))
+            continue
+        place = f"{linux.SITE}-{len(mounts) + 1}" if mounts else linux.SITE
+        mounts.append(Mount(folder, place))
+        inside.append(place)
+    return mounts, inside
