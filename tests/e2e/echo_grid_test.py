@@ -90,7 +90,8 @@ def test_a_client_that_leaves_frees_its_slot_within_a_second(grid: LocalGrid, st
     with httpx.Client(base_url=grid.endpoint.plain_url, headers=headers) as http:
         if stream:
             with http.stream("POST", "/v1/chat/completions", json=body) as response:
-                next(response.iter_bytes())
+                chunks = response.iter_bytes()
+                next(chunks)
                 assert running(grid) == 1
         else:
             with pytest.raises(httpx.ReadTimeout):
