@@ -7,9 +7,9 @@ database beside a running coordinator; `refresh` notices that, reloads, and says
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from coordinator.catalogue import Catalogue
 from coordinator.errors import TokenRefusedError
 from coordinator.keyring import Keyring
+from coordinator.models.catalogue import Catalogue
 from coordinator.records import TokenRecord, WorkerRecord, WorkerStatus
 from coordinator.store.base import Store
 from gogrid.ids import WorkerId, new_worker_id

@@ -8,9 +8,9 @@ import hmac
 from collections.abc import Iterable
 
 from coordinator.blobs import BlobStore
-from coordinator.catalogue import blobs_of
 from coordinator.directory import Directory
 from coordinator.dispatch import Connection, Dispatcher
+from coordinator.models.catalogue import blobs_of
 from coordinator.records import ModelRecord, WorkerRecord
 from coordinator.tally import Tally
 from coordinator.views import Statistics, WorkerView

@@ -7,7 +7,7 @@ import asyncio
 import logging
 
 from coordinator.blobs import BlobStore
-from coordinator.catalogue import blobs_of_job
+from coordinator.models.catalogue import blobs_of_job
 from coordinator.records import JobKind
 from coordinator.store.base import Store
 

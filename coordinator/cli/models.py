@@ -5,10 +5,10 @@ import asyncio
 from pathlib import Path
 
 from coordinator.blobs import BlobStore
-from coordinator.catalogue import ECHO, blobs_of, check_name, publish, unpublish
 from coordinator.cli.output import Json, moment, show, table
 from coordinator.cli.shell import Shell, Subparsers, group, verb
-from coordinator.model_folder import inspect_model
+from coordinator.models.catalogue import ECHO, blobs_of, check_name, publish, unpublish
+from coordinator.models.folder import inspect_model
 from coordinator.records import ModelRecord
 from gogrid.errors import ConfigError
 from gogrid.sizes import format_size

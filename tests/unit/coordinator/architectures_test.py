@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from coordinator.architectures import CHAT, EMBEDDING
+from coordinator.models.architectures import CHAT, EMBEDDING
 
 _NAMES = """
 from transformers.models.auto import modeling_auto as auto

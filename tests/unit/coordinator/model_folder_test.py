@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator.errors import ModelRefusedError
-from coordinator.model_folder import inspect_model
-from coordinator.model_memory import RUNTIME_BYTES
+from coordinator.models.folder import inspect_model
+from coordinator.models.memory import RUNTIME_BYTES
 from coordinator.records import ModelKind
 from tests.fakes.model_folders import GGUF_FIELDS, chat_folder, gguf, safetensors
 

@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator.blobs import BlobStore
 from coordinator.errors import ModelRefusedError, NotFoundError, UnknownModelError
-from coordinator.model_folder import ModelSource
+from coordinator.models.folder import ModelSource
 from coordinator.records import JobKind, JobRecord, ModelKind, ModelRecord
 from coordinator.store.base import Store
 from gogrid.ids import Sha256

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from coordinator.errors import ModelRefusedError
-from coordinator.gguf_header import GgufHeader, read_gguf
-from coordinator.model_config import ModelShape, read_shape
-from coordinator.model_json import read_fields
-from coordinator.model_memory import Attention, memory_bytes
+from coordinator.models.config import ModelShape, read_shape
+from coordinator.models.gguf_header import GgufHeader, read_gguf
+from coordinator.models.json_files import read_fields
+from coordinator.models.memory import Attention, memory_bytes
+from coordinator.models.safetensors_header import check_safetensors
 from coordinator.records import ModelKind
-from coordinator.safetensors_header import check_safetensors
 
 Format = Literal["safetensors", "gguf", "none"]
 

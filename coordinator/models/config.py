@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.architectures import CHAT, EMBEDDING
 from coordinator.errors import ModelRefusedError
-from coordinator.model_json import Fields, read_fields, read_json
-from coordinator.model_memory import Attention
+from coordinator.models.architectures import CHAT, EMBEDDING
+from coordinator.models.json_files import Fields, read_fields, read_json
+from coordinator.models.memory import Attention
 from coordinator.records import ModelKind
 
 _MODULES = frozenset({"Transformer", "Pooling", "Normalize"})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from coordinator.errors import ModelRefusedError
-from coordinator.model_json import parse_json
+from coordinator.models.json_files import parse_json
 
 MAX_HEADER = 16 << 20
 MAX_TENSORS = 100_000

@@ -1,0 +1,1 @@
+"""The models on offer: what a folder must be to become one, what it will need, and the catalogue of names."""
