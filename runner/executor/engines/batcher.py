@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
+from transformers.generation.continuous_batching.cache import group_layers_by_attn_type
+from transformers.generation.continuous_batching.cache_allocators import FULL_ATTENTION
 from transformers.generation.continuous_batching.requests import RequestState
 
 from runner.executor.engines import ragged_attention
@@ -51,6 +53,7 @@ class Batcher:
     """Requests of one model, by number."""
 
     def __init__(self, model: PreTrainedModel, limits: BatchLimits) -> None:
+        """Raises `ValueError` if transformers cannot batch this kind of model."""
         self._model = model
         manager = model.init_continuous_batching(
             GenerationConfig(do_sample=False, eos_token_id=_NEVER),
@@ -64,9 +67,7 @@ class Batcher:
                 use_async_batching=False,
             ),
         )
-        layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ("full_attention",))
-        sliding = getattr(model.config.get_text_config(), "sliding_window", None) is not None
-        self._ragged = layers == {"full_attention"} and not (sliding and not hasattr(model.config, "layer_types"))
+        self._ragged = set(group_layers_by_attn_type(model.config.get_text_config())) == {FULL_ATTENTION}
         if self._ragged:
             ragged_attention.register()
             model.set_attn_implementation(ragged_attention.NAME)
@@ -78,13 +79,6 @@ class Batcher:
     @property
     def busy(self) -> bool:
         return bool(self._processor.scheduler.has_pending_requests())
-
-    @property
-    def free_blocks(self) -> int:
-        """Cache blocks that no request holds, those kept for reuse by equal prompts not counted."""
-        self._processor.cache.evict_cached_blocks()
-        self._processor.cache.pool.try_to_free_sectors()
-        return int(self._processor.cache.pool.num_free_sectors)
 
     def add(self, number: int, prompt: Sequence[int]) -> None:
         """Take a request into the next pass that has room for it."""

@@ -33,9 +33,8 @@ class TextModel:
         }
         self.ends = frozenset(_ids(generation and generation.eos_token_id) + _ids(tokenizer.eos_token_id))
         self.turn_ends = self.ends | {vocabulary[token] for token in _TURN_ENDS if vocabulary.get(token) in special}
-        self.name = TokenNames(
-            tokenizer.convert_ids_to_tokens, "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
-        )
+        byte_level = "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
+        self.name = TokenNames(lambda token: tokenizer.convert_ids_to_tokens(token) or "", byte_level)
         limit = tokenizer.model_max_length
         self.longest = int(limit) if limit < _NO_LIMIT else _NO_LIMIT
         self._template: ChatTemplate | None = None

@@ -13,6 +13,7 @@ from math import isfinite
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from gogrid.ids import Sha256
 from gogrid.protocol.messages import (
     ChatTask,
     CompletionTask,
@@ -22,13 +23,14 @@ from gogrid.protocol.messages import (
     Failed,
     JobMessage,
     LoadStage,
+    ModelRef,
     Sampling,
     TokenLogprob,
 )
 from runner.errors import JobError, ModelError
 from runner.executor.engines.answer import Answer
 from runner.executor.engines.base import Report
-from runner.executor.engines.batcher import Batcher
+from runner.executor.engines.batcher import PAGE, Batcher
 from runner.executor.engines.capacity import Demand, capacity
 from runner.executor.engines.detokenize import Detokenizer
 from runner.executor.engines.device import Placement, choose_dtype, place
@@ -158,9 +160,7 @@ def load_chat(load: Load, folder: ModelFolder, report: Report) -> TorchChat:
     report(LoadStage.LOADING, 0.2)
     model, dtype = _load_model(folder, placement)
     report(LoadStage.LOADING, 0.7)
-    text = TextModel(
-        AutoTokenizer.from_pretrained(folder.path, gguf_file=folder.gguf, **LOCAL_ONLY), model.generation_config, model
-    )
+    text = TextModel(AutoTokenizer.from_pretrained(folder.path, **LOCAL_ONLY), model.generation_config, model)
     if placement.kind is DeviceKind.CPU:
         pack_model(model)
     demand = _demand(model, placement, text)
@@ -169,7 +169,7 @@ def load_chat(load: Load, folder: ModelFolder, report: Report) -> TorchChat:
     ready = Ready(
         device=placement.describe(dtype),
         slots=limits.slots,
-        memory_bytes=min(demand.used + limits.blocks * demand.per_token * 64, load.cap_bytes),
+        memory_bytes=min(demand.used + limits.blocks * demand.per_token * PAGE, load.cap_bytes),
         context_length=context,
     )
     try:
@@ -183,7 +183,7 @@ def load_chat(load: Load, folder: ModelFolder, report: Report) -> TorchChat:
 
 
 def _load_model(folder: ModelFolder, placement: Placement) -> tuple[PreTrainedModel, torch.dtype]:
-    config = AutoConfig.from_pretrained(folder.path, gguf_file=folder.gguf, **LOCAL_ONLY)
+    config = AutoConfig.from_pretrained(folder.path, **LOCAL_ONLY)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     linears = [layer for layer in skeleton.modules() if isinstance(layer, torch.nn.Linear)]
@@ -198,8 +198,7 @@ def _load_model(folder: ModelFolder, placement: Placement) -> tuple[PreTrainedMo
     dtype = choose_dtype(placement, shapes, (1, _SLOTS[placement.kind] // 2))
     if parameters * 4 > placement.cap_bytes // 2 and dtype is torch.float32:
         dtype = torch.bfloat16
-    weights = {**LOCAL_ONLY, "gguf_file": folder.gguf} if folder.gguf else SAFE_WEIGHTS
-    model = AutoModelForCausalLM.from_pretrained(folder.path, dtype=dtype, attn_implementation="sdpa", **weights)
+    model = AutoModelForCausalLM.from_pretrained(folder.path, dtype=dtype, attn_implementation="sdpa", **SAFE_WEIGHTS)
     return model.eval().to(placement.device), dtype
 
 
@@ -218,9 +217,6 @@ def _demand(model: PreTrainedModel, placement: Placement, text: TextModel) -> De
 
 def _try(engine: TorchChat, text: TextModel) -> None:
     """Run two tokens, so that a model that cannot be served is found out now and not by a client."""
-    from gogrid.ids import Sha256
-    from gogrid.protocol.messages import ModelRef
-
     ids = tuple(text.some_tokens())
     task = CompletionTask(
         model=ModelRef(name="", digest=Sha256("")), prompt=ids, sampling=Sampling(max_tokens=2, temperature=0)

@@ -7,7 +7,8 @@ library reach for a network, a foreign file format or a model's own code.
 import os
 from pathlib import Path
 
-from gogrid.protocol.messages import LoadStage
+from gogrid.protocol.messages import FailCode, LoadStage
+from runner.errors import ModelError
 from runner.executor.engines.base import Engine, Report
 from runner.executor.messages import Load
 from runner.executor.model_checks import check_model
@@ -20,8 +21,6 @@ _ENVIRONMENT = {
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "USE_TF": "0",
-    "USE_FLAX": "0",
     # Two threads that spin while a third process has their core take 2 to 3 times as long as two that sleep.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
@@ -34,6 +33,9 @@ def load_torch(load: Load, report: Report) -> Engine:
         ModelError: it is refused, does not fit, or its device is not there.
     """
     folder = check_model(Path(load.model_path))
+    if folder.gguf and not load.convert:
+        message = f"{folder.gguf} has to be converted to safetensors before it can be served."
+        raise ModelError(message, FailCode.MODEL_UNUSABLE)
     os.environ.update(_ENVIRONMENT)
     stage = LoadStage.CONVERTING if load.convert else LoadStage.LOADING
     report(stage, 0.0)

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.executor.messages import LoadFailed
+from gogrid.protocol.messages import DeviceKind
+from runner.errors import ModelError
+from runner.executor.engines.registry import create
+from runner.executor.messages import Load, LoadFailed
 from runner.executor.model_checks import check_model
 from runner.models.converted import check_converted
 from tests.torch_models import convert, need_engine, smollm2
@@ -32,6 +35,13 @@ def test_tied_weights_are_written_once() -> None:
         names = set(file.keys())
     assert "model.embed_tokens.weight" in names
     assert "lm_head.weight" not in names
+
+
+def test_gguf_is_not_served_before_it_is_converted(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(20))
+    load = Load(engine="torch", model_path=str(tmp_path), device=DeviceKind.CPU, threads=1, cap_bytes=1 << 30)
+    with pytest.raises(ModelError, match="converted"):
+        create(load, lambda stage, fraction: None)
 
 
 def test_damaged_gguf_is_refused_in_one_line(tmp_path: Path) -> None:

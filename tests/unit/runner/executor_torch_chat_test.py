@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gogrid.protocol.messages import ChatMessage, ChatTask, DeviceKind, EmbeddingTask, FailCode, Sampling, Tokens
@@ -56,7 +57,11 @@ class TestTorch(TextEngineSuite):
 
 
 def free_blocks(engine: Engine) -> int:
-    return engine._batcher.free_blocks  # type: ignore[attr-defined,no-any-return]
+    """Cache blocks that no request holds, in the manager's own books; those kept for equal prompts are let go first."""
+    cache = engine._batcher._processor.cache  # type: ignore[attr-defined]
+    cache.evict_cached_blocks()
+    cache.pool.try_to_free_sectors()
+    return int(cache.pool.num_free_sectors)
 
 
 def test_it_knows_the_capital_of_france(engine: Engine) -> None:
@@ -74,7 +79,7 @@ def test_ready_says_the_device_its_format_and_what_it_holds(engine: Engine) -> N
 
 def test_batched_answers_are_those_of_the_requests_alone(engine: Engine) -> None:
     """Rounding may part two answers late; what must not happen is that one request sees another's tokens."""
-    questions = ["What is the capital of France?", "Count from one to five.", "What is 2+2?", "Name a colour. " * 40]
+    questions = ["What is the capital of France?", "Count from one to five.", "What is 2+2?", "Name a colour. " * 20]
     alone = [ids_of(ask(engine, chat(question))[0])[:3] for question in questions]
     together = [ids_of(said)[:3] for said in ask(engine, *(chat(question) for question in questions))]
     assert together == alone
@@ -103,7 +108,7 @@ def test_long_prompt_in_several_passes_gives_the_same_answer(engine: Engine, mod
     import torch
     from transformers import AutoModelForCausalLM
 
-    ids = tuple(3000 + number * 7 % 900 for number in range(700))
+    ids = tuple(3000 + number * 7 % 900 for number in range(400))
     (said, _) = ask(engine, completion(ids, max_tokens=1, logprobs=1), chat("Hello", max_tokens=20))
     entry = next(entry for message in said if isinstance(message, Tokens) for entry in message.logprobs)
     reference = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
@@ -121,7 +126,7 @@ def test_seeded_answer_is_the_same_again_and_other_seeds_differ(engine: Engine) 
 
 def test_aborts_give_every_cache_block_back(engine: Engine) -> None:
     before = free_blocks(engine)
-    numbers = [submit(engine, chat("Tell me a story. " * (20 + n), max_tokens=0)) for n in range(6)]
+    numbers = [submit(engine, chat("Tell me a story. " * (10 + n), max_tokens=0)) for n in range(4)]
     for _ in range(4):
         engine.step()
     assert free_blocks(engine) < before
@@ -139,7 +144,7 @@ def test_finished_requests_give_every_cache_block_back(engine: Engine) -> None:
 
 
 def test_characters_are_whole(engine: Engine) -> None:
-    (said,) = ask(engine, chat("Repeat exactly: 🙂漢字é👩‍👩‍👧 🎉🎉🎉", max_tokens=40))
+    (said,) = ask(engine, chat("Repeat exactly: 🙂漢字é👩‍👩‍👧 🎉🎉🎉", max_tokens=24))
     pieces = [message.text for message in said if isinstance(message, Tokens)]
     assert not any("\ufffd" in piece for piece in pieces)
 
@@ -172,11 +177,14 @@ def test_embeddings_of_a_chat_model_are_refused(engine: Engine) -> None:
 
 
 def test_answer_ends_where_the_context_is_full(engine: Engine) -> None:
-    context = engine.ready().context_length
-    ids = tuple(500 + number % 5000 for number in range(context - 2))
-    (said,) = ask(engine, completion(ids, max_tokens=0))
-    assert done_of(said).finish_reason in ("length", "stop")
-    assert done_of(said).completion_tokens <= 2
+    whole = engine.ready()
+    engine._ready = msgspec.structs.replace(whole, context_length=40)  # type: ignore[attr-defined]
+    try:
+        (said,) = ask(engine, completion(tuple(range(500, 535)), max_tokens=0))
+    finally:
+        engine._ready = whole  # type: ignore[attr-defined]
+    assert done_of(said).finish_reason == "length"
+    assert done_of(said).completion_tokens == 5
 
 
 def test_huge_prompt_is_refused_before_it_is_tokenised(engine: Engine) -> None:

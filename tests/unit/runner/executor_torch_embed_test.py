@@ -25,7 +25,7 @@ TEXTS = ("A cat sits on the mat.", "Quantum chromodynamics", "", "Ein längerer 
 def loaded() -> Iterator[Engine]:
     need_engine()
     engine = create(
-        Load(engine="torch", model_path=str(minilm()), device=DeviceKind.CPU, threads=2, cap_bytes=2 << 30),
+        Load(engine="torch", model_path=str(minilm()), device=DeviceKind.CPU, threads=2, cap_bytes=8 << 30),
         lambda stage, fraction: None,
     )
     yield engine
