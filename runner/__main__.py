@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.places import WorkerPlaces, worker_places
 from runner.config import SETTINGS, WorkerConfig, load_config
@@ -93,8 +94,8 @@ def _say(error: GoGridError, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gogrid-worker", allow_abbrev=False)
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="gogrid-worker", allow_abbrev=False)
     parser.add_argument("errand", choices=("run", "join", "doctor"), nargs="?", default="run")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--data", type=Path)

@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run
 happens in a process of its own; a join token travels there by standard input, never on a command line.
 """
 
-import argparse
 import asyncio
 import os
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.places import WorkerPlaces, worker_places
 from runner.control_messages import AskStatus, WorkerStatus
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shared = ["--config", str(places.config), "--data", str(places.data)]
     try:
         if rest and not rest[0].startswith("-"):
-            return _command(parser, rest[0], rest[1:], places, shared)
+            words = [*rest[1:], *(["--help"] if options.help else [])]
+            return _command(parser, rest[0], words, places, shared)
         if options.help:
             parser.print_help()
             return 0
@@ -52,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Without positional words: what it does not know is a command, or an option of the runner."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="gogrid-worker",
         usage="gogrid-worker [--config FILE] [--data FOLDER] --headless [SETTING …] | join TOKEN | status | doctor",
         description="Lend this machine's idle GPU to your own coordinator.",
-        epilog="With --headless every setting of config.toml is an option too, e.g. --max-vram 80%% --device cpu."
+        epilog="With --headless every setting of config.toml is an option too, e.g. --max-vram 80% --device cpu."
         " Commands take --json.",
         allow_abbrev=False,
         add_help=False,
@@ -68,12 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    parser: argparse.ArgumentParser, name: str, words: list[str], places: WorkerPlaces, shared: list[str]
-) -> int:
+def _command(parser: CommandParser, name: str, words: list[str], places: WorkerPlaces, shared: list[str]) -> int:
     if name not in _COMMANDS:
         parser.error(f"there is no command {name!r}; use join, status or doctor, or --headless to run")
-    own = argparse.ArgumentParser(prog=f"gogrid-worker {name}", description=_COMMANDS[name])
+    own = CommandParser(prog=f"gogrid-worker {name}", description=_COMMANDS[name], allow_abbrev=False)
     if name == "join":
         own.add_argument("token", help="the line that starts with ggj1_; - reads it from standard input")
         own.add_argument("--name", help="what the coordinator should call this worker; default: its host name")

@@ -13,7 +13,7 @@ from coordinator.cli.shell import Shell, Subparsers, verb
 from coordinator.config import CoordinatorConfig, load_config
 from coordinator.state_folder import Serving
 from gogrid.errors import GoGridError
-from gogrid.identity import client_context, load_identity
+from gogrid.identity import client_context, fingerprint, load_identity
 from gogrid.sizes import format_size
 
 _LEAST_FREE = 2 << 30
@@ -93,7 +93,8 @@ def _identity(shell: Shell) -> str:
     now, ends = datetime.fromtimestamp(shell.now, UTC), identity.certificate.not_valid_after_utc
     if now >= ends - _SOON:
         raise _Trouble(f"valid only until {ends:%Y-%m-%d}; make a new coordinator and let the workers join it")
-    return f"pin {identity.pin.hex()}, valid until {ends:%Y-%m-%d}"
+    words = fingerprint(identity.key.public_key().public_bytes_raw())
+    return f"pin {identity.pin.hex()} ({words}), valid until {ends:%Y-%m-%d}"
 
 
 def _clock(shell: Shell) -> str:

@@ -13,7 +13,7 @@ from coordinator.own_addresses import reachable_addresses
 from coordinator.records import KeyRecord, Scope
 from gogrid.addresses import Address, parse_address
 from gogrid.apikey import ApiKey, new_api_key
-from gogrid.identity import create_identity, save_identity
+from gogrid.identity import Identity, create_identity, fingerprint, save_identity
 
 
 def add(commands: Subparsers) -> None:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
     except BaseException:
         shell.folder.abandon()
         raise
-    _tell(shell, config.name, identity.pin.hex(), key, reachable_addresses(config)[0])
+    _tell(shell, config.name, identity, key, reachable_addresses(config)[0])
     return 0
 
 
@@ -72,7 +72,9 @@ def _config_text(name: str | None, hosts: list[str] | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tell(shell: Shell, name: str, pin: str, key: ApiKey, address: Address) -> None:
+def _tell(shell: Shell, name: str, identity: Identity, key: ApiKey, address: Address) -> None:
+    pin = identity.pin.hex()
+    words_of_key = fingerprint(identity.key.public_key().public_bytes_raw())
     commands = [
         f"gogrid-coordinator serve{shell.data_flag}",
         f"gogrid-coordinator token create{shell.data_flag}",
@@ -81,6 +83,7 @@ def _tell(shell: Shell, name: str, pin: str, key: ApiKey, address: Address) -> N
     words = "\n".join(
         [
             f"The coordinator {name} is made in {shell.folder.root}.",
+            f"Its fingerprint, as `gogrid login` shows it: {words_of_key}",
             "",
             "Admin key, shown only this once:",
             f"  {key.text}",
@@ -98,6 +101,7 @@ def _tell(shell: Shell, name: str, pin: str, key: ApiKey, address: Address) -> N
             "data": str(shell.folder.root),
             "name": name,
             "pin": pin,
+            "fingerprint": words_of_key,
             "key_id": key.id,
             "key": key.text,
             "next": commands,

@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from coordinator.cli import doctor, init, keys, models, serve, tokens, workers
 from coordinator.cli.output import complain
 from coordinator.cli.shell import Handler, Shell
 from coordinator.config import DATA_VARIABLE, state_folder
 from coordinator.errors import StateError
+from gogrid.arguments import CommandParser
 from gogrid.errors import ConfigError, GoGridError, IdentityError
 
 DONE, REFUSED, CANNOT = 0, 1, 2
@@ -55,14 +55,8 @@ def _shell(args: argparse.Namespace) -> Shell:
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        complain(f"{message}; see {self.prog} --help")
-        raise SystemExit(CANNOT)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="gogrid-coordinator",
         description="Runs a private inference network from idle GPUs, and administers it.",
         epilog=f"The state folder is --data, else ${DATA_VARIABLE}, else the platform's own place.",

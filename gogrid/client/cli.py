@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import gogrid
-from gogrid.client.arguments import CommandParser, parse
+from gogrid.arguments import CommandParser, parse
 from gogrid.client.commands import chat, demo, jobs, listings, login, run
 from gogrid.client.errors import ClientError, ProfileError, RefusedError, UnreachableError
 from gogrid.client.shell import Action, Exit, UsageError, standard_shell

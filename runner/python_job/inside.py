@@ -13,7 +13,7 @@ import time
 
 from gogrid.protocol.framing import encode_frame
 from runner.python_job import pipe
-from runner.python_job.outputs import OutputLimits, read, survey
+from runner.python_job.outputs import OutputLimits, link_inputs, read, survey
 from runner.sandbox import kernel
 
 _PIECE = 64 << 10
@@ -26,6 +26,7 @@ _PAUSE_S = 0.01
 def main() -> None:
     kernel.not_dumpable()
     os.chdir("/job/out")
+    link_inputs(".")
     entry, log_bytes, output_bytes, output_files = sys.argv[1:5]
     children = _Children()
     printed = {}

@@ -2,7 +2,8 @@
 
 Runs inside the sandbox after every process of the script is dead, so nothing changes any more. Promises: only regular
 files; each step opened by folder descriptor with `O_NOFOLLOW`; bounded by `OutputLimits` whatever the tree looks like.
-Links, pipes, sockets, what cannot be opened and what is nested too deep is left out and counted.
+Links, pipes, sockets, what cannot be opened and what is nested too deep is left out and counted; the links to the job's
+own input files, which the supervisor puts there, are left out and not counted.
 """
 
 import os
@@ -75,6 +76,20 @@ def read(folder: int, file: OutputFound) -> Iterator[bytes]:
 
 
 _IS_FOLDER = -1
+INPUTS = "/job/in"
+
+
+def link_inputs(working_folder: str) -> None:
+    """Let the script find its input files where it works, as it would at home; they stay read-only."""
+    for folder, _, names in os.walk(INPUTS):
+        here = os.path.normpath(os.path.join(working_folder, os.path.relpath(folder, INPUTS)))
+        os.makedirs(here, exist_ok=True)
+        for name in names:
+            os.symlink(os.path.join(folder, name), os.path.join(here, name))
+
+
+def _is_input(name: str, folder: int) -> bool:
+    return os.readlink(name, dir_fd=folder).startswith(f"{INPUTS}/")
 
 
 def _walk(folder: int, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int | None]]:
@@ -86,6 +101,8 @@ def _walk(folder: int, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
             if stat.S_ISREG(status.st_mode) and len(path) <= MAX_DEPTH:
                 os.close(os.open(name, _FILE, dir_fd=folder))
                 yield path, status.st_size
+                continue
+            if stat.S_ISLNK(status.st_mode) and _is_input(name, folder):
                 continue
             if not stat.S_ISDIR(status.st_mode) or len(path) > MAX_DEPTH:
                 yield path, None

@@ -103,7 +103,7 @@ def test_a_script_runs_with_its_files_and_its_output_comes_back(grid: LocalGrid,
     (folder / "numbers.txt").write_text("1\n2\n3\n")
     (folder / "job.py").write_text(
         "import sys\n"
-        "total = sum(int(line) for line in open('/job/in/numbers.txt'))\n"
+        "total = sum(int(line) for line in open('numbers.txt'))\n"
         "print('total', total)\n"
         "print('careful', file=sys.stderr)\n"
         "open('result.txt', 'w').write(str(total))\n"
