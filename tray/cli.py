@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run
 happens in a process of its own; a join token travels there by standard input, never on a command line.
 """
 
+import argparse
 import asyncio
 import os
 import subprocess
