@@ -29,8 +29,8 @@ from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Services
 from coordinator.interactive import InteractiveRequests, RequestLimits
 from coordinator.live import Live
-from coordinator.quic.link import Terms
 from coordinator.quic.server import QuicServer, serve_quic
+from coordinator.quic.terms import Terms
 from coordinator.retention import INTERVAL_S, tidy
 from coordinator.scheduler import Scheduler
 from coordinator.state_folder import StateFolder

@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(parser: CommandParser, name: str, words: list[str], places: WorkerPlaces, shared: list[str]) -> int:
+def _command(
+    parser: argparse.ArgumentParser, name: str, words: list[str], places: WorkerPlaces, shared: list[str]
+) -> int:
     if name not in _COMMANDS:
         parser.error(f"there is no command {name!r}; use join, status or doctor, or --headless to run")
     own = CommandParser(prog=f"gogrid-worker {name}", description=_COMMANDS[name], allow_abbrev=False)

@@ -19,6 +19,7 @@ from coordinator.errors import TokenRefusedError
 from coordinator.links import Directory, LinkHandler
 from coordinator.quic.admission import DirectoryKeys, refusal_of
 from coordinator.quic.flows import JobFlows
+from coordinator.quic.terms import Terms
 from coordinator.records import WorkerRecord, WorkerStatus
 from gogrid.errors import CloseCode, GoGridError, ProtocolError
 from gogrid.identity import spki_pin
@@ -64,34 +65,6 @@ UNSENT_BYTES = 8 << 20
 """A worker that leaves this much of its control stream unread is cut off."""
 LINGER_S = 2.0
 """For a peer that was told why to leave by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the coordinator tells a worker in `Welcome`."""
-
-    name: str
-    """The coordinator's display name."""
-    https_port: int
-    heartbeat_s: float = 10.0
-    lease_s: float = 30.0
-    fence_s: float = 24.0
-    ping_s: float = 5.0
-    ping_timeout_s: float = 3.0
-
-    def welcome(self, record: WorkerRecord, session_epoch: int, ticket: str) -> Welcome:
-        return Welcome(
-            worker_id=record.id,
-            worker_name=record.name,
-            session_epoch=session_epoch,
-            heartbeat_s=self.heartbeat_s,
-            lease_s=self.lease_s,
-            fence_s=self.fence_s,
-            ping_s=self.ping_s,
-            ping_timeout_s=self.ping_timeout_s,
-            ticket=ticket,
-            https_port=self.https_port,
-        )
 
 
 class Registry(Protocol):

@@ -23,7 +23,8 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from coordinator.links import Directory, LinkHandler
 from coordinator.quic.limits import Gate, Limits, network_of
-from coordinator.quic.link import LinkContext, QuicLink, Terms
+from coordinator.quic.link import LinkContext, QuicLink
+from coordinator.quic.terms import Terms
 from gogrid.errors import CloseCode
 from gogrid.identity import Leaf
 from gogrid.ids import WorkerId

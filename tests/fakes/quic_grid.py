@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from coordinator.links import WorkerLink
 from coordinator.quic.limits import Limits
-from coordinator.quic.link import Terms
 from coordinator.quic.server import QuicServer, serve_quic
+from coordinator.quic.terms import Terms
 from gogrid.addresses import Address
 from gogrid.identity import Identity, create_identity, issue_leaf
 from gogrid.ids import JobId
