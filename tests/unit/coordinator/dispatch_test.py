@@ -179,9 +179,10 @@ async def test_a_message_of_an_old_lease_reaches_nobody(desk: Desk) -> None:
     await desk.until_assigned(second)
     desk.dispatcher.job_message(first, assign.job_id, 1, tokens("ghost"), 10)
     desk.dispatcher.job_message(second, assign.job_id, 1, tokens("wrong epoch"), 10)
+    desk.dispatcher.job_message(first, assign.job_id, 2, tokens("not its lease"), 10)
     desk.dispatcher.job_message(second, assign.job_id, 2, DONE, 10)
     assert [answer async for answer in ticket.answers()] == [DONE]
-    assert first.credit == {(assign.job_id, 1): 10}
+    assert first.credit == {(assign.job_id, 1): 10, (assign.job_id, 2): 10}
 
 
 async def test_a_crash_is_tried_again_elsewhere_but_not_for_ever(desk: Desk) -> None:
@@ -284,6 +285,19 @@ async def test_a_job_whose_worker_dies_runs_again_and_the_dead_ones_result_is_re
     assert await desk.state(record) is JobState.LEASED
     desk.dispatcher.job_message(second, record.id, 2, SCRIPT_DONE, 1)
     assert await desk.state(record) is JobState.DONE
+
+
+async def test_a_worker_that_connects_again_gives_back_what_its_old_link_held(desk: Desk) -> None:
+    old = desk.worker("a")
+    record = await desk.script()
+    await desk.until_assigned(old)
+    new = desk.worker("a")
+    await desk.until_assigned(new)
+    assert new.assigned()[0].epoch == 2
+    desk.dispatcher.job_message(old, record.id, 1, SCRIPT_DONE, 1)
+    desk.dispatcher.disconnected(old, "late news of the old link")
+    assert await desk.state(record) is JobState.LEASED
+    assert desk.dispatcher.leased == 1
 
 
 async def test_a_lease_without_heartbeats_goes_to_another_worker(desk: Desk) -> None:

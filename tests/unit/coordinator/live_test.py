@@ -1,0 +1,101 @@
+"""What a worker may fetch and store with its session's ticket."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from coordinator.blobs import BlobStore
+from coordinator.directory import Directory
+from coordinator.dispatch import Dispatcher
+from coordinator.durable import DurableJobs, DurableLimits
+from coordinator.live import Live
+from coordinator.records import KeyRecord, Scope
+from coordinator.scheduler import Scheduler
+from coordinator.store.sqlite_store import SqliteStore
+from coordinator.tally import Tally
+from gogrid.ids import KeyId
+from gogrid.protocol.messages import (
+    Device,
+    DeviceKind,
+    InputFile,
+    PythonLimits,
+    PythonTask,
+    Readiness,
+    WorkerReport,
+)
+from tests.fakes.links import MemoryLink
+
+KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
+
+
+@dataclass
+class Grid:
+    live: Live
+    dispatcher: Dispatcher
+    jobs: DurableJobs
+    blobs: BlobStore
+
+    def worker(self, name: str) -> MemoryLink:
+        link = MemoryLink(name)
+        self.dispatcher.connected(link)
+        report = WorkerReport(
+            software="t",
+            hostname="h",
+            platform="p",
+            readiness=Readiness.READY,
+            reason="ready",
+            devices=(Device(kind=DeviceKind.CPU, name="c", memory_bytes=1 << 40, cap_bytes=1 << 40, why=""),),
+            engines=(),
+            sandbox="s",
+            python_jobs=True,
+        )
+        self.dispatcher.reported(link, report)
+        return link
+
+
+@pytest.fixture
+async def grid(tmp_path: Path) -> AsyncIterator[Grid]:
+    store = await SqliteStore.open(tmp_path / "coordinator.db")
+    directory = await Directory.load(store, lambda: 0.0)
+    blobs, tally = BlobStore(tmp_path / "blobs"), Tally()
+    dispatcher = Dispatcher(Scheduler(30.0), lambda: 0.0, lambda: 0.0)
+    jobs = DurableJobs(dispatcher, store, blobs, DurableLimits(queued=10), tally, lambda: 0.0)
+    yield Grid(Live(directory, dispatcher, blobs, tally), dispatcher, jobs, blobs)
+    await jobs.close()
+    await store.close()
+
+
+async def test_a_worker_fetches_only_the_inputs_of_its_own_jobs(grid: Grid) -> None:
+    mine = grid.blobs.put_bytes(b"input")
+    other = grid.blobs.put_bytes(b"somebody else's")
+    holder = grid.worker("holder")
+    task = PythonTask(files=(InputFile(name="x", sha256=mine.sha256, size=5),), entry="x")
+    await grid.jobs.submit(KEY, "x", task, None, "")
+    idle = grid.worker("idle")
+    assert grid.live.may_fetch(holder.worker.id, mine.sha256)
+    assert not grid.live.may_fetch(idle.worker.id, mine.sha256)
+    assert not grid.live.may_fetch(holder.worker.id, other.sha256)
+
+
+async def test_a_worker_stores_no_more_than_its_jobs_may_put_out(grid: Grid) -> None:
+    holder = grid.worker("holder")
+    limits = PythonLimits(output_bytes=10 << 20)
+    record, _ = await grid.jobs.submit(KEY, "x", PythonTask(files=(), entry="x", limits=limits), None, "")
+    room = grid.live.may_store(holder.worker.id)
+    assert 10 << 20 <= room < 12 << 20
+    grid.live.stored(holder.worker.id, room)
+    assert grid.live.may_store(holder.worker.id) == 0
+    await grid.jobs.cancel(record.id)
+    assert grid.live.may_store(holder.worker.id) == 0
+    await grid.jobs.submit(KEY, "x", PythonTask(files=(), entry="x", limits=limits), None, "")
+    assert grid.live.may_store(holder.worker.id) == room
+
+
+async def test_a_ticket_dies_with_its_session(grid: Grid) -> None:
+    link = grid.worker("a")
+    assert grid.live.holder_of_ticket(link.ticket) == link.worker.id
+    assert grid.live.holder_of_ticket("guess") is None
+    grid.dispatcher.disconnected(link, "gone")
+    assert grid.live.holder_of_ticket(link.ticket) is None
