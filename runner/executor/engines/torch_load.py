@@ -21,8 +21,10 @@ _ENVIRONMENT = {
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    # Two threads that spin while a third process has their core take 2 to 3 times as long as two that sleep.
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # How long torch's threads spin before they sleep, for GNU's and Intel's OpenMP. Spinning on, a step takes twice as
+    # long where another program wants a core; sleeping at once, half as long again where none does.
+    "GOMP_SPINCOUNT": "20000",
+    "KMP_BLOCKTIME": "1",
 }
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from coordinator.placement import Need
+from coordinator.placement import STREAMS_PER_WORKER, Need
 from coordinator.scheduler import Grant, Hopeless, Lost, Scheduler
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
@@ -99,6 +99,14 @@ def test_no_worker_gets_more_requests_than_slots(scheduler: Scheduler) -> None:
     assert scheduler.reasons(JobId("3")) == ("a: all its slots for this model are busy",)
     scheduler.remove(JobId("1"))
     assert scheduler.place(0.0) == [Grant(JobId("3"), WorkerId("a"))]
+
+
+def test_no_worker_gets_more_jobs_than_a_connection_may_have_streams(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(loaded=(loaded(MODEL, slots=100),)))
+    for number in range(STREAMS_PER_WORKER + 1):
+        scheduler.add(need(str(number)))
+    assert len(scheduler.place(0.0)) == STREAMS_PER_WORKER
+    assert scheduler.reasons(JobId(str(STREAMS_PER_WORKER))) == ("a: it has as many jobs as a worker may have",)
 
 
 def test_a_model_over_the_owners_cap_is_hopeless_and_says_the_numbers(scheduler: Scheduler) -> None:
