@@ -154,9 +154,10 @@ def test_steps_that_are_not_served_are_refused_by_name(tmp_path: Path, kind: str
         read_recipe(tmp_path)
 
 
-def test_pooling_outside_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "modules.json").write_text(
-        json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "../.."}])
-    )
-    with pytest.raises(ModelError, match="outside"):
-        read_recipe(tmp_path)
+def test_pooling_that_lies_elsewhere_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    (folder / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Pooling", "path": ".."}]))
+    with pytest.raises(ModelError, match="points outside"):
+        read_recipe(folder)
