@@ -5,8 +5,11 @@ One `Client` keeps one connection. It looks for the ends of events only, and par
 
 import asyncio
 import json
+import re
 import time
 from dataclasses import dataclass
+
+_TEXT = re.compile(rb'"content":"[^"]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Client:
             chunk = await self._reader.readexactly(size + 2)
             if size == 0:
                 break
-            if not first and b'"content":"' in chunk and b'"content":""' not in chunk:
+            if not first and _TEXT.search(chunk):
                 first = time.perf_counter() - began
             events += chunk.count(b'"delta":{"content"')
             if b'"completion_tokens":' in chunk:
