@@ -6,7 +6,7 @@ import sys
 import msgspec
 
 from benchmarks.bare import closed_loop, load
-from benchmarks.inference import texts
+from benchmarks.inference import EACH, texts
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     print("{}", flush=True)
     for line in sys.stdin:
         clients = int(line)
-        run = closed_loop(engine, texts(clients), max_tokens, clients)
+        run = closed_loop(engine, texts(clients * EACH), max_tokens, clients)
         print(msgspec.json.encode(run).decode(), flush=True)
     engine.close()
 

@@ -21,6 +21,8 @@ from gogrid.client.local_grid import LocalGrid
 GOAL = 0.95
 ROUNDS = 5
 MAX_TOKENS = 64
+EACH = 2
+"""Questions a client asks in one turn."""
 _TOPICS = ("a lighthouse", "a train", "the sea", "a small dog", "winter", "a violin", "the moon", "a garden")
 
 
@@ -44,7 +46,7 @@ def texts(count: int) -> list[str]:
 def _compare(grid: LocalGrid, bare: "_BareEngine", clients: int) -> Figure:
     through, direct = [], []
     for _ in range(ROUNDS):
-        load = closed_loop(grid, CHAT_MODEL, texts(clients), MAX_TOKENS, clients)
+        load = closed_loop(grid, CHAT_MODEL, texts(clients * EACH), MAX_TOKENS, clients)
         through.append(load.tokens / load.total_s)
         run = bare.closed_loop(clients)
         if run.tokens != load.tokens:

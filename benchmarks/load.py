@@ -1,10 +1,9 @@
 """Closed-loop load over HTTP: a fixed number of clients, each asking its next question when the last is answered."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 
-from benchmarks.sse import Answer, Client
+from benchmarks.sse import Answer, Client, run
 from gogrid.client.local_grid import LocalGrid
 
 
@@ -24,23 +23,11 @@ class Load:
 
 def closed_loop(grid: LocalGrid, model: str, texts: list[str], max_tokens: int, clients: int) -> Load:
     """Ask every text once, `clients` at a time."""
-    return asyncio.run(_closed_loop(grid, model, texts, max_tokens, clients))
-
-
-async def _closed_loop(grid: LocalGrid, model: str, texts: list[str], max_tokens: int, clients: int) -> Load:
-    waiting = iter(texts)
-    answers: list[Answer] = []
-
-    async def ask(client: Client) -> None:
-        for text in waiting:
-            answers.append(await client.chat(model, text, max_tokens))
-
     connected = [Client("127.0.0.1", grid.endpoint.plain_port, grid.admin_key) for _ in range(clients)]
-    for client in connected:
-        await client.connect()
-    began = time.perf_counter()
-    await asyncio.gather(*(ask(client) for client in connected))
-    total = time.perf_counter() - began
-    for client in connected:
-        await client.close()
-    return Load(tuple(answers), total)
+    try:
+        began = time.perf_counter()
+        answers = run(connected, model, iter(texts), max_tokens)
+        return Load(tuple(answers), time.perf_counter() - began)
+    finally:
+        for client in connected:
+            client.socket.close()

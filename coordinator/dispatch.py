@@ -51,6 +51,10 @@ class Work(ABC):
         """The lease ended without a result. Either `Dispatcher.retry` or end it."""
 
     @abstractmethod
+    def refused(self, worker_id: WorkerId, why: str) -> None:
+        """The worker would not take it, and nothing has happened to it. `Dispatcher.retry_later` or end it."""
+
+    @abstractmethod
     def hopeless(self, reasons: tuple[str, ...]) -> None:
         """No connected worker could take it. It still waits unless it is withdrawn."""
 
@@ -94,9 +98,9 @@ class Dispatcher:
         """The worker ended the lease by itself, without a result; `retry` or `finished` must follow."""
         self._scheduler.remove(work.need.job_id)
 
-    def retry_later(self, work: Work, delay_s: float) -> None:
-        """Like `retry`, when something on this side is out of order."""
-        asyncio.get_running_loop().call_later(delay_s, self.retry, work, None)
+    def retry_later(self, work: Work, avoid: WorkerId, delay_s: float) -> None:
+        """Like `retry`, but not before the worker had time to tell what has changed."""
+        asyncio.get_running_loop().call_later(delay_s, self.retry, work, avoid)
 
     def finished(self, work: Work) -> None:
         """The work has its result, or has given up."""
@@ -178,7 +182,10 @@ class Dispatcher:
     def refused(self, link: WorkerLink, refuse: Refuse) -> None:
         if self._is_current(link) and self._valid(link, refuse.job_id, refuse.epoch) is not None:
             log.info("worker %s refused %s: %s", link.worker.name, refuse.job_id, refuse.reason)
-            self._end_lease(refuse.job_id, link.worker.id, refuse.reason)
+            work = self._works[refuse.job_id]
+            self._scheduler.remove(refuse.job_id)
+            work.refused(link.worker.id, refuse.reason)
+            self._place_soon()
 
     def heartbeat(self, link: WorkerLink, heartbeat: Heartbeat) -> None:
         now = self._monotonic()

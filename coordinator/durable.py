@@ -39,7 +39,9 @@ from gogrid.protocol.messages import (
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""How often a job may be leased before it is given up as dead."""
+"""How often a job may be lost by a worker before it is given up as dead."""
+REFUSED_RETRY_S = 1.0
+"""A job that a worker has refused is placed again after this."""
 STORE_RETRY_S = 2.0
 """After the store refused a step (disk full, say), the job is tried again this much later."""
 LOG_PAGE = 500
@@ -167,12 +169,20 @@ class DurableJobs:
             self._tally.ended(outcome)
         self._forget(work)
 
+    async def hand_on(self, work: "DurableWork", epoch: int, worker: WorkerId) -> None:
+        """The worker would not take it: wait again, which does not count as an attempt."""
+        if await self._store.requeue(work.need.job_id, epoch):
+            self._dispatcher.retry_later(work, worker, REFUSED_RETRY_S)
+        else:
+            self._forget(work)
+
     async def give_back(self, work: "DurableWork", epoch: int, worker: WorkerId, why: str) -> None:
         """A lease ended without a result: wait again, or give up as dead."""
         if not await self._store.requeue(work.need.job_id, epoch):
             self._forget(work)
             return
-        if epoch < ATTEMPTS:
+        work.losses += 1
+        if work.losses < ATTEMPTS:
             log.info("job %s waits again: %s", work.need.job_id, why)
             self._dispatcher.retry(work, worker)
             work.wake()
@@ -223,10 +233,12 @@ class DurableWork(Work):
     """One durable job while it is not over."""
 
     def __init__(self, job_id: JobId, task: PythonTask, epoch: int, jobs: DurableJobs) -> None:
-        self.need = Need(job_id, None, "", task.limits.memory_bytes)
+        self.need = Need(job_id, None, "", task.limits.memory_bytes, task.limits.cpu_cores)
         self.task = task
         self.epoch = epoch
         self._jobs = jobs
+        self.losses = 0
+        """Leases that ended without a result since this coordinator started."""
         self._watchers: list[asyncio.Future[None]] = []
 
     def changed(self) -> asyncio.Future[None]:
@@ -266,6 +278,9 @@ class DurableWork(Work):
 
     def lost(self, worker_id: WorkerId, why: str) -> None:
         self._jobs.step(self, partial(self._jobs.give_back, self, self.epoch, worker_id, why))
+
+    def refused(self, worker_id: WorkerId, why: str) -> None:
+        self._jobs.step(self, partial(self._jobs.hand_on, self, self.epoch, worker_id))
 
     def hopeless(self, reasons: tuple[str, ...]) -> None:
         """A durable job waits for as long as it takes; the reasons are shown with its queue position."""

@@ -35,9 +35,11 @@ from gogrid.protocol.messages import (
 )
 
 ATTEMPTS = 3
-"""How often a request may be given to a worker."""
+"""How often a request may be lost by a worker."""
 RETRYABLE = frozenset({FailCode.NO_ROOM, FailCode.CRASHED, FailCode.INTERNAL, FailCode.YIELDED, FailCode.CANCELLED})
 """Failures that say something of the worker, not of the request."""
+REFUSED_RETRY_S = 0.25
+"""After a worker has refused, it gets this long to report why, before the request is placed again."""
 RETRY_AFTER_S = 5
 """What a refused caller is told to wait."""
 
@@ -106,6 +108,10 @@ class InteractiveRequests:
         self._waiting += 1
         self._dispatcher.retry(request, avoid)
 
+    def again_later(self, request: "InteractiveWork", avoid: WorkerId) -> None:
+        self._waiting += 1
+        self._dispatcher.retry_later(request, avoid, REFUSED_RETRY_S)
+
     def ended(self, request: "InteractiveWork", job: NewJob, worker: WorkerId | None, outcome: JobOutcome) -> None:
         self._leave(job, worker)
         self._dispatcher.finished(request)
@@ -139,6 +145,7 @@ class InteractiveWork(Work):
         self._error: CoordinatorError | None = None
         self._over = False
         self._shown = False
+        self._losses = 0
         self._reader: asyncio.Future[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -206,6 +213,10 @@ class InteractiveWork(Work):
     def lost(self, worker_id: WorkerId, why: str) -> None:
         self._try_again(worker_id, f"The worker was lost ({why}) and the request could not go on.", "worker_lost")
 
+    def refused(self, worker_id: WorkerId, why: str) -> None:
+        self._link = None
+        self._requests.again_later(self, worker_id)
+
     def hopeless(self, reasons: tuple[str, ...]) -> None:
         self._fail(NoWorkerError(_no_worker(self._job.label, reasons), RETRY_AFTER_S), "no_worker")
 
@@ -220,7 +231,8 @@ class InteractiveWork(Work):
             self._fail(error, failed.code.value)
 
     def _try_again(self, worker_id: WorkerId, message: str, code: str) -> None:
-        if self._shown or self.epoch >= ATTEMPTS:
+        self._losses += 1
+        if self._shown or self._losses >= ATTEMPTS:
             self._fail(JobFailedError(message, code), code)
             return
         for _, link, epoch, size in self._inbox:

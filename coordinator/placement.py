@@ -30,6 +30,8 @@ class Need:
     engine: str
     memory_bytes: int
     """Of the model's device for requests, of RAM for Python jobs."""
+    cores: float = 0.0
+    """Of a Python job."""
     avoid: frozenset[WorkerId] = frozenset()
     """Workers that already failed it; used only if there is no other."""
 
@@ -41,6 +43,8 @@ class Held:
     count: int
     memory_bytes: int
     """One executor's for a model; the sum for Python jobs."""
+    cores: float = 0.0
+    """The sum of Python jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +90,10 @@ def plan(needs: Iterable[Need], candidates: Sequence[Candidate]) -> list[Decisio
     Jobs that ask for the same thing as one that just had to wait are not looked at again; they get no decision.
     """
     held = {candidate.worker_id: dict(candidate.held) for candidate in candidates}
-    stuck: set[tuple[Sha256 | None, str, int, frozenset[WorkerId]]] = set()
+    stuck: set[tuple[Sha256 | None, str, int, float, frozenset[WorkerId]]] = set()
     decisions = []
     for need in needs:
-        kind = (need.model, need.engine, need.memory_bytes, need.avoid)
+        kind = (need.model, need.engine, need.memory_bytes, need.cores, need.avoid)
         if kind in stuck:
             continue
         decision = _place(need, candidates, held)
@@ -133,6 +137,8 @@ def _never(need: Need, candidate: Candidate) -> str:
             return "its sandbox is not enough for Python jobs"
         if need.memory_bytes > candidate.ram_bytes:
             return f"the job asks for {format_size(need.memory_bytes)} of {format_size(candidate.ram_bytes)} RAM"
+        if need.cores > candidate.cores:
+            return f"the job asks for {need.cores:g} cores of {candidate.cores}"
         return ""
     if need.engine not in candidate.engines:
         return f"it has no {need.engine} engine"
@@ -153,7 +159,7 @@ def _not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held
         return "it has as many jobs as a worker may have"
     if need.model is None:
         scripts = held.get(None, Held(0, 0))
-        if scripts.count >= candidate.cores:
+        if scripts.cores + need.cores > candidate.cores:
             return "all its cores run Python jobs"
         if scripts.memory_bytes + need.memory_bytes > candidate.ram_bytes:
             return "its RAM for Python jobs is taken"
@@ -172,7 +178,7 @@ def _cost(
     need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]
 ) -> tuple[int, int, float, float, WorkerId]:
     if need.model is None:
-        scripts = held.get(None, Held(0, 0)).count
+        scripts = held.get(None, Held(0, 0)).cores
         return (0, 0, scripts / max(1, candidate.cores), -candidate.ram_bytes, candidate.worker_id)
     distance = 0 if need.model in candidate.loaded else 1 if need.model in candidate.cached else 2
     slow = 1 if candidate.device is DeviceKind.CPU else 0
@@ -190,6 +196,10 @@ def _slots(model: Sha256, candidate: Candidate) -> int:
 
 
 def _take(need: Need, held: dict[Sha256 | None, Held]) -> None:
-    before = held.get(need.model, Held(0, 0))
-    memory = before.memory_bytes + need.memory_bytes if need.model is None else need.memory_bytes
-    held[need.model] = Held(before.count + 1, memory)
+    held[need.model] = with_one_more(held.get(need.model, Held(0, 0)), need)
+
+
+def with_one_more(held: Held, need: Need) -> Held:
+    """What is held when this need is, too."""
+    memory = held.memory_bytes + need.memory_bytes if need.model is None else need.memory_bytes
+    return Held(held.count + 1, memory, held.cores + need.cores)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from coordinator.placement import Candidate, Decision, Held, Need, plan
+from coordinator.placement import Candidate, Decision, Held, Need, plan, with_one_more
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
 
@@ -263,7 +263,5 @@ def _model_device(devices: tuple[Device, ...]) -> Device | None:
 def _held(needs: Iterable[Need]) -> dict[Sha256 | None, Held]:
     held: dict[Sha256 | None, Held] = {}
     for need in needs:
-        before = held.get(need.model, Held(0, 0))
-        memory = before.memory_bytes + need.memory_bytes if need.model is None else need.memory_bytes
-        held[need.model] = Held(before.count + 1, memory)
+        held[need.model] = with_one_more(held.get(need.model, Held(0, 0)), need)
     return held

@@ -121,6 +121,10 @@ async def _submit(services: Services, key: KeyRecord, scope: HTTPScope, receive:
     if idempotency_key is not None and not _IDEMPOTENCY.fullmatch(idempotency_key):
         raise RequestError("`Idempotency-Key` must be 1 to 255 printable characters.", "Idempotency-Key")
     request, uploads = await _read_job(services, scope, receive)
+    if request.gpu:
+        raise RequestError(
+            "Workers lend their GPU to models, not to scripts: leave `gpu` out.", "gpu", "unsupported_parameter"
+        )
     files = bundle(request, uploads, services.limits)
     task = PythonTask(
         files=tuple([await _keep(services, file) for file in files]),

@@ -55,7 +55,7 @@ class Fleet(RuleBasedStateMachine):
     def submit(self, model: Sha256 | None, memory: int) -> None:
         self.count += 1
         job_id = JobId(f"j{self.count}")
-        self.needs[job_id] = Need(job_id, model, "torch", memory)
+        self.needs[job_id] = Need(job_id, model, "torch", memory, 0.0 if model else 1.0)
         self.scheduler.add(self.needs[job_id])
 
     @rule()

@@ -185,6 +185,17 @@ async def test_a_message_of_an_old_lease_reaches_nobody(desk: Desk) -> None:
     assert first.credit == {(assign.job_id, 1): 10, (assign.job_id, 2): 10}
 
 
+async def test_refusals_do_not_use_up_a_jobs_attempts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordinator.durable.REFUSED_RETRY_S", 0.0)
+    link = desk.worker("a")
+    record = await desk.script()
+    for epoch in range(1, ATTEMPTS + 3):
+        await desk.until_assigned(link, epoch)
+        desk.dispatcher.refused(link, Refuse(job_id=record.id, epoch=epoch, reason="full"))
+    await desk.until_assigned(link, ATTEMPTS + 3)
+    assert await desk.state(record) is JobState.LEASED
+
+
 async def test_a_crash_is_tried_again_elsewhere_but_not_for_ever(desk: Desk) -> None:
     link = desk.worker("a")
     ticket = desk.chat()

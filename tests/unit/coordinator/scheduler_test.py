@@ -49,7 +49,7 @@ def loaded(model: Sha256, *, slots: int = 4) -> LoadedModel:
 
 
 def need(name: str, *, model: Sha256 | None = MODEL, memory: int = GIB) -> Need:
-    return Need(JobId(name), model, "torch" if model else "", memory)
+    return Need(JobId(name), model, "torch" if model else "", memory, 0.0 if model else 1.0)
 
 
 def worker(scheduler: Scheduler, name: str, what: WorkerReport | None = None) -> WorkerId:
@@ -219,6 +219,12 @@ def test_python_jobs_take_no_more_memory_or_cores_than_there_are(scheduler: Sche
     scheduler.add(need("4", model=None, memory=int(3.5 * GIB)))
     assert scheduler.place(0.0) == []
     assert scheduler.reasons(JobId("4")) == ("a: its RAM for Python jobs is taken",)
+
+
+def test_a_python_job_that_asks_for_more_cores_than_there_are_is_hopeless(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(cores=2))
+    scheduler.add(dataclasses.replace(need("1", model=None), cores=4.0))
+    assert scheduler.place(0.0) == [Hopeless(JobId("1"), ("a: the job asks for 4 cores of 2",))]
 
 
 def test_a_worker_without_a_full_sandbox_gets_no_python_jobs(scheduler: Scheduler) -> None:
