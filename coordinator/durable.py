@@ -22,6 +22,7 @@ from coordinator.placement import Need
 from coordinator.records import Completion, JobKind, JobOutcome, JobRecord, JobState, KeyRecord, LogLine, NewJob
 from coordinator.store.base import Store
 from coordinator.tally import Tally
+from coordinator.tickets import Waiting
 from gogrid.ids import JobId, WorkerId, new_job_id
 from gogrid.protocol.messages import (
     LINES_PER_LEASE,
@@ -137,8 +138,12 @@ class DurableJobs:
             if changed is not None:
                 await changed
 
-    def queue_position(self, job_id: JobId) -> int | None:
-        return self._dispatcher.position(job_id)
+    def waiting(self, job_id: JobId) -> Waiting | None:
+        position = self._dispatcher.position(job_id)
+        if position is None:
+            return None
+        reasons = self._dispatcher.reasons(job_id) if self._dispatcher.connections() else ("no worker is connected",)
+        return Waiting(position, reasons)
 
     # what a job's work asks for
 

@@ -1,6 +1,7 @@
 """The seam between the HTTP layer and dispatch: a submitted request and what comes back."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
@@ -45,6 +46,16 @@ class Requests(Protocol):
         """Raises `QueueFullError`, and `NoWorkerError` if no connected worker could ever serve it as things are."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job that no worker has yet."""
+
+    position: int
+    """How many are before it."""
+    reasons: tuple[str, ...]
+    """Why it waits, in words, one for each worker."""
+
+
 class Jobs(Protocol):
     """Durable jobs: acknowledged after the commit."""
 
@@ -58,5 +69,5 @@ class Jobs(Protocol):
     def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
         """Log lines with `seq > after` as they come (0: all), the final `JobRecord` last."""
 
-    def queue_position(self, job_id: JobId) -> int | None:
-        """0: next to be placed; None: not waiting."""
+    def waiting(self, job_id: JobId) -> Waiting | None:
+        """None: it does not wait."""

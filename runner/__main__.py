@@ -75,7 +75,7 @@ def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
     print(f"Joined {result.coordinator} (pin {result.pin}) at {result.address} as {result.worker}.")
     if result.pending:
         print("Its admin has yet to approve this worker: gogrid-coordinator worker approve " + result.worker_id)
-    print(f"Wrote {result.config}. Next: gogrid-worker --headless")
+    print(f"Wrote {result.config}.")
     return 0
 
 

@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if rest and not rest[0].startswith("-"):
             words = [*rest[1:], *(["--help"] if options.help else [])]
-            return _command(parser, rest[0], words, places, shared)
+            code = _command(parser, rest[0], words, places, shared)
+            if rest[0] == "join" and code == 0 and "--json" not in words:
+                print(f"Next: gogrid-worker{_given(options)} --headless")
+            return code
         if options.help:
             parser.print_help()
             return 0
@@ -50,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_RUN
     except KeyboardInterrupt:
         return CANNOT_RUN
+
+
+def _given(options: argparse.Namespace) -> str:
+    """The places that were named on the command line, for a command that is printed."""
+    named = (("--config", options.config), ("--data", options.data))
+    return "".join(f" {flag} {value}" for flag, value in named if value is not None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ def ask(path: Path, question: Ask) -> Answer:
             connection.sendall(encode_line(question))
             line = connection.makefile("rb").readline(MAX_LINE)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise NotRunningError("No worker is running here; start it with: gogrid-worker --headless") from None
+        raise NotRunningError("No worker is running here; start it with the same options and --headless.") from None
     except OSError as error:
         raise NotRunningError(f"The worker does not answer on {path}: {error}.") from error
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from coordinator.cli.output import show
 from coordinator.cli.shell import Shell, Subparsers, verb
-from coordinator.config import NAME, PUBLIC, load_config
+from coordinator.config import DEFAULT_PORT, NAME, PUBLIC, load_config
 from coordinator.errors import StateError
 from coordinator.own_addresses import reachable_addresses
 from coordinator.records import KeyRecord, Scope
@@ -75,8 +75,9 @@ def _config_text(name: str | None, hosts: list[str] | None) -> str:
 def _tell(shell: Shell, name: str, identity: Identity, key: ApiKey, address: Address) -> None:
     pin = identity.pin.hex()
     words_of_key = fingerprint(identity.key.public_key().public_bytes_raw())
+    listen = f" --listen 0.0.0.0:{address.port}" if address.port != DEFAULT_PORT else ""
     commands = [
-        f"gogrid-coordinator serve{shell.data_flag}",
+        f"gogrid-coordinator serve{shell.data_flag}{listen}",
         f"gogrid-coordinator token create{shell.data_flag}",
         f"gogrid login https://{address} --pin {pin}",
     ]

@@ -82,4 +82,4 @@ def _event(services: Services, item: LogLine | JobRecord) -> bytes:
     if isinstance(item, LogLine):
         data = _ENCODER.encode(LogShape(item.seq, item.stream, item.data))
         return b"id: %d\nevent: log\ndata: %b\n\n" % (item.seq, data)
-    return b"event: job\ndata: %b\n\n" % _ENCODER.encode(job_shape(item, services.jobs.queue_position(item.id)))
+    return b"event: job\ndata: %b\n\n" % _ENCODER.encode(job_shape(item, services.jobs.waiting(item.id)))

@@ -50,7 +50,7 @@ def job_handlers(services: Services) -> list[HTTPRouteHandler]:
         """Submit a Python job. 201 and the job; 200 if its `Idempotency-Key` had brought it before."""
         key = key_of(request.scope, KeyScope.JOBS)
         job, new = await _submit(services, key, request.scope, request.receive)
-        shape = job_shape(job, services.jobs.queue_position(job.id))
+        shape = job_shape(job, services.jobs.waiting(job.id))
         return Response(shape, status_code=201 if new else 200, headers={"location": f"/api/v1/jobs/{job.id}"})
 
     @get("/api/v1/jobs")
@@ -68,13 +68,13 @@ def job_handlers(services: Services) -> list[HTTPRouteHandler]:
         wanted = [_member(JobState, name, "state") for name in _split(states)]
         of_kinds = [] if kinds == "all" else [_member(JobKind, name, "kind") for name in _split(kinds)]
         jobs = await services.store.jobs(owner, wanted, of_kinds, limit)
-        return JobListShape([job_shape(job, services.jobs.queue_position(job.id)) for job in jobs])
+        return JobListShape([job_shape(job, services.jobs.waiting(job.id)) for job in jobs])
 
     @get("/api/v1/jobs/{job_id:str}")
     async def show_job(request: AnyRequest, job_id: FromPath[str]) -> JobShape:
         """One job."""
         job = await _own_job(services, key_of(request.scope, KeyScope.JOBS), job_id)
-        return job_shape(job, services.jobs.queue_position(job.id))
+        return job_shape(job, services.jobs.waiting(job.id))
 
     @delete("/api/v1/jobs/{job_id:str}", status_code=200)
     async def cancel_job(request: AnyRequest, job_id: FromPath[str]) -> JobShape:

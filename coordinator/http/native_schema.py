@@ -15,6 +15,7 @@ from coordinator.errors import RequestError
 from coordinator.http.openai_schema import decode
 from coordinator.http.services import Limits
 from coordinator.records import JobRecord, ModelRecord
+from coordinator.tickets import Waiting
 from coordinator.views import WorkerView
 from gogrid.protocol.messages import EmbeddingDone, PythonDone, PythonLimits, TextDone
 
@@ -88,6 +89,8 @@ class JobShape(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float | None
     queue_position: int | None
     """0: next to be placed; null: not waiting."""
+    waiting_for: list[str]
+    """Why it waits, one reason for each worker."""
     result: ResultShape | None
     """Of a Python job that is done."""
     error: JobErrorShape | None
@@ -226,7 +229,7 @@ def bundle(request: JobRequest, uploads: list[InlineFile], limits: Limits) -> li
     return files
 
 
-def job_shape(record: JobRecord, position: int | None) -> JobShape:
+def job_shape(record: JobRecord, waiting: Waiting | None) -> JobShape:
     outcome = record.outcome
     return JobShape(
         id=record.id,
@@ -240,7 +243,8 @@ def job_shape(record: JobRecord, position: int | None) -> JobShape:
         created_at=record.created_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
-        queue_position=position,
+        queue_position=waiting.position if waiting is not None else None,
+        waiting_for=list(waiting.reasons) if waiting is not None else [],
         result=_result(record),
         error=JobErrorShape(outcome.error_code, outcome.error) if outcome and outcome.error_code else None,
     )

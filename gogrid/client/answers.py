@@ -165,6 +165,8 @@ class Job(Value, frozen=True):
     finished_at: float | None = None
     queue_position: int | None = None
     """0: next to be placed."""
+    waiting_for: tuple[str, ...] = ()
+    """Why no worker has it yet, one reason for each."""
     result: JobResult | None = None
     error: JobError | None = None
 

@@ -31,7 +31,7 @@ from coordinator.records import (
     WorkerStatus,
 )
 from coordinator.store.base import Store
-from coordinator.tickets import Answer
+from coordinator.tickets import Answer, Waiting
 from coordinator.views import Statistics, WorkerView
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
 from gogrid.protocol.messages import (
@@ -230,9 +230,9 @@ class FakeJobs:
             async with self._changed:
                 await self._changed.wait()
 
-    def queue_position(self, job_id: JobId) -> int | None:
+    def waiting(self, job_id: JobId) -> Waiting | None:
         queued = [record.id for record in self.records.values() if record.state is JobState.QUEUED]
-        return queued.index(job_id) if job_id in queued else None
+        return Waiting(queued.index(job_id), ("no worker is connected",)) if job_id in queued else None
 
     async def job(self, job_id: JobId) -> JobRecord | None:
         return self.records.get(job_id)

@@ -12,12 +12,15 @@ from gogrid.client.answers import ChatAnswer, ChatTurn, Usage
 from gogrid.client.client import GoGrid
 from gogrid.client.commands.options import command, number, whole
 from gogrid.client.errors import AnswerError, RefusedError, UnreachableError
+from gogrid.client.patience import after
 from gogrid.client.shell import Exit, Shell, UsageError
 
 if TYPE_CHECKING:
     from gogrid.client.shell import Commands
 
 _MOST_INPUT = 1 << 20
+_PATIENCE_S = 3.0
+_PATIENCE = "(waiting: all workers may be busy, or one has to fetch and load the model first)"
 _HELP = "Type a message and Enter. /clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer."
 
 
@@ -136,8 +139,12 @@ class _Answer:
             temperature=arguments.temperature,
             seed=arguments.seed,
         )
-        with contextlib.closing(stream) as pieces:
+        with (
+            after(_PATIENCE_S, lambda: self._shell.note(_PATIENCE)) as something_came,
+            contextlib.closing(stream) as pieces,
+        ):
             for piece in pieces:
+                something_came()
                 self._pieces.append(piece.text)
                 self._shell.text(piece.text)
                 reason = piece.finish_reason or reason

@@ -97,6 +97,6 @@ class _Demo:
         self._say("\n" + table(("what", "this machine"), tuple(figures.items())))
         endpoint = self._grid.endpoint
         self._say(
-            "\nAny OpenAI client, while it runs:\n"
+            "\nAny OpenAI client (leave it running for that: make demo KEEP=1):\n"
             f"  OPENAI_BASE_URL={endpoint.plain_url}/v1 OPENAI_API_KEY={self._grid.admin_key}"
         )

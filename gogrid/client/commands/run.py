@@ -20,6 +20,7 @@ from gogrid.client.commands.options import command, number, seconds, size
 from gogrid.client.errors import ClientError, OutputError, RefusedError, UnreachableError
 from gogrid.client.follow import follow
 from gogrid.client.output import safe_parts
+from gogrid.client.patience import after
 from gogrid.client.script_output import ScriptOutput, ending
 from gogrid.client.shell import Exit, Shell, UsageError
 from gogrid.sizes import format_size
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 8 << 20
 """All files of one job together, as the coordinator allows."""
 _PAUSES_S = (0.5, 2.0)
+_PATIENCE_S = 1.5
 
 
 def add(commands: "Commands") -> None:
@@ -47,7 +49,6 @@ def add(commands: "Commands") -> None:
     parser.add_argument("--memory", type=size, metavar="SIZE", help="how much it may use, such as 2GB")
     parser.add_argument("--cpu", type=number(0.01, 1024), metavar="N", help="how many cores it may use")
     parser.add_argument("--timeout", type=seconds, metavar="TIME", help="how long it may run, such as 60 or 15m")
-    parser.add_argument("--gpu", action="store_true", help="it needs a GPU")
     parser.add_argument(
         "--output", metavar="DIR", type=Path, help="folder for its output files (default: the job's id)"
     )
@@ -118,7 +119,6 @@ def _submit(client: GoGrid, arguments: argparse.Namespace, entry: str, files: di
                 entry,
                 arguments=arguments.rest,
                 limits=limits,
-                gpu=arguments.gpu,
                 label=entry,
                 idempotency_key=key,
             )
@@ -151,10 +151,22 @@ def _see_through(client: GoGrid, arguments: argparse.Namespace, shell: Shell, jo
     return code
 
 
+def _say_what_it_waits_for(shell: Shell, job_id: str) -> None:
+    """Advice while nothing happens: if no worker has the job yet, why."""
+    with contextlib.suppress(ClientError), shell.client() as client:
+        job = client.job(job_id)
+        if job.state == "queued":
+            why = "; ".join(job.waiting_for) or "all workers are busy"
+            shell.note(f"gogrid: {job_id} waits ({why}). Ctrl-C cancels it.")
+
+
 def _show(client: GoGrid, arguments: argparse.Namespace, shell: Shell, job: Job) -> Job:
     output = ScriptOutput(shell, raw=arguments.raw)
     ended = job
-    with contextlib.closing(follow(client, job.id, shell.note)) as pieces:
+    with (
+        after(_PATIENCE_S, lambda: _say_what_it_waits_for(shell, job.id)),
+        contextlib.closing(follow(client, job.id, shell.note)) as pieces,
+    ):
         for piece in pieces:
             if isinstance(piece, LogPiece):
                 output.write(piece)
