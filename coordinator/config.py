@@ -73,7 +73,7 @@ def _addresses(value: object) -> tuple[Address, ...]:
 
 def _seconds(low: float, high: float) -> Any:
     def parse(value: object) -> float:
-        allowed = ValueError(f"a duration from {low:g}s to {high:g}s, such as {low:g}s or {high:g}s")
+        allowed = ValueError(f"a duration from {_span(low)} to {_span(high)}")
         try:
             seconds = parse_duration(value) if isinstance(value, str) else value
         except ValueError:
@@ -83,6 +83,13 @@ def _seconds(low: float, high: float) -> Any:
         return float(seconds)
 
     return parse
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
 
 
 def _level(value: object) -> str:

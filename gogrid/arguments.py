@@ -1,6 +1,7 @@
 """argparse as people expect it: one line for an error, options and words in any order, and `--` before the rest."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -17,8 +18,15 @@ class CommandParser(argparse.ArgumentParser):
         """One line on standard error, exit code 2."""
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see `{self.prog} --help`)\n")
 
+    def require_text(self, words: Sequence[str]) -> None:
+        """Refuse words that are not text: nothing could be printed or sent with them."""
+        for word in words:
+            if not word.isprintable() and any(0xD800 <= ord(character) < 0xE000 for character in word):
+                self.error(f"{word!a} is not UTF-8 text")
+
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # three overloads
         """Options may stand between the words; argparse's own subcommands do not do that."""
+        self.require_text(sys.argv[1:] if args is None else args)
         if self._inside or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._inside = True
@@ -33,6 +41,7 @@ def parse(parser: CommandParser, argv: Sequence[str]) -> argparse.Namespace:
     at = argv.index("--") if "--" in argv else len(argv)
     namespace = parser.parse_args(list(argv[:at]))
     if at < len(argv):
+        parser.require_text(argv[at:])
         if not hasattr(namespace, REST):
             parser.error("this command takes nothing after --")
         setattr(namespace, REST, [*getattr(namespace, REST), *argv[at + 1 :]])

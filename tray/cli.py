@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GoGridError as error:
         print(f"gogrid-worker: {error}", file=sys.stderr)
         return CANNOT_RUN
+    except OSError as error:
+        print(f"gogrid-worker: {error.filename or 'this machine'}: {error.strerror or error}", file=sys.stderr)
+        return CANNOT_RUN
     except KeyboardInterrupt:
         return CANNOT_RUN
 

@@ -5,4 +5,5 @@ from collections.abc import Sequence
 
 
 def runner_command(arguments: Sequence[str]) -> tuple[str, ...]:
-    return (sys.executable, "-m", "runner", *arguments)
+    # -P: the folder this was started in is no place to import from.
+    return (sys.executable, "-P", "-m", "runner", *arguments)

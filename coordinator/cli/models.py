@@ -31,7 +31,7 @@ def run_add(args: argparse.Namespace, shell: Shell) -> int:
             raise ConfigError("--engine echo takes no path: the echo engine has no files.")
         source, name = ECHO, args.name or "echo"
     else:
-        if args.path is None:
+        if not args.path:
             raise ConfigError("model add needs the path of a model folder or of a .gguf file.")
         path = Path(args.path).expanduser().absolute()
         name = args.name or (path.stem if path.suffix == ".gguf" else path.name)

@@ -46,6 +46,8 @@ def run_create(args: argparse.Namespace, shell: Shell) -> int:
         addresses = tuple(parse_address(given, port or config.port or 8443) for given in args.address)
     else:
         addresses = reachable_addresses(config, port)
+    if not args.label.isprintable():
+        raise ConfigError(f"--label {args.label!r} is not usable: it must be printable text.")
     token = mint(identity.pin, addresses, int(shell.now + life_s), needs_approval=args.approve)
     record = TokenRecord(
         id=token.token_id,

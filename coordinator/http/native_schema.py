@@ -22,6 +22,8 @@ from gogrid.protocol.messages import EmbeddingDone, PythonDone, PythonLimits, Te
 _DEFAULT = PythonLimits()
 _BAD_PART = re.compile(r'[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069<>:"|?*\\/]')
 _PART_BYTES = 200
+_ARGUMENT_BYTES = 60_000
+"""All arguments together; a worker takes 65,536."""
 _PATH_BYTES = 512
 
 MemoryBytes = Annotated[int, Meta(ge=16 << 20, le=1 << 42)]
@@ -209,6 +211,7 @@ def bundle(request: JobRequest, uploads: list[InlineFile], limits: Limits) -> li
         RequestError: no script, a bad or doubled name, too many files or bytes.
     """
     files = [*request.files, *uploads]
+    _check_arguments(request.arguments)
     check_file_name(request.entry, "entry")
     if request.code is not None:
         files.insert(0, InlineFile(request.entry, request.code.encode()))
@@ -219,6 +222,9 @@ def bundle(request: JobRequest, uploads: list[InlineFile], limits: Limits) -> li
         if folded in seen:
             raise RequestError(f"`{where}`: {file.name!r} is given twice.", where, "invalid_value")
         seen.add(folded)
+    for folded in seen:
+        if any(other.startswith(f"{folded}/") for other in seen):
+            raise RequestError(f"`files`: {folded!r} is given as a file and as a folder.", "files", "invalid_value")
     if request.entry not in {file.name for file in files}:
         raise RequestError(f"`entry`: no file {request.entry!r} was sent; give `code` or the file.", "entry")
     if len(files) > limits.bundle_files:
@@ -227,6 +233,18 @@ def bundle(request: JobRequest, uploads: list[InlineFile], limits: Limits) -> li
     if size > limits.bundle_bytes:
         raise RequestError(f"A job's files may be {limits.bundle_bytes} bytes together, not {size}.", "files")
     return files
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    if any("\x00" in argument for argument in arguments):
+        raise RequestError("`arguments` must not contain zero bytes.", "arguments", "invalid_value")
+    size = sum(len(argument.encode("utf-8", "surrogatepass")) + 1 for argument in arguments)
+    if size > _ARGUMENT_BYTES:
+        raise RequestError(
+            f"`arguments` may be {_ARGUMENT_BYTES} bytes together, not {size}: put the rest into a file.",
+            "arguments",
+            "invalid_value",
+        )
 
 
 def job_shape(record: JobRecord, waiting: Waiting | None) -> JobShape:

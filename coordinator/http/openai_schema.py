@@ -245,6 +245,7 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[_Request]") -> _Request:
 def _complaint(text: str) -> RequestError:
     """Turn msgspec's `Expected … - at `$.a.b`` into a sentence that begins with the parameter."""
     what, _, where = text.partition(" - at `")
+    what = what if what.isprintable() else ascii(what)[1:-1]
     path = where.rstrip("`").removeprefix("$").removeprefix(".")
     for start in ("Object contains unknown field `", "Object missing required field `"):
         if what.startswith(start):

@@ -130,6 +130,6 @@ def blobs_of_job(job: JobRecord) -> set[Sha256]:
 
 
 ECHO = ModelSource(
-    kind=ModelKind.CHAT, engine="echo", format="none", context_length=8192, width=0, memory_bytes=1 << 20, files=()
+    kind=ModelKind.CHAT, engine="echo", format="none", context_length=4096, width=0, memory_bytes=1 << 20, files=()
 )
 """The model of the `echo` engine, which answers with what it was asked: for tests and benchmarks."""

@@ -34,6 +34,10 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         # Whoever read our output has gone; Python must not complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.REFUSED
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        shell.failure(f"{error.filename or 'The output'} cannot be used: {error.strerror or error}.", "cannot")
+        return arguments.failure or Exit.CANNOT
     except UsageError as error:
         shell.failure(str(error), "usage")
         return Exit.CANNOT

@@ -5,6 +5,7 @@ closed, which frees what it used on the grid. Not safe to share between threads.
 """
 
 import os
+import re
 import secrets
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
@@ -36,10 +37,11 @@ from gogrid.client.answers import (
     WorkerList,
 )
 from gogrid.client.connection import Connection, decoded_event
-from gogrid.client.errors import AnswerError
+from gogrid.client.errors import AnswerError, NoSuchJobError
 from gogrid.client.output import OutputFolder
 from gogrid.client.profile import Profile, config_path, resolve_profile
 
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ANSWER_S = 3600.0
 """An answer that is not streamed comes only when it is whole."""
 
@@ -226,4 +228,6 @@ class GoGrid:
 
 
 def _job_path(job_id: str) -> str:
+    if not _JOB_ID.fullmatch(job_id):
+        raise NoSuchJobError(f"{job_id!r} is not a job's id; `gogrid jobs` shows them.")
     return f"/api/v1/jobs/{quote(job_id, safe='')}"

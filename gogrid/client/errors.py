@@ -39,5 +39,9 @@ class AnswerError(ClientError):
     """The answer broke off or is not what GoGrid speaks."""
 
 
+class NoSuchJobError(ClientError):
+    """What was given cannot be a job's id."""
+
+
 class OutputError(ClientError):
     """An output file cannot be stored safely; names the file and why."""

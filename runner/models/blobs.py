@@ -120,6 +120,7 @@ class Blobs:
     ) -> None:
         have = part.stat().st_size if part.exists() else 0
         if size is not None and have == size:
+            part.touch()
             return
         if have > max_size:
             part.unlink()

@@ -116,6 +116,35 @@ def test_a_script_runs_with_its_files_and_its_output_comes_back(grid: LocalGrid,
     assert (folder / "out" / "result.txt").read_text() == "6"
 
 
+def test_empty_files_and_an_empty_script_are_files_too(grid: LocalGrid, folder: Path) -> None:
+    (folder / "empty.txt").write_text("")
+    (folder / "job.py").write_text("print(repr(open('empty.txt').read()))")
+    done = gogrid(grid, "run", "job.py", "--file", "empty.txt", folder=folder)
+    assert (done.returncode, done.stdout) == (0, "''\n"), done.stderr
+    assert gogrid(grid, "run", "empty.txt", folder=folder).returncode == 0
+
+
+def test_a_job_that_no_worker_can_take_says_why_it_waits(grid: LocalGrid, folder: Path) -> None:
+    (folder / "job.py").write_text("print(1)")
+    job_id = gogrid(grid, "run", "--detach", "job.py", "--memory", "4TiB", folder=folder).stdout.strip()
+    with grid.client() as admin:
+        waiting = admin.job(job_id)
+        assert waiting.state == "queued"
+        assert "the job asks for 4.4 TB" in waiting.waiting_for[0]
+        assert admin.cancel(job_id).state == "cancelled"
+
+
+def test_a_job_that_finds_all_cores_taken_waits_for_them(grid: LocalGrid, folder: Path) -> None:
+    (folder / "job.py").write_text("import time; time.sleep(1); print('ran')")
+    with grid.client() as admin:
+        (worker,) = admin.workers()
+        cores = str(worker.cores)
+        jobs = [
+            gogrid(grid, "run", "--detach", "job.py", "--cpu", cores, folder=folder).stdout.strip() for _ in range(3)
+        ]
+        assert [[*admin.logs(job)][-1].state for job in jobs] == ["done", "done", "done"]
+
+
 def test_a_script_that_runs_too_long_is_stopped_and_said_so(grid: LocalGrid, folder: Path) -> None:
     (folder / "slow.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(60)\n")
     done = gogrid(grid, "run", "slow.py", "--timeout", "1", folder=folder)

@@ -196,3 +196,18 @@ async def test_cancel_is_idempotent_and_leaves_ended_jobs_alone(http, backend):
         reply = await http.delete(f"{JOBS}/{job_id}")
         assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
     assert reply.json()["error"]["code"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("job", "param"),
+    [
+        ({"code": "1", "arguments": ["x" * 60_001]}, "arguments"),
+        ({"code": "1", "arguments": ["a\0b"]}, "arguments"),
+        ({"code": "1", "gpu": True}, "gpu"),
+        ({"code": "1", "files": [{"name": "a", "content": ""}, {"name": "a/b", "content": ""}]}, "files"),
+    ],
+)
+async def test_what_no_worker_could_ever_take_is_refused_at_submit(http, job, param):
+    refused = await http.post(JOBS, json=job)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == param

@@ -63,7 +63,8 @@ def test_one_paste_makes_a_worker(coordinator: Coordinator, tmp_path: Path) -> N
     assert joined.returncode == 0, joined.stderr
     assert joined.stdout.startswith("Joined office (pin ")
     assert f"at {coordinator.address} as " in joined.stdout
-    assert joined.stdout.endswith("Next: gogrid-worker --headless\n")
+    assert "\nNext: gogrid-worker --" in joined.stdout
+    assert joined.stdout.endswith(" --headless\n")
     host, port = coordinator.address.split(":")
     assert (data / "config.toml").read_text() == (
         f'# my worker\n[worker]\ncpu_cores = 1  # leave me one\n\n[coordinator]\nhost = "{host}"\nport = {port}\n'

@@ -32,6 +32,18 @@ def seconds(text: str) -> float:
     return _positive(_saying(parse_duration, text), "a duration such as 90s, 15m or 2h")
 
 
+def between(parse: Callable[[str], float], low: float, high: float, words: str) -> Callable[[str], float]:
+    """What `parse` reads, if it lies in the range that `words` name."""
+
+    def checked(text: str) -> float:
+        value = parse(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not usable: it must be {words}")
+        return value
+
+    return checked
+
+
 def number(low: float, high: float) -> Callable[[str], float]:
     """Numbers from `low` to `high`."""
 

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from gogrid.client.answers import Job, Limits, LogPiece
 from gogrid.client.client import GoGrid
-from gogrid.client.commands.options import command, number, seconds, size
+from gogrid.client.commands.options import between, command, number, seconds, size
 from gogrid.client.errors import ClientError, OutputError, RefusedError, UnreachableError
 from gogrid.client.follow import follow
 from gogrid.client.output import safe_parts
@@ -46,9 +46,19 @@ def add(commands: "Commands") -> None:
         type=Path,
         help="a file the script needs; it finds it next to itself; may be given again",
     )
-    parser.add_argument("--memory", type=size, metavar="SIZE", help="how much it may use, such as 2GB")
+    parser.add_argument(
+        "--memory",
+        type=between(size, 16 << 20, 1 << 42, "from 16MiB to 4TiB"),
+        metavar="SIZE",
+        help="how much it may use, such as 2GB",
+    )
     parser.add_argument("--cpu", type=number(0.01, 1024), metavar="N", help="how many cores it may use")
-    parser.add_argument("--timeout", type=seconds, metavar="TIME", help="how long it may run, such as 60 or 15m")
+    parser.add_argument(
+        "--timeout",
+        type=between(seconds, 1, 7 * 86400, "from 1s to 7d"),
+        metavar="TIME",
+        help="how long it may run, such as 60 or 15m",
+    )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, help="folder for its output files (default: the job's id)"
     )
@@ -85,6 +95,8 @@ def _bundle(script: Path, more: list[Path]) -> tuple[str, dict[str, bytes]]:
             raise UsageError(f"{path} would be {name!r} in the job, as another file is: rename one of them.")
         if path.is_dir():
             raise UsageError(f"{path} is a folder: name its files, or pack them into one.")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a plain file.")
         try:
             safe_parts(name)
         except OutputError as error:
