@@ -6,7 +6,9 @@ but its three pipes; it dies when this process dies, however that happens; `kill
 """
 
 import asyncio
+import contextlib
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +53,9 @@ class BwrapProcess:
 
     def kill(self) -> None:
         if self._process.returncode is None:
-            self._process.kill()
+            # Not `Process.kill`: it polls, and so may reap the process before asyncio does, which loses its status.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
 
 class BwrapLauncher:

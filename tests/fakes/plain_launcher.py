@@ -1,6 +1,8 @@
 """A launcher for tests: real processes behind the real seam, without a sandbox, and whatever program the test wants."""
 
 import asyncio
+import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -19,8 +21,9 @@ class PlainProcess:
         return await self._process.wait()
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
 
 class PlainLauncher:
