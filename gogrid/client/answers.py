@@ -201,7 +201,6 @@ class PythonRequest(Value, frozen=True, omit_defaults=True):
     entry: str
     arguments: tuple[str, ...] = ()
     limits: Limits = Limits()
-    gpu: bool = False
     label: str = ""
 
 

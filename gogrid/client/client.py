@@ -160,7 +160,6 @@ class GoGrid:
         *,
         arguments: Iterable[str] = (),
         limits: Limits = Limits(),  # noqa: B008  # frozen
-        gpu: bool = False,
         label: str = "",
         idempotency_key: str | None = None,
     ) -> Job:
@@ -170,7 +169,7 @@ class GoGrid:
             files: by relative path; `entry` names the one to run.
             idempotency_key: the same key and content give the same job, so that a lost answer can be asked for again.
         """
-        request = PythonRequest(entry=entry, arguments=tuple(arguments), limits=limits, gpu=gpu, label=label)
+        request = PythonRequest(entry=entry, arguments=tuple(arguments), limits=limits, label=label)
         headers = {"idempotency-key": idempotency_key or secrets.token_hex(16)}
         return self._connection.upload("/api/v1/jobs", Job, job=request, files=files, headers=headers)
 
