@@ -23,9 +23,9 @@ from gogrid.protocol.messages import (
     JobMessage,
     LeaseHeld,
     Refuse,
-    Task,
     WorkerReport,
 )
+from gogrid.protocol.tasks import Task
 
 log = logging.getLogger(__name__)
 

@@ -33,9 +33,9 @@ from gogrid.protocol.messages import (
     JobMessage,
     Log,
     PythonDone,
-    PythonTask,
     Started,
 )
+from gogrid.protocol.tasks import PythonTask
 
 log = logging.getLogger(__name__)
 

@@ -21,18 +21,8 @@ from coordinator.store.base import Store
 from coordinator.tally import Tally
 from coordinator.tickets import Answer, Ticket
 from gogrid.ids import JobId, KeyId, WorkerId, new_job_id
-from gogrid.protocol.messages import (
-    Assign,
-    ChatTask,
-    CompletionTask,
-    EmbeddingTask,
-    FailCode,
-    Failed,
-    Finished,
-    JobMessage,
-    Log,
-    Tokens,
-)
+from gogrid.protocol.messages import Assign, FailCode, Failed, Finished, JobMessage, Log, Tokens
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 
 ATTEMPTS = 3
 """How often a request may be lost by a worker."""

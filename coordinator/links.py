@@ -5,7 +5,16 @@ from typing import Protocol
 from coordinator.records import TokenRecord, WorkerRecord
 from gogrid.errors import CloseCode
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import Assign, Cancel, Drain, Heartbeat, HeartbeatAck, JobMessage, Refuse, WorkerReport
+from gogrid.protocol.messages import (
+    Assign,
+    Cancel,
+    Drain,
+    Heartbeat,
+    HeartbeatAck,
+    JobMessage,
+    Refuse,
+    WorkerReport,
+)
 
 
 class Directory(Protocol):

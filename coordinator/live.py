@@ -15,7 +15,7 @@ from coordinator.records import ModelRecord, WorkerRecord
 from coordinator.tally import Tally
 from coordinator.views import Statistics, WorkerView
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import PythonTask
+from gogrid.protocol.tasks import PythonTask
 
 _UPLOAD_SLACK_BYTES = 1 << 20
 """Above a job's output limit: a worker may send a file again whose acknowledgement was lost."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import Task
+from gogrid.protocol.tasks import Task
 
 
 class WorkerStatus(Enum):

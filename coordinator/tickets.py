@@ -6,17 +6,8 @@ from typing import Protocol
 
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
-    EmbeddingTask,
-    Finished,
-    Progress,
-    PythonTask,
-    Started,
-    Tokens,
-    Vectors,
-)
+from gogrid.protocol.messages import Finished, Progress, Started, Tokens, Vectors
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask
 
 Answer = Progress | Started | Tokens | Vectors | Finished
 """What an interactive request yields, ending with `Finished`."""

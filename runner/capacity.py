@@ -6,7 +6,8 @@ Promises: the owner's cap is never promised twice; a model in use is never close
 from dataclasses import dataclass
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, PythonTask, Readiness, Task
+from gogrid.protocol.messages import FailCode, Readiness
+from gogrid.protocol.tasks import PythonTask, Task
 from gogrid.sizes import format_size
 from runner.errors import ModelError
 

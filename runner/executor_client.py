@@ -15,10 +15,7 @@ from gogrid.errors import ProtocolError
 from gogrid.protocol.codec import Codec, encode_framed
 from gogrid.protocol.framing import FrameDecoder
 from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
     EmbeddingDone,
-    EmbeddingTask,
     FailCode,
     Failed,
     Finished,
@@ -28,6 +25,7 @@ from gogrid.protocol.messages import (
     Tokens,
     Vectors,
 )
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from runner.errors import ModelError
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Loading, Ready, Step, Submit
 from runner.sandbox.base import Launcher, SandboxedProcess, SandboxSpec

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, Finished, JobMessage, LoadStage, OutputFile, Progress, PythonTask
+from gogrid.protocol.messages import FailCode, Finished, JobMessage, LoadStage, OutputFile, Progress
+from gogrid.protocol.tasks import PythonTask
 from runner.errors import JobError
 from runner.models.blobs import Moved
 from runner.models.disk import delete_tree

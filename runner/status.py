@@ -2,7 +2,7 @@
 
 import os
 
-from gogrid.protocol.messages import PythonTask
+from gogrid.protocol.tasks import PythonTask
 from runner.control_messages import ModelState, RunningJob, WorkerStatus
 from runner.facts import Facts
 from runner.models.cache import ModelCache

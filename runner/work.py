@@ -15,22 +15,18 @@ from gogrid.ids import JobId, Sha256
 from gogrid.protocol.messages import (
     Assign,
     Cancel,
-    ChatTask,
-    CompletionTask,
     Drain,
-    EmbeddingTask,
     FailCode,
     Failed,
     Finished,
     JobMessage,
     LeaseHeld,
     Progress,
-    PythonTask,
     Readiness,
-    Task,
     Welcome,
     WorkerReport,
 )
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
 from runner.capacity import ScriptRoom, Situation, refusal
 from runner.errors import JobError, RunnerError
 from runner.executor_client import ExecutorClient, ModelTask

@@ -36,7 +36,7 @@ from coordinator.http.services import Services
 from coordinator.records import JobKind, JobRecord, JobState, KeyRecord
 from coordinator.records import Scope as KeyScope
 from gogrid.ids import JobId
-from gogrid.protocol.messages import InputFile, PythonLimits, PythonTask
+from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 
 _IDEMPOTENCY = re.compile(r"[\x21-\x7e]{1,255}")
 _LIST_DEFAULT = 50

@@ -17,7 +17,8 @@ from coordinator.http.services import Limits
 from coordinator.records import JobRecord, ModelRecord
 from coordinator.tickets import Waiting
 from coordinator.views import WorkerView
-from gogrid.protocol.messages import EmbeddingDone, PythonDone, PythonLimits, TextDone
+from gogrid.protocol.messages import EmbeddingDone, PythonDone, TextDone
+from gogrid.protocol.tasks import PythonLimits
 
 _DEFAULT = PythonLimits()
 _BAD_PART = re.compile(r'[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069<>:"|?*\\/]')

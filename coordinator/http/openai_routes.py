@@ -36,15 +36,8 @@ from coordinator.http.text_answers import TextAnswer, reply_streaming, reply_who
 from coordinator.records import KeyRecord, ModelRecord
 from coordinator.records import Scope as KeyScope
 from coordinator.tickets import Ticket
-from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
-    EmbeddingDone,
-    EmbeddingTask,
-    FailCode,
-    Finished,
-    Vectors,
-)
+from gogrid.protocol.messages import EmbeddingDone, FailCode, Finished, Vectors
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 
 _Task = ChatTask | CompletionTask | EmbeddingTask
 

@@ -13,15 +13,8 @@ from msgspec import Meta
 from coordinator.errors import JobFailedError, RequestError
 from coordinator.http.services import Limits
 from coordinator.records import ModelKind, ModelRecord
-from gogrid.protocol.messages import (
-    ChatMessage,
-    ChatTask,
-    CompletionTask,
-    EmbeddingTask,
-    FailCode,
-    ModelRef,
-    Sampling,
-)
+from gogrid.protocol.messages import FailCode
+from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
 
 _SEED_MASK = 0x7FFFFFFF
 _COMPLETION_DEFAULT_TOKENS = 16

@@ -16,7 +16,8 @@ from coordinator.records import JobKind, JobRecord, ModelKind, ModelRecord
 from coordinator.store.base import Store
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, decode_manifest, encode_manifest
-from gogrid.protocol.messages import EmbeddingDone, PythonDone, PythonTask, TextDone
+from gogrid.protocol.messages import EmbeddingDone, PythonDone, TextDone
+from gogrid.protocol.tasks import PythonTask
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,95}")
 _MAX_MANIFEST = 1 << 20

@@ -33,16 +33,7 @@ from gogrid.protocol.coordinator_session import (
     JobStreamEnded,
     JoinProved,
 )
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Drain,
-    Heartbeat,
-    HeartbeatAck,
-    Refuse,
-    Welcome,
-    WorkerReport,
-)
+from gogrid.protocol.messages import Assign, Cancel, Drain, Heartbeat, HeartbeatAck, Refuse, Welcome, WorkerReport
 from gogrid.protocol.session import (
     CONTROL_STREAM,
     HANDSHAKE_S,

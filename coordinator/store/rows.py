@@ -18,7 +18,7 @@ from coordinator.records import (
     WorkerStatus,
 )
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import Task
+from gogrid.protocol.tasks import Task
 
 Values = dict[str, object]
 """Column values of one row."""

@@ -12,7 +12,8 @@ import msgspec
 
 from gogrid.errors import ProtocolError
 from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME
-from gogrid.protocol.messages import ControlMessage, JobMessage, JobOpen, Wire
+from gogrid.protocol.messages import ControlMessage, JobMessage, JobOpen
+from gogrid.protocol.wire import Wire
 
 M = TypeVar("M")
 

@@ -8,18 +8,9 @@ them `Finished` or `Failed`. A new field needs a default; unknown fields are ign
 from enum import Enum
 from typing import Literal
 
-import msgspec
-
 from gogrid.ids import JobId, Sha256, WorkerId
-
-
-class Wire(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """Base of everything on the wire; the tag is the class name."""
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of typed values inside messages."""
-
+from gogrid.protocol.tasks import Task
+from gogrid.protocol.wire import Value, Wire
 
 # --- hello, authentication -------------------------------------------------------------------------------------------
 
@@ -156,82 +147,6 @@ class WorkerReport(Wire, frozen=True):
 
 
 # --- work ------------------------------------------------------------------------------------------------------------
-
-
-class ModelRef(Value, frozen=True):
-    """A model by content: `digest` is the SHA-256 of its manifest, which is itself a blob."""
-
-    name: str
-    digest: Sha256
-
-
-class ChatMessage(Value, frozen=True):
-    role: Literal["system", "user", "assistant", "developer", "tool"]
-    content: str
-    name: str = ""
-
-
-class Sampling(Value, frozen=True):
-    """How the next token is chosen; the field names and meanings are OpenAI's."""
-
-    max_tokens: int = 0
-    """0: until the context is full."""
-    temperature: float = 1.0
-    top_p: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int = 0
-    """Always set by the coordinator, so that noise depends on (seed, position) alone."""
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    logprobs: int = -1
-    """-1: none; n ≥ 0: the log-probability of each token and of the n likeliest ones."""
-
-
-class ChatTask(Wire, frozen=True):
-    model: ModelRef
-    messages: tuple[ChatMessage, ...]
-    sampling: Sampling
-
-
-class CompletionTask(Wire, frozen=True):
-    model: ModelRef
-    prompt: str | tuple[int, ...]
-    sampling: Sampling
-    echo: bool = False
-
-
-class EmbeddingTask(Wire, frozen=True):
-    model: ModelRef
-    inputs: tuple[str | tuple[int, ...], ...]
-
-
-class InputFile(Value, frozen=True):
-    name: str
-    """A relative path below `/job/in`, `/` between its parts."""
-    sha256: Sha256
-    size: int
-
-
-class PythonLimits(Value, frozen=True):
-    memory_bytes: int = 2 << 30
-    cpu_cores: float = 1.0
-    wall_s: float = 600.0
-    output_bytes: int = 64 << 20
-    output_files: int = 1000
-    log_bytes: int = 1 << 20
-
-
-class PythonTask(Wire, frozen=True):
-    """Run `entry` from `files` in a fresh sandbox; what it leaves in its working folder is the output."""
-
-    files: tuple[InputFile, ...]
-    entry: str
-    arguments: tuple[str, ...] = ()
-    limits: PythonLimits = PythonLimits()
-    gpu: bool = False
-
-
-Task = ChatTask | CompletionTask | EmbeddingTask | PythonTask
 
 
 class Assign(Wire, frozen=True):

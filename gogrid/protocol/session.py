@@ -16,7 +16,8 @@ import msgspec
 
 from gogrid.errors import CloseCode, ProtocolError
 from gogrid.protocol.codec import encode_framed
-from gogrid.protocol.messages import Goodbye, Ping, Pong, Wire
+from gogrid.protocol.messages import Goodbye, Ping, Pong
+from gogrid.protocol.wire import Wire
 
 CONTROL_STREAM = 0
 HANDSHAKE_S = 5.0

@@ -36,7 +36,6 @@ from gogrid.protocol.messages import (
     Refuse,
     Reject,
     Welcome,
-    Wire,
     WorkerReport,
 )
 from gogrid.protocol.session import (
@@ -52,6 +51,7 @@ from gogrid.protocol.session import (
     close_code,
     unexpected,
 )
+from gogrid.protocol.wire import Wire
 
 _SMALL = 4096
 _LONGEST_S = 3600.0

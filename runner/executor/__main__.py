@@ -17,7 +17,8 @@ from typing import NoReturn
 from gogrid.errors import ProtocolError
 from gogrid.protocol.codec import Codec, encode_framed
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import FailCode, Failed, Finished, LoadStage, Wire
+from gogrid.protocol.messages import FailCode, Failed, Finished, LoadStage
+from gogrid.protocol.wire import Wire
 from runner.errors import JobError, ModelError
 from runner.executor.batches import into_steps
 from runner.executor.engines.base import Engine

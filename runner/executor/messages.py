@@ -7,17 +7,9 @@ closed means: end. The executor believes nothing of what a task contains; the ru
 executor says.
 """
 
-from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
-    DeviceKind,
-    EmbeddingTask,
-    FailCode,
-    JobMessage,
-    LoadStage,
-    Value,
-    Wire,
-)
+from gogrid.protocol.messages import DeviceKind, FailCode, JobMessage, LoadStage
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
+from gogrid.protocol.wire import Value, Wire
 
 
 class Load(Wire, frozen=True):

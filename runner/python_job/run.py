@@ -14,7 +14,8 @@ from pathlib import Path
 
 from gogrid.errors import ProtocolError
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import FailCode, JobMessage, OutputFile, PythonDone, PythonLimits, PythonTask, Started
+from gogrid.protocol.messages import FailCode, JobMessage, OutputFile, PythonDone, Started
+from gogrid.protocol.tasks import PythonLimits, PythonTask
 from runner.errors import JobError
 from runner.python_job import pipe, verdict
 from runner.python_job.intake import Intake, TooMuchOutputError

@@ -8,7 +8,8 @@ import re
 import signal
 from typing import Literal
 
-from gogrid.protocol.messages import OutputFile, PythonDone, PythonLimits
+from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.tasks import PythonLimits
 from runner.python_job.pipe import Ended
 
 Ending = Literal["exit", "timeout", "memory", "cpu_time", "output_too_large", "crashed", "cancelled", "owner_returned"]

@@ -9,16 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import (
-    InputFile,
-    JobMessage,
-    Log,
-    OutputFile,
-    PythonDone,
-    PythonLimits,
-    PythonTask,
-    Started,
-)
+from gogrid.protocol.messages import JobMessage, Log, OutputFile, PythonDone, Started
+from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 from runner.python_job.run import run_python
 from runner.sandbox.base import Launcher
 

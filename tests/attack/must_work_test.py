@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from gogrid.protocol.messages import Log, PythonLimits, Started
+from gogrid.protocol.messages import Log, Started
+from gogrid.protocol.tasks import PythonLimits
 from tests.attack.jobs import Jobs
 
 pytestmark = pytest.mark.sandbox

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gogrid.protocol.messages import PythonLimits
+from gogrid.protocol.tasks import PythonLimits
 from runner.python_job.names import check_name
 from tests.attack.jobs import Jobs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import PythonLimits
+from gogrid.protocol.tasks import PythonLimits
 from tests.attack.jobs import Jobs, processes_with, wait_until_gone
 
 pytestmark = pytest.mark.sandbox

@@ -9,21 +9,8 @@ from itertools import count
 import pytest
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import (
-    ChatMessage,
-    ChatTask,
-    CompletionTask,
-    EmbeddingTask,
-    FailCode,
-    Failed,
-    Finished,
-    JobMessage,
-    ModelRef,
-    Sampling,
-    Started,
-    TextDone,
-    Tokens,
-)
+from gogrid.protocol.messages import FailCode, Failed, Finished, JobMessage, Started, TextDone, Tokens
+from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
 from runner.errors import JobError
 from runner.executor.engines.base import Engine
 

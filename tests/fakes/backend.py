@@ -35,19 +35,16 @@ from coordinator.tickets import Answer, Waiting
 from coordinator.views import Statistics, WorkerView
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
 from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
     EmbeddingDone,
-    EmbeddingTask,
     Finished,
     PythonDone,
-    PythonTask,
     Started,
     TextDone,
     TokenLogprob,
     Tokens,
     Vectors,
 )
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask
 
 USER, OTHER, ADMIN = "ggk_user", "ggk_other", "ggk_admin"
 INFERENCE_ONLY, JOBS_ONLY, EXPIRED = "ggk_inference", "ggk_jobs", "ggk_expired"

@@ -19,7 +19,8 @@ from coordinator.http.server import HttpServer, Listen
 from coordinator.records import JobRecord, KeyRecord
 from gogrid.identity import create_identity, issue_leaf, save_leaf, server_context
 from gogrid.ids import JobId
-from gogrid.protocol.messages import OutputFile, PythonDone, PythonTask
+from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.tasks import PythonTask
 from tests.fakes.backend import Backend, FakeJobs
 
 T = TypeVar("T")

@@ -16,7 +16,8 @@ from coordinator.records import JobOutcome, JobState
 from gogrid.client.cli import main
 from gogrid.client.profile import Profile, save_profile
 from gogrid.ids import JobId
-from gogrid.protocol.messages import OutputFile, PythonDone, PythonTask
+from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.tasks import PythonTask
 from tests.fakes.backend import OTHER, USER
 from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid
 from tests.fakes.terminal import Terminal

@@ -10,7 +10,8 @@ import openai
 import pytest
 
 from coordinator.errors import JobFailedError, NoWorkerError, QueueFullError
-from gogrid.protocol.messages import ChatTask, CompletionTask, LoadStage, Progress, Started, Tokens
+from gogrid.protocol.messages import LoadStage, Progress, Started, Tokens
+from gogrid.protocol.tasks import ChatTask, CompletionTask
 from tests.fakes.backend import CHAT, EMBED, USER, WIDTH, Backend, Script, Step, Task, serving
 
 HELLO = [{"role": "user", "content": "hello big world"}]

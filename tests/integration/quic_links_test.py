@@ -13,19 +13,17 @@ from gogrid.ids import JobId, Sha256
 from gogrid.protocol.messages import (
     Assign,
     Cancel,
-    CompletionTask,
     Drain,
     FailCode,
     Failed,
     Finished,
     Log,
-    ModelRef,
     Readiness,
-    Sampling,
     TextDone,
     Tokens,
     WorkerReport,
 )
+from gogrid.protocol.tasks import CompletionTask, ModelRef, Sampling
 from runner.link import Credentials, join
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 

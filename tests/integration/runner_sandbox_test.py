@@ -10,23 +10,8 @@ import pytest
 
 from gogrid.ids import JobId
 from gogrid.manifest import ModelFile, ModelManifest, digest_of, encode_manifest
-from gogrid.protocol.messages import (
-    Assign,
-    ChatMessage,
-    ChatTask,
-    Device,
-    DeviceKind,
-    FailCode,
-    Failed,
-    Finished,
-    InputFile,
-    Log,
-    ModelRef,
-    PythonDone,
-    PythonTask,
-    Sampling,
-    Tokens,
-)
+from gogrid.protocol.messages import Assign, Device, DeviceKind, FailCode, Failed, Finished, Log, PythonDone, Tokens
+from gogrid.protocol.tasks import ChatMessage, ChatTask, InputFile, ModelRef, PythonTask, Sampling
 from runner.facts import Facts, sandbox_words
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree

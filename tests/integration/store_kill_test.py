@@ -14,7 +14,7 @@ from pathlib import Path
 from coordinator.records import JobKind, NewJob
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import KeyId, new_job_id
-from gogrid.protocol.messages import PythonTask
+from gogrid.protocol.tasks import PythonTask
 async def client(store):
     while True:
         new = NewJob(new_job_id(), KeyId("k"), JobKind.PYTHON, PythonTask(files=(), entry="a.py"), "a.py", 1.0)

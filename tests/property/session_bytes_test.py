@@ -19,9 +19,9 @@ from gogrid.protocol.messages import (
     Refuse,
     TextDone,
     Tokens,
-    Wire,
 )
 from gogrid.protocol.session import Close, Ended, Phase
+from gogrid.protocol.wire import Wire
 from gogrid.protocol.worker_session import WorkerSession
 from tests.fakes.session_pair import WELCOME, Pair
 

@@ -23,20 +23,8 @@ from gogrid.protocol.codec import (
     encode,
 )
 from gogrid.protocol.framing import FrameDecoder, encode_frame
-from gogrid.protocol.messages import (
-    Assign,
-    ChatMessage,
-    ChatTask,
-    CompletionTask,
-    ControlMessage,
-    EmbeddingTask,
-    JobStreamMessage,
-    ModelRef,
-    Ping,
-    Sampling,
-    Tokens,
-    Vectors,
-)
+from gogrid.protocol.messages import Assign, ControlMessage, JobStreamMessage, Ping, Tokens, Vectors
+from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
 
 DECODERS = (decode_control, decode_assigned, decode_job)
 LONG_TEXT = "x" * 990_000 + "\U0001f600"

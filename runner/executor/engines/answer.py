@@ -6,7 +6,8 @@ that the ids sent are `completion_tokens` in number; text follows the stop strin
 
 from typing import Literal
 
-from gogrid.protocol.messages import Finished, Sampling, Started, TextDone, TokenLogprob, Tokens
+from gogrid.protocol.messages import Finished, Started, TextDone, TokenLogprob, Tokens
+from gogrid.protocol.tasks import Sampling
 from runner.executor.engines.stops import StopFilter
 
 

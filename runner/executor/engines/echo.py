@@ -23,18 +23,8 @@ import zlib
 from dataclasses import dataclass
 from math import sqrt
 
-from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
-    EmbeddingDone,
-    EmbeddingTask,
-    FailCode,
-    Failed,
-    Finished,
-    JobMessage,
-    TokenLogprob,
-    Vectors,
-)
+from gogrid.protocol.messages import EmbeddingDone, FailCode, Failed, Finished, JobMessage, TokenLogprob, Vectors
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from runner.errors import JobError
 from runner.executor.engines.answer import Answer
 from runner.executor.messages import Item, Load, Ready

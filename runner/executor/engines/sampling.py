@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gogrid.protocol.messages import Sampling
+from gogrid.protocol.tasks import Sampling
 
 _NUCLEUS = (256, 4096)
 """Likeliest tokens looked at for top_p before the whole vocabulary is sorted, which takes some 3 ms."""

@@ -21,7 +21,8 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gogrid.protocol.messages import ChatMessage, FailCode
+from gogrid.protocol.messages import FailCode
+from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
 
 TEMPLATE_BYTES = 64 << 10

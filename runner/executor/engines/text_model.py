@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from gogrid.protocol.messages import ChatMessage, FailCode
+from gogrid.protocol.messages import FailCode
+from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
 from runner.executor.engines.detokenize import TokenNames
 from runner.executor.engines.template import ChatTemplate

@@ -14,19 +14,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
-    DeviceKind,
-    EmbeddingTask,
-    FailCode,
-    Failed,
-    JobMessage,
-    LoadStage,
-    ModelRef,
-    Sampling,
-    TokenLogprob,
-)
+from gogrid.protocol.messages import DeviceKind, FailCode, Failed, JobMessage, LoadStage, TokenLogprob
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
 from runner.errors import JobError, ModelError
 from runner.executor.engines.answer import Answer
 from runner.executor.engines.base import Report

@@ -15,11 +15,8 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from gogrid.protocol.messages import (
-    ChatTask,
-    CompletionTask,
     DeviceKind,
     EmbeddingDone,
-    EmbeddingTask,
     FailCode,
     Failed,
     Finished,
@@ -28,6 +25,7 @@ from gogrid.protocol.messages import (
     Started,
     Vectors,
 )
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from runner.errors import JobError, ModelError
 from runner.executor.batches import VECTOR_BYTES
 from runner.executor.engines.base import Report

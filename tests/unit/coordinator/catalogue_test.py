@@ -12,7 +12,7 @@ from coordinator.records import JobKind, NewJob
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import KeyId, new_job_id
 from gogrid.manifest import decode_manifest
-from gogrid.protocol.messages import InputFile, PythonTask
+from gogrid.protocol.tasks import InputFile, PythonTask
 from tests.fakes.model_folders import chat_folder
 
 

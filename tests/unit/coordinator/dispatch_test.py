@@ -21,8 +21,6 @@ from gogrid.ids import KeyId, Sha256
 from gogrid.manifest import digest_of
 from gogrid.protocol.messages import (
     LINES_PER_LEASE,
-    ChatMessage,
-    ChatTask,
     Device,
     DeviceKind,
     FailCode,
@@ -32,18 +30,16 @@ from gogrid.protocol.messages import (
     HeartbeatAck,
     LeaseHeld,
     Log,
-    ModelRef,
     OutputFile,
     PythonDone,
-    PythonTask,
     Readiness,
     Refuse,
-    Sampling,
     Started,
     TextDone,
     Tokens,
     WorkerReport,
 )
+from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, PythonTask, Sampling
 from tests.fakes.links import MemoryLink
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)

@@ -11,7 +11,8 @@ from coordinator.http.errors import reply_to
 from coordinator.http.gather import Gather
 from coordinator.http.openai_replies import chat_logprobs, completion_logprobs
 from coordinator.tickets import Answer
-from gogrid.protocol.messages import ChatTask, FailCode, ModelRef, Sampling, TokenLogprob, Tokens
+from gogrid.protocol.messages import FailCode, TokenLogprob, Tokens
+from gogrid.protocol.tasks import ChatTask, ModelRef, Sampling
 from tests.fakes.backend import CHAT, FakeTicket, Step, paced
 
 TASK = ChatTask(model=ModelRef(name=CHAT, digest="ab" * 32), messages=(), sampling=Sampling())  # type: ignore[arg-type]

@@ -16,15 +16,8 @@ from coordinator.scheduler import Scheduler
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from gogrid.ids import KeyId
-from gogrid.protocol.messages import (
-    Device,
-    DeviceKind,
-    InputFile,
-    PythonLimits,
-    PythonTask,
-    Readiness,
-    WorkerReport,
-)
+from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
+from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 from tests.fakes.links import MemoryLink
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)

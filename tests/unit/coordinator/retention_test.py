@@ -10,7 +10,8 @@ from coordinator.records import JobKind, JobOutcome, JobState, NewJob
 from coordinator.retention import tidy
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId, KeyId, WorkerId
-from gogrid.protocol.messages import InputFile, OutputFile, PythonDone, PythonTask
+from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.tasks import InputFile, PythonTask
 
 NOW = 1_000_000.0
 

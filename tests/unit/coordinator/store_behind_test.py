@@ -3,7 +3,7 @@
 from coordinator.records import JobKind, JobOutcome, JobState, LogLine, NewJob
 from coordinator.store.behind import Behind, PendingLines, PendingRequest
 from gogrid.ids import JobId, KeyId
-from gogrid.protocol.messages import PythonTask
+from gogrid.protocol.tasks import PythonTask
 
 
 def request(number: int) -> PendingRequest:

@@ -24,9 +24,9 @@ from gogrid.protocol.messages import (
     Reject,
     Tokens,
     Welcome,
-    Wire,
 )
 from gogrid.protocol.session import Close, Ended, Phase, Send, Suspected
+from gogrid.protocol.wire import Wire
 from gogrid.protocol.worker_session import Fenced, HeartbeatDue, KeyProof, WorkerSession
 from tests.fakes.session_pair import BINDING, KEY_PROOF, PIN, TOKEN_KEY, TOKEN_PROOF, WELCOME, WORKER_KEY, Keys, Pair
 

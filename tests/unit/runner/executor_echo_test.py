@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind, EmbeddingDone, EmbeddingTask, FailCode, Failed, Finished, Vectors
+from gogrid.protocol.messages import DeviceKind, EmbeddingDone, FailCode, Failed, Finished, Vectors
+from gogrid.protocol.tasks import EmbeddingTask
 from runner.errors import JobError
 from runner.executor.batches import into_steps
 from runner.executor.engines.base import Engine

@@ -12,7 +12,9 @@ import pytest
 
 from gogrid.protocol.codec import Codec, encode_framed
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import DeviceKind, EmbeddingTask, FailCode, Failed, Finished, JobMessage, Vectors, Wire
+from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished, JobMessage, Vectors
+from gogrid.protocol.tasks import EmbeddingTask
+from gogrid.protocol.wire import Wire
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Ready, Step, Submit
 from tests.conformance.engine_suite import MODEL, chat, done_of, text_of
 

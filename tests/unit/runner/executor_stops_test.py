@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gogrid.protocol.messages import Sampling
+from gogrid.protocol.tasks import Sampling
 from runner.executor.engines.answer import Answer
 from runner.executor.engines.stops import StopFilter
 

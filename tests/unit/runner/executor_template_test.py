@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from gogrid.protocol.messages import ChatMessage, FailCode
+from gogrid.protocol.messages import FailCode
+from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
 from runner.executor.engines.template import ChatTemplate
 

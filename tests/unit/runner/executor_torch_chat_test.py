@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gogrid.protocol.messages import ChatMessage, ChatTask, DeviceKind, EmbeddingTask, FailCode, Sampling, Tokens
+from gogrid.protocol.messages import DeviceKind, FailCode, Tokens
+from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, Sampling
 from runner.errors import JobError, ModelError
 from runner.executor.engines.base import Engine
 from runner.executor.engines.registry import create

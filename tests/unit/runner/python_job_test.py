@@ -7,7 +7,8 @@ import pytest
 
 from gogrid.errors import ProtocolError
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, InputFile, PythonLimits, PythonTask
+from gogrid.protocol.messages import FailCode
+from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 from runner.errors import JobError
 from runner.python_job.intake import Intake, TooMuchOutputError
 from runner.python_job.pipe import Ended, FileBegins, Output

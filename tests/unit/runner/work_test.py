@@ -13,27 +13,29 @@ from gogrid.ids import JobId, Sha256
 from gogrid.protocol.messages import (
     Assign,
     Cancel,
-    ChatMessage,
-    ChatTask,
     Device,
     DeviceKind,
     Drain,
-    EmbeddingTask,
     FailCode,
     Failed,
     Finished,
-    InputFile,
     LeaseHeld,
-    ModelRef,
-    PythonLimits,
-    PythonTask,
     Readiness,
-    Sampling,
     Started,
     TextDone,
     Tokens,
     Vectors,
     Welcome,
+)
+from gogrid.protocol.tasks import (
+    ChatMessage,
+    ChatTask,
+    EmbeddingTask,
+    InputFile,
+    ModelRef,
+    PythonLimits,
+    PythonTask,
+    Sampling,
 )
 from runner.facts import Facts
 from runner.models.cache import ModelCache
