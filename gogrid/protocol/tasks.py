@@ -3,6 +3,7 @@
 A new field needs a default; unknown fields are ignored, unknown tags are refused.
 """
 
+from enum import Enum
 from typing import Literal
 
 from gogrid.ids import Sha256
@@ -38,10 +39,28 @@ class Sampling(Value, frozen=True):
     """-1: none; n ≥ 0: the log-probability of each token and of the n likeliest ones."""
 
 
+class ResumeMode(Enum):
+    EXACT = "exact"
+    """Feed the known tokens one decode step at a time, as they were first made: the same numbers again."""
+    FAST = "fast"
+    """Compute prompt and known tokens in one go: the same up to rounding, which may turn a close choice."""
+
+
+class Resume(Value, frozen=True):
+    """An answer that another worker began. The engine goes on as if it had made these tokens in this same request:
+    nothing of their text or log-probabilities is said again (text it still held back comes once it is released), an
+    echoed prompt counts as said, and limits, penalties, stop strings, noise and usage count them."""
+
+    token_ids: tuple[int, ...]
+    """Every id that was sent, in order; empty if only the echoed prompt was."""
+    mode: ResumeMode
+
+
 class ChatTask(Wire, frozen=True):
     model: ModelRef
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
+    resume: Resume | None = None
 
 
 class CompletionTask(Wire, frozen=True):
@@ -49,6 +68,7 @@ class CompletionTask(Wire, frozen=True):
     prompt: str | tuple[int, ...]
     sampling: Sampling
     echo: bool = False
+    resume: Resume | None = None
 
 
 class EmbeddingTask(Wire, frozen=True):

@@ -24,7 +24,16 @@ from gogrid.protocol.codec import (
 )
 from gogrid.protocol.framing import FrameDecoder, encode_frame
 from gogrid.protocol.messages import Assign, ControlMessage, JobStreamMessage, Ping, Tokens, Vectors
-from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
+from gogrid.protocol.tasks import (
+    ChatMessage,
+    ChatTask,
+    CompletionTask,
+    EmbeddingTask,
+    ModelRef,
+    Resume,
+    ResumeMode,
+    Sampling,
+)
 
 DECODERS = (decode_control, decode_assigned, decode_job)
 LONG_TEXT = "x" * 990_000 + "\U0001f600"
@@ -160,6 +169,29 @@ def test_a_worker_has_room_for_the_largest_tasks(task: ChatTask | CompletionTask
     data = encode(message)
     assert decode_assigned(data) == message
     assert peak_of(decode_assigned, data) <= GROWTH * len(data) + TASK_ROOM
+
+
+_resumes = st.builds(
+    Resume,
+    token_ids=st.lists(st.integers(0, 300_000), max_size=2_000).map(tuple),
+    mode=st.sampled_from(ResumeMode),
+)
+
+
+@given(st.none() | _resumes, st.booleans())
+def test_an_answer_to_go_on_with_survives_the_wire(resume: Resume | None, chat: bool) -> None:
+    task = (
+        ChatTask(model=MODEL, messages=(), sampling=Sampling(), resume=resume)
+        if chat
+        else CompletionTask(model=MODEL, prompt="once", sampling=Sampling(), echo=True, resume=resume)
+    )
+    message = Assign(job_id=JobId("job_1"), epoch=2, task=task)
+    assert decode_assigned(encode(message)) == message
+
+
+def test_a_task_without_an_answer_to_go_on_with_looks_as_it_did_before_there_were_any() -> None:
+    task = ChatTask(model=MODEL, messages=(), sampling=Sampling())
+    assert b"resume" not in encode(Assign(job_id=JobId("job_1"), epoch=1, task=task))
 
 
 def test_a_frame_full_of_vectors_passes() -> None:
