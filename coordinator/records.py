@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
+from gogrid.protocol.messages import EmbeddingDone, PythonDone, TextDone
 from gogrid.protocol.tasks import Task
 
 
@@ -25,6 +28,10 @@ class WorkerRecord:
     session_epoch: int
     joined_at: float
     token_id: str
+    quarantined: str = ""
+    """Why nothing is given to it, in words; empty: it is not quarantined."""
+    crashed_jobs: tuple[JobId, ...] = ()
+    """The jobs that crashed on it since it last finished one, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,41 @@ class NewJob:
     idempotency_key: str | None = None
     body_sha256: str = ""
     """Of the request body: the same idempotency key with another body is refused."""
+    priority: int = 0
+    """-100..100; higher first."""
+
+
+class TextResult(msgspec.Struct, frozen=True, tag=True):
+    """What a durable chat or completion job answered."""
+
+    text: str
+    finish_reason: str
+    """`stop` or `length`."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class VectorsResult(msgspec.Struct, frozen=True, tag=True):
+    """What a durable embedding job answered."""
+
+    width: int
+    data: bytes
+    """float32, little-endian, one row of `width` for each input, in order."""
+    prompt_tokens: int
+
+
+JobResult = TextDone | EmbeddingDone | PythonDone | TextResult | VectorsResult
+"""What is kept of a job's end: the first two for interactive requests, whose text is not kept."""
+_result_decoder: msgspec.msgpack.Decoder[JobResult] = msgspec.msgpack.Decoder(JobResult)
+
+
+def encode_result(result: JobResult) -> bytes:
+    return msgspec.msgpack.encode(result)
+
+
+def decode_result(data: bytes) -> JobResult:
+    """What `JobOutcome.result` holds. Raises `msgspec.DecodeError` for anything else, and for nothing."""
+    return _result_decoder.decode(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +173,7 @@ class JobOutcome:
     state: JobState
     """A final state."""
     result: bytes = b""
-    """msgpack of the `TextDone | EmbeddingDone | PythonDone`; empty if there is none."""
+    """A `JobResult` as `encode_result` writes it; empty if there is none."""
     error_code: str = ""
     error: str = ""
 
@@ -153,6 +195,44 @@ class JobRecord:
     task: Task | None
     """None for interactive requests, whose text is not kept."""
     outcome: JobOutcome | None
+    priority: int = 0
+    not_before: float | None = None
+    """Wall clock: it waits at least until then, because it crashed."""
+    crashes: int = 0
+
+
+class LeaseEnd(Enum):
+    """How a lease ended without a result."""
+
+    CRASHED = "crashed"
+    """What ran it died, or said that it failed in itself."""
+    VANISHED = "vanished"
+    """The worker's connection ended, or its lease ran out."""
+    YIELDED = "yielded"
+    """The worker gave it back: its owner returned, it drains or stops, a file did not arrive."""
+    REFUSED = "refused"
+    """The worker would not take it."""
+    NOT_SENT = "not_sent"
+    """The worker was gone before it was told."""
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether it counts against the job and the worker."""
+        return self in (LeaseEnd.CRASHED, LeaseEnd.VANISHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One lease of a job that ended without a result."""
+
+    job_id: JobId
+    epoch: int
+    worker: WorkerId
+    started_at: float | None
+    """Wall clock; None: it never began."""
+    ended_at: float
+    ended: LeaseEnd
+    why: str
 
 
 class Completion(Enum):

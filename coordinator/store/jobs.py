@@ -212,6 +212,7 @@ def _values(new: NewJob) -> Values:
         "epoch": 0,
         "attempts": 0,
         "created_at": new.created_at,
+        "priority": new.priority,
         "result": b"",
         "error_code": "",
         "error": "",

@@ -68,6 +68,8 @@ def worker_values(worker: WorkerRecord) -> Values:
         "session_epoch": worker.session_epoch,
         "joined_at": worker.joined_at,
         "token_id": worker.token_id,
+        "quarantined": worker.quarantined,
+        "crashed_jobs": " ".join(worker.crashed_jobs),
     }
 
 
@@ -81,6 +83,8 @@ def worker_record(row: sa.RowMapping) -> WorkerRecord:
         session_epoch=row["session_epoch"],
         joined_at=row["joined_at"],
         token_id=row["token_id"],
+        quarantined=row["quarantined"],
+        crashed_jobs=tuple(JobId(job_id) for job_id in row["crashed_jobs"].split()),
     )
 
 
@@ -152,6 +156,9 @@ def job_record(row: sa.RowMapping) -> JobRecord:
         finished_at=row["finished_at"],
         task=None if row["task"] is None else _task_decoder.decode(row["task"]),
         outcome=JobOutcome(state, row["result"], row["error_code"], row["error"]) if state.final else None,
+        priority=row["priority"],
+        not_before=row["not_before"],
+        crashes=row["crashes"],
     )
 
 

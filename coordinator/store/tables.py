@@ -47,6 +47,8 @@ worker = sa.Table(
     sa.Column("session_epoch", _BIG, nullable=False),
     sa.Column("joined_at", _REAL, nullable=False),
     sa.Column("token_id", sa.Text(), sa.ForeignKey("token.id"), nullable=False),
+    sa.Column("quarantined", sa.Text(), server_default="", nullable=False),  # why; empty: it is not
+    sa.Column("crashed_jobs", sa.Text(), server_default="", nullable=False),  # ids of the jobs it crashed in a row
     _one_of("status", [status.value for status in WorkerStatus], "worker_status"),
     sqlite_strict=True,
 )
@@ -102,6 +104,9 @@ job = sa.Table(
     sa.Column("result", sa.LargeBinary(), nullable=False),
     sa.Column("error_code", sa.Text(), nullable=False),
     sa.Column("error", sa.Text(), nullable=False),
+    sa.Column("priority", _BIG, server_default=sa.text("0"), nullable=False),  # -100..100, higher first
+    sa.Column("not_before", _REAL),  # wall clock; a queued job is not leased before
+    sa.Column("crashes", _BIG, server_default=sa.text("0"), nullable=False),
     _one_of("state", [state.value for state in JobState], "job_state"),
     _one_of("kind", [kind.value for kind in JobKind], "job_kind"),
     sa.CheckConstraint("(state IN ('leased', 'running')) <= (worker IS NOT NULL)", name="job_leased_to_somebody"),
@@ -121,5 +126,18 @@ job_log = sa.Table(
     sa.Column("seq", _BIG, primary_key=True),
     sa.Column("stream", sa.Text(), nullable=False),
     sa.Column("data", sa.LargeBinary(), nullable=False),
+    sqlite_strict=True,
+)
+
+job_attempt = sa.Table(  # leases that ended without a result; the job's own row tells of the last one
+    "job_attempt",
+    metadata,
+    sa.Column("job_id", sa.Text(), sa.ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("epoch", _BIG, primary_key=True),
+    sa.Column("worker", sa.Text(), nullable=False),
+    sa.Column("started_at", _REAL),
+    sa.Column("ended_at", _REAL, nullable=False),
+    sa.Column("ended", sa.Text(), nullable=False),
+    sa.Column("why", sa.Text(), nullable=False),
     sqlite_strict=True,
 )

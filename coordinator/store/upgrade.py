@@ -15,8 +15,8 @@ def alembic_config() -> Config:
     return config
 
 
-def upgrade(connection: sa.Connection) -> None:
-    """Run every missing migration; the caller commits."""
+def upgrade(connection: sa.Connection, to: str = HEAD) -> None:
+    """Run every missing migration up to `to`; the caller commits."""
     config = alembic_config()
     config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    command.upgrade(config, to)
