@@ -338,9 +338,17 @@ class QuicJobStream:
 
 
 async def dial(
-    address: Address, pin: bytes, proof: KeyProof | TokenProof, on_event: Callable[[WorkerEvent], None]
+    address: Address,
+    pin: bytes,
+    proof: KeyProof | TokenProof,
+    on_event: Callable[[WorkerEvent], None],
+    *,
+    local_host: str | None = None,
 ) -> Connection:
     """Connect to one address and check the pin; `Connection.open` then begins the session.
+
+    Args:
+        local_host: the address of this machine to dial from; None: the system chooses.
 
     Raises:
         IdentityError: the coordinator there is not the pinned one; it was sent nothing.
@@ -349,7 +357,9 @@ async def dial(
     loop = asyncio.get_running_loop()
     try:
         _, connection = await loop.create_datagram_endpoint(
-            lambda: Connection(pin, proof, on_event), remote_addr=(address.host, address.port)
+            lambda: Connection(pin, proof, on_event),
+            remote_addr=(address.host, address.port),
+            local_addr=None if local_host is None else (local_host, 0),
         )
     except OSError as error:
         raise LinkError(f"{address}: {error.strerror or error}") from None

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -68,9 +69,20 @@ class Joined:
     """The coordinator's admin has yet to approve this worker."""
 
 
+class Dial(Protocol):
+    """See `runner.connection.dial`."""
+
+    async def __call__(
+        self, address: Address, pin: bytes, proof: KeyProof | TokenProof, on_event: Callable[[WorkerEvent], None]
+    ) -> Connection: ...
+
+
 class CoordinatorLink:
-    def __init__(self, addresses: Sequence[Address], credentials: Credentials, handler: SessionHandler) -> None:
+    def __init__(
+        self, addresses: Sequence[Address], credentials: Credentials, handler: SessionHandler, dial: Dial = dial
+    ) -> None:
         self._addresses = tuple(addresses)
+        self._dial = dial
         self._credentials = credentials
         self._handler = handler
         self._connection: Connection | None = None
@@ -135,7 +147,9 @@ class CoordinatorLink:
         proof = KeyProof(self._credentials.worker_id, self._credentials.key)
         self._status = "connecting"
         try:
-            connection, self._address = await _dial_first(self._addresses, self._credentials.pin, proof, self._on_event)
+            connection, self._address = await _dial_first(
+                self._addresses, self._credentials.pin, proof, self._on_event, self._dial
+            )
         except IdentityError as error:
             return Ended(CloseCode.PIN_MISMATCH, str(error))
         except LinkError as error:
@@ -225,7 +239,11 @@ async def join(token: JoinToken, key: Ed25519PrivateKey, hostname: str) -> Joine
 
 
 async def _dial_first(
-    addresses: Sequence[Address], pin: bytes, proof: KeyProof | TokenProof, on_event: Callable[[WorkerEvent], None]
+    addresses: Sequence[Address],
+    pin: bytes,
+    proof: KeyProof | TokenProof,
+    on_event: Callable[[WorkerEvent], None],
+    dial: Dial = dial,
 ) -> tuple[Connection, Address]:
     """The first address where the pinned coordinator answers.
 

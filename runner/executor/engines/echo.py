@@ -20,6 +20,7 @@ import re
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -51,8 +52,10 @@ class _Talk:
 class EchoEngine:
     """See the module's docstring."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Args: sleep: what a `delay_ms` calls, with seconds; a caller with other things to do takes note instead."""
         self._threads = load.threads
+        self._sleep = sleep
         self._talks: dict[int, _Talk] = {}
         self._embeddings: dict[int, EmbeddingTask] = {}
 
@@ -85,7 +88,7 @@ class EchoEngine:
         active = list(self._talks.items())[:_SLOTS]
         delay = max((talk.controls.get("delay_ms", 0) for _, talk in active), default=0)
         if delay:
-            time.sleep(delay / 1000)
+            self._sleep(delay / 1000)
         for request, talk in active:
             items += (Item(request=request, message=message) for message in self._advance(request, talk))
         return tuple(items)
