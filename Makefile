@@ -6,10 +6,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The engine is tested with this torch; `pip` takes the CPU wheel where one is at hand.
 TORCH ?= torch==2.13.0
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test soak lint bench clean
 help:
 	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
 	@echo "make test    lint, types, import rules and every test"
+	@echo "make soak    every fault of docs/reliability.md at full length, about 25 minutes (ONLY=coordinator_kill: one)"
 	@echo "make lint    only ruff, mypy and import-linter"
 	@echo "make bench   measure against the bare engine; results go to docs/benchmarks.md by hand"
 
@@ -31,6 +32,9 @@ lint: $(VENV)/ready
 
 test: lint
 	$(BIN)/pytest
+
+soak: $(VENV)/ready
+	$(BIN)/pytest tests/faults --soak $(if $(ONLY),--only=$(ONLY))
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
