@@ -50,6 +50,13 @@ def data_version(connection: sa.Connection) -> int:
     return int(_driver(connection).execute("PRAGMA data_version").fetchone()[0])
 
 
+def last_written(path: Path) -> int:
+    """When the database or its log was last written to, by anyone: nanoseconds since 1970."""
+    return max(
+        (file.stat().st_mtime_ns for file in (path, path.with_name(f"{path.name}-wal")) if file.exists()), default=0
+    )
+
+
 def savepoint(connection: sa.Connection) -> None:
     """Open a savepoint inside the running transaction; without SQLAlchemy, at a tenth of the cost."""
     _driver(connection).execute("SAVEPOINT operation")

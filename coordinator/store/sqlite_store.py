@@ -5,6 +5,7 @@ Belongs to the event loop it was opened in. See `base.py` for what each verb pro
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,8 @@ T = TypeVar("T")
 _READERS = 2
 _FLUSH_S = 0.05
 _RETRY_S = 1.0
+_SETTLED_NS = 2_000_000_000
+"""Two writes within one tick of the file system's clock leave the same time; after this long, no more can."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class SqliteStore:
     """Make one with `await SqliteStore.open(path)`."""
 
     def __init__(self, path: Path, writing: sa.Engine) -> None:
+        self._path = path
         self._writing = writing
         self._reading = sqlite.read_engine(path, _READERS)
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
@@ -53,6 +57,7 @@ class SqliteStore:
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Future[None] | None = None
         self._seen_version: int | None = None
+        self._seen_written = 0
         self._dropped_before = 0
         self._closed = False
 
@@ -86,6 +91,10 @@ class SqliteStore:
         self._writing.dispose()
 
     async def changed_elsewhere(self) -> bool:
+        written = sqlite.last_written(self._path)
+        if written == self._seen_written and abs(time.time_ns() - written) > _SETTLED_NS:
+            return False
+        self._seen_written = written
         version = await self._writer.peek(sqlite.data_version)
         changed = self._seen_version is not None and version != self._seen_version
         self._seen_version = version

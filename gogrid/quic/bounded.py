@@ -3,11 +3,14 @@
 aioquic alone doubles its windows on the highest offset it has *seen*, so that a few one-byte frames at the edge of the
 window make it allocate gigabytes (aiortc/aioquic#589). Here at most `CONNECTION_WINDOW` bytes are unhandled at any
 time, whatever a peer sends, and a peer can open only the streams it was allowed. Small packets, which tokens are, are
-acknowledged together: each acknowledgement is a packet of its own, and costs both ends as much as one with data.
+acknowledged together: each acknowledgement is a packet of its own, and costs both ends as much as one with data
+(2.4 ms of processor time for a token of a single stream with one acknowledgement each, 1.5 ms with one for four).
 """
 
+from aioquic._buffer import Buffer
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import NetworkAddress, QuicConnection
+from aioquic.quic.packet import pull_quic_transport_parameters, push_quic_transport_parameters
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
@@ -23,8 +26,10 @@ STREAM_WINDOW = MAX_FRAME + HEADER_SIZE
 _FULL_DATAGRAM = 1150
 """Bytes from which on a datagram tells that its sender has more."""
 _ACK_SOON_S = 0.001
-_ACK_LATER_S = 0.020
-"""Below the 25 ms that aioquic announces as its largest delay."""
+LARGEST_ACK_DELAY_MS = 150
+"""Announced to the peer, who waits that much longer before it sends again what may be lost."""
+_ACK_LATER_S = 0.140
+_PARAMETERS_BYTES = 4096
 
 
 def bounded_configuration(configuration: QuicConfiguration) -> QuicConfiguration:
@@ -65,6 +70,14 @@ class BoundedQuicConnection(QuicConnection):
             space = self._spaces[Epoch.ONE_RTT]
             if space.ack_at is not None:
                 space.ack_at = min(space.ack_at, now + _ACK_SOON_S)
+
+    def _serialize_transport_parameters(self) -> bytes:
+        """What is announced, with our largest acknowledgement delay in place of aioquic's fixed 25 ms."""
+        parameters = pull_quic_transport_parameters(Buffer(data=super()._serialize_transport_parameters()))
+        parameters.max_ack_delay = LARGEST_ACK_DELAY_MS
+        announced = Buffer(capacity=_PARAMETERS_BYTES)
+        push_quic_transport_parameters(announced, parameters)
+        return announced.data
 
     def handled(self, stream_id: int, size: int) -> bool:
         """The application has dealt with `size` bytes of this stream; True if the peer should be told now."""

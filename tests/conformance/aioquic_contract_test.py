@@ -16,7 +16,7 @@ from gogrid.errors import IdentityError
 from gogrid.identity import create_identity, issue_leaf
 from gogrid.protocol import ALPN
 from gogrid.quic import private
-from gogrid.quic.bounded import CONNECTION_WINDOW, STREAM_WINDOW, BoundedQuicConnection
+from gogrid.quic.bounded import CONNECTION_WINDOW, LARGEST_ACK_DELAY_MS, STREAM_WINDOW, BoundedQuicConnection
 
 NOW = datetime.now(UTC)
 IDENTITY = create_identity("contract", NOW)
@@ -173,9 +173,14 @@ def test_finished_streams_make_room_for_new_ones() -> None:
     assert len(wire.server._stream_windows) <= 2
 
 
+def test_each_end_is_told_how_late_acknowledgements_may_come() -> None:
+    wire = Wire()
+    assert wire.client._loss.max_ack_delay == wire.server._loss.max_ack_delay == LARGEST_ACK_DELAY_MS / 1000
+
+
 def test_small_packets_are_acknowledged_together_and_full_ones_soon() -> None:
     wire = Wire()
-    for size, latest in ((10, 0.020), (1400, 0.001)):
+    for size, latest in ((10, 0.140), (1400, 0.001)):
         wire.client.send_stream_data(0, bytes(size))
         wire.now += 0.5
         for data, _ in wire.client.datagrams_to_send(now=wire.now):
