@@ -10,7 +10,7 @@ words, which the API shows.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gogrid.ids import JobId, Sha256, WorkerId
+from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import DeviceKind, LoadedModel
 from gogrid.sizes import format_size
 
@@ -34,6 +34,14 @@ class Need:
     """Of a Python job."""
     avoid: frozenset[WorkerId] = frozenset()
     """Workers that already failed it; used only if there is no other."""
+    owner: KeyId = KeyId("")
+    """Who submitted it: capacity is shared out between owners."""
+    priority: int = 0
+    """-100..100, higher first."""
+    interactive: bool = False
+    """Somebody waits for it at this moment: before all durable jobs."""
+    not_before: float = 0.0
+    """Not placed earlier than this, on the scheduler's clock."""
 
 
 @dataclass(frozen=True, slots=True)
