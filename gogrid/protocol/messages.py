@@ -114,6 +114,14 @@ class Readiness(Enum):
     """Cannot work at all, for instance because no sandbox works."""
 
 
+class LoadStage(Enum):
+    QUEUED = "queued"
+    """The worker's memory is with other models, whose turn has not ended."""
+    DOWNLOADING = "downloading"
+    CONVERTING = "converting"
+    LOADING = "loading"
+
+
 class LoadedModel(Value, frozen=True):
     """A model that sits in an executor now."""
 
@@ -122,6 +130,27 @@ class LoadedModel(Value, frozen=True):
     running: int
     slots: int
     """How many requests it can serve at once."""
+    giving_way: bool = False
+    """Another model waits for its room: it ends what it serves and begins nothing new."""
+
+
+class LoadingModel(Value, frozen=True):
+    """A model that is on its way into an executor."""
+
+    digest: Sha256
+    stage: LoadStage
+    fraction: float
+    """0..1 of this stage."""
+    eta_s: float = -1.0
+    """Seconds until it can serve, as measured here before; negative: not known."""
+
+
+class RefusedModel(Value, frozen=True):
+    """A model that this worker does not serve for a while."""
+
+    digest: Sha256
+    reason: str
+    """In words: `its process crashed 3 times in a row`."""
 
 
 class WorkerReport(Wire, frozen=True):
@@ -144,6 +173,8 @@ class WorkerReport(Wire, frozen=True):
     cached: tuple[Sha256, ...] = ()
     """Digests of the models whose files are all in the worker's cache."""
     cores: int = 1
+    loading: tuple[LoadingModel, ...] = ()
+    refused: tuple[RefusedModel, ...] = ()
 
 
 # --- work ------------------------------------------------------------------------------------------------------------
@@ -241,18 +272,14 @@ class JobOpen(Wire, frozen=True):
     epoch: int
 
 
-class LoadStage(Enum):
-    DOWNLOADING = "downloading"
-    CONVERTING = "converting"
-    LOADING = "loading"
-
-
 class Progress(Wire, frozen=True):
     """Why nothing has come out yet."""
 
     stage: LoadStage
     fraction: float
     """0..1."""
+    eta_s: float = -1.0
+    """Seconds until the model can serve, as measured here before; negative: not known."""
 
 
 class Started(Wire, frozen=True):
