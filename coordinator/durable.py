@@ -160,7 +160,7 @@ class DurableJobs:
             return
         work.epoch = epoch
         if self._dispatcher.holds(work.need.job_id, link.worker.id):
-            link.send(Assign(job_id=work.need.job_id, epoch=epoch, task=work.task))
+            link.send(Assign(job_id=work.need.job_id, epoch=epoch, task=work.task, durable=True))
         else:
             await self._store.requeue(work.need.job_id, epoch)
 

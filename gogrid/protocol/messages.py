@@ -186,6 +186,8 @@ class Assign(Wire, frozen=True):
     job_id: JobId
     epoch: int
     task: Task
+    durable: bool = False
+    """Nobody waits for it at this moment: it outlives a lost link, until its lease or the worker's fence."""
 
 
 class Cancel(Wire, frozen=True):
