@@ -1,8 +1,9 @@
 """One executor process as the runner sees it: load a model, hand in requests, route what comes back.
 
-Believes nothing of what the executor says: a message that is not due, or a result of the wrong kind, kills it. However
-it ends, every request it had is told `CRASHED`. All items of one step are handed on within one turn of the event loop,
-so that the link can send them in as few packets as possible.
+Believes nothing of what the executor says: a message that is not due, or a result of the wrong kind, kills it. One that
+hangs is found by looking at its process, only while it is silent and has work, and killed. However it ends, every
+request it had is told `CRASHED`, at once where it hangs: they go on elsewhere while the process dies. All items of one
+step are handed on within one turn of the event loop, so that the link can send them in as few packets as possible.
 """
 
 import asyncio
@@ -28,7 +29,9 @@ from gogrid.protocol.messages import (
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from runner.errors import ModelError
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Loading, Ready, Step, Submit
+from runner.process_look import Eyes
 from runner.sandbox.base import Launcher, SandboxedProcess, SandboxSpec
+from runner.watchdog import Watchdog, WatchTerms
 
 log = logging.getLogger(__name__)
 ModelTask = ChatTask | CompletionTask | EmbeddingTask
@@ -36,6 +39,7 @@ Sink = Callable[[JobMessage], None]
 _READ = 1 << 18
 _TAIL = 4096
 _CLOSE_S = 3.0
+_WATCH = WatchTerms()
 _codec: Codec[FromExecutor] = Codec(FromExecutor)
 
 
@@ -48,17 +52,32 @@ class _Request:
 class ExecutorClient:
     """Made by `start_executor`; use from one event loop."""
 
-    def __init__(self, process: SandboxedProcess, label: str, on_loading: Callable[[Loading], None]) -> None:
+    def __init__(
+        self,
+        process: SandboxedProcess,
+        label: str,
+        on_loading: Callable[[Loading], None],
+        watch: WatchTerms = _WATCH,
+    ) -> None:
         self._process, self._label, self._on_loading = process, label, on_loading
         self._requests: dict[int, _Request] = {}
         self._last_request = 0
         self._tail = b""
         self._closing = False
-        loop = asyncio.get_running_loop()
+        self._hangs = ""
+        self._watchdog, self._eyes = Watchdog(watch), Eyes(process.pid)
+        self._loop = loop = asyncio.get_running_loop()
+        self._heard_at = self._judged_at = loop.time()
+        self._look: asyncio.TimerHandle | None = None
         self.loaded: asyncio.Future[Ready] = loop.create_future()
         self._life = loop.create_task(self._live(), name=f"executor {label}")
         self.on_idle: Callable[[], None] = lambda: None
         """Called when a request ended."""
+        self.answered = 0
+        """Requests that had their result."""
+        self.crash = ""
+        """How it ended by itself, in words; empty while it lives and where it was closed."""
+        self._watch_on()
 
     @property
     def running(self) -> int:
@@ -66,7 +85,7 @@ class ExecutorClient:
 
     @property
     def alive(self) -> bool:
-        return not self._life.done() and not self._closing
+        return not self._life.done() and not self._closing and not self._hangs
 
     def submit(self, task: ModelTask, sink: Sink) -> int:
         """Hand in a request; `sink` gets its messages, the last of them `Finished` or `Failed`."""
@@ -76,14 +95,20 @@ class ExecutorClient:
             frame = encode_framed(Submit(request=number, task=task))
         except ProtocolError as error:
             raise ModelError(f"The request is too large: {error}", FailCode.BAD_REQUEST) from error
+        if not self._requests:
+            self._heard_at = self._loop.time()
         self._requests[number] = _Request(sink, isinstance(task, EmbeddingTask))
         self._process.stdin.write(frame)
+        self._watch_on()
         return number
 
     def abort(self, request: int) -> None:
         """Forget a request; its sink hears nothing more."""
-        if self._requests.pop(request, None) is not None and not self._process.stdin.is_closing():
+        if self._requests.pop(request, None) is None:
+            return
+        if not self._process.stdin.is_closing():
             self._process.stdin.write(encode_framed(Abort(request=request)))
+        self.on_idle()
 
     async def close(self) -> None:
         """End it: politely, then by force; returns when its memory is free."""
@@ -115,13 +140,14 @@ class ExecutorClient:
             status = await self._process.wait()
             await asyncio.wait((errors,), timeout=1.0)
             errors.cancel()
-            self._ended(failure or _ending(status))
+            self._ended(self._hangs or failure or _ending(status))
 
     async def _read(self) -> str:
         """Route messages until the executor closes its output; what it did wrong, in words, if it did."""
         decoder = FrameDecoder()
         try:
             while data := await self._process.stdout.read(_READ):
+                self._heard_at = self._loop.time()
                 for frame in decoder.feed(data):
                     self._receive(_codec.decode(frame))
         except ProtocolError as error:
@@ -155,6 +181,7 @@ class ExecutorClient:
             if not isinstance(message.result, due):
                 raise ProtocolError(f"a {type(message.result).__name__} for a request of another kind")
             del self._requests[number]
+            self.answered += 1
         elif isinstance(message, Failed):
             del self._requests[number]
         elif not isinstance(message, Started | (Vectors if request.embedding else Tokens)):
@@ -167,9 +194,15 @@ class ExecutorClient:
 
     def _ended(self, reason: str) -> None:
         """The process is gone: nothing that waits for it may wait on."""
+        if self._look is not None:
+            self._look.cancel()
         if not self._closing:
+            self.crash = reason
             tail = self._tail.decode("utf-8", errors="replace").strip()
             log.error("model process %s: %s%s", self._label, reason, f"; it last said:\n{tail}" if tail else "")
+        self._tell_everybody(reason)
+
+    def _tell_everybody(self, reason: str) -> None:
         if not self.loaded.done():
             self.loaded.set_exception(ModelError(f"The model could not be loaded: {reason}.", FailCode.CRASHED))
         self.loaded.exception()
@@ -179,9 +212,39 @@ class ExecutorClient:
         if requests:
             self.on_idle()
 
+    def _watch_on(self) -> None:
+        """Look at the process once it has been silent for a while; at rest there is nothing to look at."""
+        if self._look is None:
+            self._look = self._loop.call_later(self._watchdog.terms.silent_s, self._maybe_look)
+
+    def _maybe_look(self) -> None:
+        self._look = None
+        if not self.alive or (self.loaded.done() and not self._requests):
+            return
+        now, silent_s = self._loop.time(), self._watchdog.terms.silent_s
+        if self._heard_at != self._judged_at:
+            self._judged_at = self._heard_at
+            self._watchdog.heard()
+            self._eyes.rest()
+        if now - self._heard_at < silent_s:
+            self._look = self._loop.call_at(self._heard_at + silent_s, self._maybe_look)
+            return
+        self._hangs = self._watchdog.judge(self._eyes.look(), now)
+        if self._hangs:
+            self._hangs = f"its process {self._hangs}"
+            self._process.kill()
+            self._tell_everybody(self._hangs)
+        else:
+            self._watch_on()
+
 
 async def start_executor(
-    launcher: Launcher, spec: SandboxSpec, load: Load, label: str, on_loading: Callable[[Loading], None]
+    launcher: Launcher,
+    spec: SandboxSpec,
+    load: Load,
+    label: str,
+    on_loading: Callable[[Loading], None],
+    watch: WatchTerms = _WATCH,
 ) -> tuple[ExecutorClient, Ready]:
     """Start an executor and wait until it can serve.
 
@@ -190,7 +253,7 @@ async def start_executor(
         SandboxUnavailableError: no process was started.
     """
     process = await launcher.launch(spec)
-    client = ExecutorClient(process, label, on_loading)
+    client = ExecutorClient(process, label, on_loading, watch)
     try:
         process.stdin.write(encode_framed(load))
         ready = await asyncio.shield(client.loaded)
