@@ -22,7 +22,7 @@ from gogrid.ids import JobId
 from gogrid.protocol import ALPN
 from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
 from gogrid.protocol.messages import FailCode, Failed, Finished, JobMessage, LeaseHeld, Refuse, WorkerReport
-from gogrid.protocol.session import Close, Ended, Phase, Send, close_code
+from gogrid.protocol.session import Close, Ended, Nudge, Phase, Send, close_code
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent, WorkerSession
 from gogrid.quic.bounded import BoundedQuicConnection
 from gogrid.quic.private import peer_chain, session_secret, unsent, was_resumed
@@ -257,13 +257,15 @@ class Connection(asyncio.DatagramProtocol):
         self._timer.need_by(self._deadline())
 
     def _flush_outputs(self, session: WorkerSession) -> None:
-        for output in session.take_outputs():
+        for output in session.take_outputs(self._loop.time()):
             match output:
                 case Send():
                     self._quic.send_stream_data(output.stream_id, output.data, output.end)
                 case Close():
                     self._transmit()
                     self._quic.close(error_code=output.code, reason_phrase=output.reason)
+                case Nudge():
+                    self._quic.send_ping(0)
 
     def _transmit(self) -> None:
         if self._transport is not None:
@@ -331,6 +333,11 @@ class QuicJobStream:
             self._connection.send_job(self._stream_id, failed)
             return
         self._over = isinstance(message, Finished | Failed)
+
+    def abandon(self) -> None:
+        if self._stream_id is not None and not self._over:
+            self._connection.abandon_job(self._stream_id)
+        self._over = True
 
     async def drained(self) -> None:
         if self._stream_id is not None:

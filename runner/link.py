@@ -17,20 +17,20 @@ from gogrid.addresses import Address
 from gogrid.errors import CloseCode, IdentityError
 from gogrid.ids import JobId, WorkerId
 from gogrid.jointoken import JoinToken
-from gogrid.protocol.messages import Assign, Cancel, Drain, Refuse, Welcome, WorkerReport
+from gogrid.protocol.messages import Assign, Cancel, Drain, Refuse, Settled, Welcome, WorkerReport
 from gogrid.protocol.session import HANDSHAKE_S, Ended
 from gogrid.protocol.worker_session import (
-    Fenced,
     HeartbeatDue,
     KeyProof,
     LeasesLost,
+    Renewed,
     TokenProof,
     WorkerEvent,
 )
 from runner.backoff import Backoff
 from runner.connection import Connection, dial
 from runner.errors import LinkError
-from runner.session import SessionHandler
+from runner.session import JobStream, SessionHandler
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,10 @@ class CoordinatorLink:
         if self._connection is not None:
             self._connection.refuse(Refuse(job_id=job_id, epoch=epoch, reason=reason[:500]))
 
+    def job_stream(self, job_id: JobId, epoch: int) -> JobStream | None:
+        """A stream for a lease of an earlier session; None while there is no connection."""
+        return self._connection.job_stream(job_id, epoch) if self._connection is not None else None
+
     async def run(self) -> None:
         """Stay connected until cancelled.
 
@@ -179,9 +183,10 @@ class CoordinatorLink:
                     self._connection.heartbeat(handler.held())
             case LeasesLost():
                 handler.lost(event.leases)
-            case Fenced():
-                log.warning("the coordinator has not answered for too long: giving up every lease")
-                handler.lost(handler.held())
+            case Settled():
+                handler.settled(event.leases)
+            case Renewed():
+                handler.renewed(event.sent_at)
             case Welcome():
                 self._on_welcome(event)
             case Ended():
@@ -196,6 +201,8 @@ class CoordinatorLink:
         self._status = f"connected to {self._address} as {welcome.worker_name}"
         log.info("%s, session %d", self._status, welcome.session_epoch)
         self._handler.welcomed(welcome)
+        if self._connection is not None:
+            self._connection.heartbeat(self._handler.held())  # before the report: nothing is placed here until then
         if self._report is not None and self._reported is not self._report:
             self.report(self._report)
 

@@ -17,6 +17,9 @@ class JobStream(Protocol):
 
     def send(self, message: JobMessage) -> None: ...
 
+    def abandon(self) -> None:
+        """End it without a result: the lease is not ours any more."""
+
     async def drained(self) -> None:
         """Wait until little enough is unsent for more to be worth producing."""
 
@@ -33,9 +36,15 @@ class SessionHandler(Protocol):
     def drain(self, drain: Drain) -> None: ...
 
     def lost(self, leases: tuple[LeaseHeld, ...]) -> None:
-        """These leases are no longer ours, or (`fence_s` without an answer) none is: kill that work at once."""
+        """These leases are no longer ours: kill that work at once."""
+
+    def renewed(self, sent_at: float) -> None:
+        """The coordinator has acknowledged the heartbeat that was sent then, in the event loop's time."""
+
+    def settled(self, leases: tuple[LeaseHeld, ...]) -> None:
+        """The coordinator keeps the ends of these durable jobs, or wants them no more: forget them."""
 
     def held(self) -> tuple[LeaseHeld, ...]:
-        """The leases to renew with the next heartbeat."""
+        """The leases to renew with the next heartbeat; asked right after `welcomed`, too."""
 
     def disconnected(self, reason: str) -> None: ...

@@ -1,13 +1,16 @@
 """What the worker does with the jobs it is leased.
 
 Promises: every assigned job is refused or ends with `Finished` or `Failed`; a lease that is lost or cancelled stops at
-once and frees what it held; a newer lease of a job ends the older one. A lost link ends its jobs: their streams died
-with it and the coordinator has placed them elsewhere. What may be taken is decided in `capacity.py`.
+once and frees what it held; a newer lease of a job ends the older one. A lost link ends what somebody waits for at that
+moment: the coordinator has placed it elsewhere. A durable job goes on until the fence (`fence.py`), says everything
+again on the next link (`kept_stream.py`), and its end is told until the coordinator has settled it. What may be taken
+is decided in `capacity.py`.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +34,8 @@ from runner.capacity import ScriptRoom, Situation, refusal
 from runner.errors import JobError, RunnerError
 from runner.executor_client import ExecutorClient, ModelTask
 from runner.facts import Facts
+from runner.fence import Fence
+from runner.kept_stream import KeptStream
 from runner.models.cache import ModelCache
 from runner.pool import ExecutorPool
 from runner.session import JobStream
@@ -38,12 +43,20 @@ from runner.session import JobStream
 log = logging.getLogger(__name__)
 _LONGEST_REASON = 1000
 """Characters of what a sandboxed process may say in a failure."""
+_SETTLE_S = 2.0
+"""How long a worker that stops waits for the coordinator to settle what it has said."""
 
 
 class Refusals(Protocol):
     """See `link.CoordinatorLink.refuse`."""
 
     def __call__(self, job_id: JobId, epoch: int, reason: str) -> None: ...
+
+
+class JobStreams(Protocol):
+    """See `link.CoordinatorLink.job_stream`."""
+
+    def __call__(self, job_id: JobId, epoch: int) -> JobStream | None: ...
 
 
 class Scripts(Protocol):
@@ -60,12 +73,15 @@ class Job:
     since: float
     """Monotonic seconds."""
     task: asyncio.Task[None] | None = None
-    ended_because: str = ""
-    """Why it was cancelled; said to the coordinator unless the lease is lost."""
 
     @property
     def lease(self) -> LeaseHeld:
         return LeaseHeld(job_id=self.assign.job_id, epoch=self.assign.epoch)
+
+    @property
+    def kept(self) -> KeptStream | None:
+        """The stream of a durable job."""
+        return self.stream if isinstance(self.stream, KeptStream) else None
 
 
 class Work:
@@ -80,10 +96,15 @@ class Work:
         scripts: Scripts | None,
         clock: Callable[[], float],
     ) -> None:
-        """`pool` and `scripts` are None where no sandbox works: then nothing is taken. `clock`: monotonic seconds."""
+        """`pool` and `scripts` are None where no sandbox works: then nothing is taken. `clock`: the event loop's."""
         self._facts, self._pool, self._cache, self._scripts = facts, pool, cache, scripts
         self._clock = clock
         self._jobs: dict[JobId, Job] = {}
+        self._unsettled: dict[JobId, KeptStream] = {}
+        """Durable jobs that have ended here, until the coordinator keeps their end."""
+        self._all_settled = asyncio.Event()
+        self._fence = Fence()
+        self._fence_timer: asyncio.TimerHandle | None = None
         self._drained = ""
         self._paused = ""
         self.names: dict[Sha256, str] = {}
@@ -95,6 +116,8 @@ class Work:
         self.session: Welcome | None = None
         self.refuse: Refusals = lambda job_id, epoch, reason: None
         """Gives an assigned job back; the link's, which is made after this."""
+        self.open_stream: JobStreams = lambda job_id, epoch: None
+        """A new stream for a lease that is older than the connection; the link's, too."""
         self.changed: Callable[[], None] = lambda: None
         """Called when `report` may say something new."""
 
@@ -102,22 +125,29 @@ class Work:
 
     def welcomed(self, welcome: Welcome) -> None:
         self.session, self.name = welcome, welcome.worker_name
+        self._fence.opened(self._clock(), welcome.fence_s, holding=bool(self.held()))
+        for kept in self._kept_streams():
+            stream = self.open_stream(kept.job_id, kept.epoch)
+            if stream is not None:
+                log.info("job %s epoch %d goes on over a new connection", kept.job_id, kept.epoch)
+                kept.attach(stream)
         self.changed()
 
     def disconnected(self, reason: str) -> None:
         log.info("disconnected: %s", reason)
         self.session = None
+        for kept in self._kept_streams():
+            kept.detach()
         for job in self.jobs:
-            log.warning("job %s epoch %d ends with the connection", job.assign.job_id, job.assign.epoch)
-            self._stop(job, "")
+            if job.kept is None:
+                log.warning("job %s epoch %d ends with the connection", job.assign.job_id, job.assign.epoch)
+                self._stop(job, "")
         self.changed()
 
     def assigned(self, assign: Assign, stream: JobStream) -> None:
-        older = self._jobs.get(assign.job_id)
-        if older is not None:
-            if older.assign.epoch >= assign.epoch:
-                return
-            self._stop(older, "")
+        if any(held.job_id == assign.job_id and held.epoch >= assign.epoch for held in self.held()):
+            return
+        self._forget(assign.job_id)
         reason = refusal(assign.task, self.situation)
         if reason:
             log.info("refusing job %s epoch %d: %s", assign.job_id, assign.epoch, reason)
@@ -125,14 +155,22 @@ class Work:
             return
         if not isinstance(assign.task, PythonTask):
             self.names[assign.task.model.digest] = assign.task.model.name
+        if assign.durable:
+            stream = KeptStream(assign.job_id, assign.epoch, stream)
         job = Job(assign, stream, self._clock())
         self._jobs[assign.job_id] = job
+        if self._fence_timer is None:
+            self._watch_fence()
         job.task = asyncio.create_task(self._run(job), name=f"job {assign.job_id}")
 
     def cancelled(self, cancel: Cancel) -> None:
         job = self._jobs.get(cancel.job_id)
-        if job is not None and job.assign.epoch == cancel.epoch:
-            self._stop(job, cancel.reason or "cancelled")
+        if job is None or job.assign.epoch != cancel.epoch:
+            return
+        if job.kept is None:
+            self._stop(job, cancel.reason or "cancelled", FailCode.CANCELLED)
+        else:
+            self._stop(job, "")  # its end is on disk already
 
     def drain(self, drain: Drain) -> None:
         self._drained = (drain.reason or "drained by the coordinator's admin") if drain.on else ""
@@ -140,13 +178,31 @@ class Work:
 
     def lost(self, leases: tuple[LeaseHeld, ...]) -> None:
         for lease in leases:
-            job = self._jobs.get(lease.job_id)
-            if job is not None and job.assign.epoch == lease.epoch:
-                log.warning("job %s epoch %d is no longer ours; stopping it", lease.job_id, lease.epoch)
-                self._stop(job, "")
+            if lease in self.held():
+                log.warning("job %s epoch %d is no longer ours", lease.job_id, lease.epoch)
+                self._forget(lease.job_id)
+
+    def renewed(self, sent_at: float) -> None:
+        self._fence.renewed(sent_at)
+
+    def settled(self, leases: tuple[LeaseHeld, ...]) -> None:
+        for lease in leases:
+            kept = self._unsettled.get(lease.job_id)
+            if kept is not None and kept.epoch == lease.epoch:
+                self._forget(lease.job_id)
 
     def held(self) -> tuple[LeaseHeld, ...]:
-        return tuple(job.lease for job in self._jobs.values())
+        return (*(job.lease for job in self._jobs.values()), *(kept.lease for kept in self._unsettled.values()))
+
+    def check_fence(self) -> None:
+        """Give every job up if the coordinator has not answered for too long."""
+        at = self._fence.at
+        if at is None or not self._jobs or self._clock() < at:
+            return
+        log.error("the coordinator has not answered for too long: giving up %d jobs", len(self._jobs))
+        for job in self.jobs:
+            told = job.kept is not None
+            self._stop(job, "The worker could not reach its coordinator and gave the job up." if told else "")
 
     # --- what the owner tells ---
 
@@ -211,9 +267,15 @@ class Work:
         """Give every job back: the coordinator places it elsewhere."""
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
         for job in self.jobs:
-            job.stream.send(Failed(code=FailCode.YIELDED, message="The worker is stopping."))
-            self._stop(job, "")
+            self._stop(job, "The worker is stopping.", FailCode.YIELDED)
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._unsettled and self.session is not None:
+            self._all_settled.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_S):
+                    await self._all_settled.wait()
+        if self._fence_timer is not None:
+            self._fence_timer.cancel()
 
     def _script_room(self) -> ScriptRoom:
         cores = sum(
@@ -222,14 +284,43 @@ class Work:
         models = self._pool.memory_held if self._pool is not None and self._facts.shares_memory else 0
         return ScriptRoom(self._facts.script_memory, self.script_memory_held + models, self._facts.cores, cores)
 
-    def _stop(self, job: Job, reason: str) -> None:
+    def _stop(self, job: Job, reason: str, code: FailCode = FailCode.FENCED) -> None:
         """End a job now; its place is free at once. Without a reason nobody is told: the lease is not ours."""
-        if self._jobs.get(job.assign.job_id) is job:
-            del self._jobs[job.assign.job_id]
         if reason:
-            job.stream.send(Failed(code=FailCode.CANCELLED, message=reason))
+            job.stream.send(Failed(code=code, message=reason))
+        else:
+            job.stream.abandon()
+        self._leave(job)
         if job.task is not None:
             job.task.cancel()
+
+    def _leave(self, job: Job) -> None:
+        """The job runs no more; if it is durable, its end is kept."""
+        if self._jobs.get(job.assign.job_id) is not job:
+            return
+        del self._jobs[job.assign.job_id]
+        if job.kept is not None and job.kept.outcome is not None:
+            self._unsettled[job.assign.job_id] = job.kept
+
+    def _forget(self, job_id: JobId) -> None:
+        """Whatever is held of this job is not ours any more."""
+        if job_id in self._jobs:
+            self._stop(self._jobs[job_id], "")
+        self._unsettled.pop(job_id, None)
+        if not self._unsettled:
+            self._all_settled.set()
+
+    def _kept_streams(self) -> tuple[KeptStream, ...]:
+        running = (job.kept for job in self._jobs.values() if job.kept is not None)
+        return (*running, *self._unsettled.values())
+
+    def _watch_fence(self) -> None:
+        """One timer, for as long as anything runs."""
+        self._fence_timer = None
+        self.check_fence()
+        if self._jobs and self._fence.at is not None:
+            delay = max(0.0, self._fence.at - self._clock())
+            self._fence_timer = asyncio.get_running_loop().call_later(delay, self._watch_fence)
 
     async def _run(self, job: Job) -> None:
         try:
@@ -247,8 +338,7 @@ class Work:
             self._fail(job, FailCode.INTERNAL, "The worker failed in itself; its log has the details.", "")
             raise
         finally:
-            if self._jobs.get(job.assign.job_id) is job:
-                del self._jobs[job.assign.job_id]
+            self._leave(job)
 
     def _fail(self, job: Job, code: FailCode, message: str, param: str) -> None:
         self.failed += 1

@@ -217,7 +217,7 @@ class LeaseHeld(Value, frozen=True):
 
 
 class Heartbeat(Wire, frozen=True):
-    """Worker renews the leases it holds."""
+    """Worker renews the leases it holds. The first one follows `Welcome` at once: what it does not name is lost."""
 
     seq: int
     held: tuple[LeaseHeld, ...] = ()
@@ -227,6 +227,12 @@ class HeartbeatAck(Wire, frozen=True):
     seq: int
     lost: tuple[LeaseHeld, ...] = ()
     """Leases that are no longer the worker's: it stops that work at once."""
+
+
+class Settled(Wire, frozen=True):
+    """The ends of these durable jobs are on disk, or came too late: the worker need not tell them again."""
+
+    leases: tuple[LeaseHeld, ...]
 
 
 class Ping(Wire, frozen=True):
@@ -258,6 +264,7 @@ ControlMessage = (
     | Drain
     | Heartbeat
     | HeartbeatAck
+    | Settled
     | Ping
     | Pong
     | Goodbye
@@ -376,6 +383,8 @@ class FailCode(Enum):
     CANCELLED = "cancelled"
     YIELDED = "yielded"
     """The owner wants the machine back: place it elsewhere."""
+    FENCED = "fenced"
+    """The worker could not reach its coordinator for too long and gave the job up."""
 
 
 class Failed(Wire, frozen=True):

@@ -1,8 +1,9 @@
 """The worker's end of a connection, without I/O: proves itself, renews leases, notices a dead coordinator.
 
-Created only after the coordinator's pin was checked; `start` is what says the first byte. Fences itself: when the
-coordinator has not acknowledged a heartbeat for `fence_s` since that heartbeat was *sent*, `Fenced` says that no lease
-is ours any more, before the coordinator can have given it to another worker.
+Created only after the coordinator's pin was checked; `start` is what says the first byte. `Renewed` tells when the last
+heartbeat was *sent* that the coordinator has acknowledged: the worker counts its fence from there, because it outlives
+this session. While somebody waits for one of our answers the coordinator hears us every `KEEP_ALIVE_S`, whether there is
+anything to say or not.
 """
 
 import math
@@ -35,17 +36,21 @@ from gogrid.protocol.messages import (
     Pong,
     Refuse,
     Reject,
+    Settled,
     Welcome,
     WorkerReport,
 )
 from gogrid.protocol.session import (
     CONTROL_STREAM,
     HANDSHAKE_S,
+    KEEP_ALIVE_S,
     Ended,
     Outbox,
     Output,
     Phase,
     Pulse,
+    Rhythm,
+    WaitedFor,
     answer,
     clip,
     close_code,
@@ -84,8 +89,11 @@ class LeasesLost:
 
 
 @dataclass(frozen=True, slots=True)
-class Fenced:
-    """Too long without an acknowledged heartbeat: no lease is ours any more."""
+class Renewed:
+    """The coordinator has acknowledged a heartbeat: what it named is ours from then on."""
+
+    sent_at: float
+    """When that heartbeat was sent, on the clock the session is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class HeartbeatDue:
     """The shell answers with `heartbeat`."""
 
 
-WorkerEvent = Welcome | Assign | Cancel | Drain | LeasesLost | Fenced | HeartbeatDue | Ended
+WorkerEvent = Welcome | Assign | Cancel | Drain | LeasesLost | Settled | Renewed | HeartbeatDue | Ended
 
 
 class WorkerSession:
@@ -107,16 +115,22 @@ class WorkerSession:
         self._decoder = FrameDecoder()
         self._deadline: float | None = None
         self._pulse: Pulse | None = None
-        self._leases: _Leases | None = None
+        self._heartbeats: _Heartbeats | None = None
+        self._waited_for = WaitedFor()
+        self._job_streams: dict[int, tuple[JobId, int]] = {}
+        self._said_at = 0.0
         self._ended = False
 
     @property
     def phase(self) -> Phase:
         return self._phase
 
-    def take_outputs(self) -> list[Output]:
-        """What to send since the last call, in order."""
-        return self._out.take()
+    def take_outputs(self, now: float) -> list[Output]:
+        """What to send since the last call, in order; it is sent now."""
+        outputs = self._out.take()
+        if outputs:
+            self._said_at = now
+        return outputs
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 
@@ -150,15 +164,18 @@ class WorkerSession:
         """Tell the coordinator; ignored unless open. Raises `ProtocolError` if it does not fit into a message."""
         if self._phase is Phase.OPEN:
             self._out.write(CONTROL_STREAM, _fitting(message))
+            if isinstance(message, Refuse):
+                self._waited_for.discard(message.job_id, message.epoch)
 
     def heartbeat(self, held: tuple[LeaseHeld, ...], now: float) -> None:
         """Renew these leases; the answer to `HeartbeatDue`."""
-        if self._leases is not None and self._phase is Phase.OPEN:
-            self._out.say(Heartbeat(seq=self._leases.sent(now), held=held))
+        if self._heartbeats is not None and self._phase is Phase.OPEN:
+            self._out.say(Heartbeat(seq=self._heartbeats.sent(now), held=held))
 
     def open_job(self, stream_id: int, job_id: JobId, epoch: int) -> None:
         """Use a new stream for this lease."""
         if self._phase is Phase.OPEN:
+            self._job_streams[stream_id] = (job_id, epoch)
             self._out.write(stream_id, encode_framed(JobOpen(job_id=job_id, epoch=epoch)))
 
     def send_job(self, stream_id: int, message: JobMessage) -> None:
@@ -168,12 +185,16 @@ class WorkerSession:
             ProtocolError: it does not fit into a message.
         """
         if self._phase is Phase.OPEN:
-            self._out.write(stream_id, _fitting(message), isinstance(message, Finished | Failed))
+            last = isinstance(message, Finished | Failed)
+            self._out.write(stream_id, _fitting(message), last)
+            if last:
+                self._stream_over(stream_id)
 
     def abandon_job(self, stream_id: int) -> None:
         """End a job's stream without a result."""
         if self._phase is Phase.OPEN:
             self._out.write(stream_id, b"", True)
+            self._stream_over(stream_id)
 
     def close(self, code: CloseCode, reason: str) -> list[WorkerEvent]:
         """Say goodbye and end."""
@@ -186,14 +207,17 @@ class WorkerSession:
 
     def next_deadline(self) -> float | None:
         """When `on_deadline` wants to be called."""
-        if self._phase is Phase.OPEN and self._pulse is not None and self._leases is not None:
-            return min(self._pulse.deadline, self._leases.deadline)
+        if self._phase is Phase.OPEN and self._pulse is not None and self._heartbeats is not None:
+            deadline = min(self._pulse.deadline, self._heartbeats.deadline)
+            return min(deadline, self._said_at + KEEP_ALIVE_S) if self._waited_for else deadline
         return None if self._phase is Phase.CLOSED else self._deadline
 
     def on_deadline(self, now: float) -> list[WorkerEvent]:
         """The time asked for has come, or may have."""
-        if self._phase is Phase.OPEN and self._pulse is not None and self._leases is not None:
-            events = self._leases.tick(now)
+        if self._phase is Phase.OPEN and self._pulse is not None and self._heartbeats is not None:
+            events = self._heartbeats.tick(now)
+            if self._waited_for and now >= self._said_at + KEEP_ALIVE_S:
+                self._out.nudge()
             if self._pulse.tick(now):
                 events.extend(self._end(CloseCode.TIMEOUT, "The coordinator does not answer."))
             return events
@@ -210,7 +234,7 @@ class WorkerSession:
             return self._on_challenge(message)
         if self._phase is Phase.PROOF:
             return self._on_decision(message, now)
-        return self._on_open(message)
+        return self._on_open(message, now)
 
     def _on_challenge(self, message: ControlMessage) -> list[WorkerEvent]:
         if isinstance(message, Reject):
@@ -244,18 +268,28 @@ class WorkerSession:
             raise unexpected(message, self._phase)
         _check_times(message)
         self._phase = Phase.OPEN
-        self._leases = _Leases(message.heartbeat_s, message.fence_s, now)
-        self._pulse = Pulse(message.ping_s, message.ping_timeout_s, now, self._out.say)
+        self._heartbeats = _Heartbeats(message.heartbeat_s, now)
+        self._pulse = Pulse(Rhythm(message.ping_s, message.ping_timeout_s), now, self._out.say)
         return [message]
 
-    def _on_open(self, message: ControlMessage) -> list[WorkerEvent]:
+    def _on_open(self, message: ControlMessage, now: float) -> list[WorkerEvent]:
         match message:
-            case Assign() | Cancel() | Drain():
+            case Assign():
+                if not message.durable:
+                    self._said_at = self._said_at if self._waited_for else now
+                    self._waited_for.add(message.job_id, message.epoch)
+                return [message]
+            case Cancel():
+                self._waited_for.discard(message.job_id, message.epoch)
+                return [message]
+            case Drain() | Settled():
                 return [message]
             case HeartbeatAck():
-                if self._leases is not None:
-                    self._leases.acknowledged(message.seq)
-                return [LeasesLost(message.lost)] if message.lost else []
+                sent_at = self._heartbeats.acknowledged(message.seq) if self._heartbeats is not None else None
+                events: list[WorkerEvent] = [] if sent_at is None else [Renewed(sent_at)]
+                for lease in message.lost:
+                    self._waited_for.discard(lease.job_id, lease.epoch)
+                return [*events, LeasesLost(message.lost)] if message.lost else events
             case Ping():
                 self._out.say(answer(message))
                 return []
@@ -263,6 +297,11 @@ class WorkerSession:
                 return []
             case _:
                 raise unexpected(message, self._phase)
+
+    def _stream_over(self, stream_id: int) -> None:
+        lease = self._job_streams.pop(stream_id, None)
+        if lease is not None:
+            self._waited_for.discard(*lease)
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
@@ -290,45 +329,32 @@ class WorkerSession:
         return [Ended(code, reason)]
 
 
-class _Leases:
-    """When to renew the leases, and until when they are ours."""
+class _Heartbeats:
+    """When to renew the leases, and which renewals were answered."""
 
-    def __init__(self, every_s: float, fence_s: float, now: float) -> None:
+    def __init__(self, every_s: float, now: float) -> None:
         self._every_s = every_s
-        self._fence_s = fence_s
-        self._next = now + every_s
-        self._renewed_at = now
-        self._fenced = False
+        self.deadline = now + every_s
         self._seq = 0
         self._unanswered: dict[int, float] = {}
-
-    @property
-    def deadline(self) -> float:
-        return self._next if self._fenced else min(self._next, self._renewed_at + self._fence_s)
 
     def sent(self, now: float) -> int:
         self._seq += 1
         self._unanswered[self._seq] = now
         return self._seq
 
-    def acknowledged(self, seq: int) -> None:
+    def acknowledged(self, seq: int) -> float | None:
+        """When that heartbeat was sent; None if it is not one that waits for its answer."""
         sent_at = self._unanswered.get(seq)
-        if sent_at is None:
-            return
-        self._renewed_at = sent_at
-        self._fenced = False
-        self._unanswered = {later: at for later, at in self._unanswered.items() if later > seq}
+        if sent_at is not None:
+            self._unanswered = {later: at for later, at in self._unanswered.items() if later > seq}
+        return sent_at
 
     def tick(self, now: float) -> list[WorkerEvent]:
-        events: list[WorkerEvent] = []
-        if not self._fenced and now >= self._renewed_at + self._fence_s:
-            self._fenced = True
-            self._unanswered.clear()
-            events.append(Fenced())
-        if now >= self._next:
-            self._next = now + self._every_s
-            events.append(HeartbeatDue())
-        return events
+        if now < self.deadline:
+            return []
+        self.deadline = now + self._every_s
+        return [HeartbeatDue()]
 
 
 def _fitting(message: Wire) -> bytes:

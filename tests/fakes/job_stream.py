@@ -14,6 +14,7 @@ class MemoryStream:
         self.messages: list[JobMessage] = []
         self.ended = asyncio.Event()
         self.begun = asyncio.Event()
+        self.abandoned = False
 
     def send(self, message: JobMessage) -> None:
         if self.ended.is_set():
@@ -22,6 +23,9 @@ class MemoryStream:
         self.begun.set()
         if isinstance(message, Finished | Failed):
             self.ended.set()
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
     async def drained(self) -> None:
         return

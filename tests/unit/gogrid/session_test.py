@@ -27,7 +27,7 @@ from gogrid.protocol.messages import (
 )
 from gogrid.protocol.session import Close, Ended, Phase, Send, Suspected
 from gogrid.protocol.wire import Wire
-from gogrid.protocol.worker_session import Fenced, HeartbeatDue, KeyProof, WorkerSession
+from gogrid.protocol.worker_session import HeartbeatDue, KeyProof, Renewed, WorkerSession
 from tests.fakes.session_pair import BINDING, KEY_PROOF, PIN, TOKEN_KEY, TOKEN_PROOF, WELCOME, WORKER_KEY, Keys, Pair
 
 JOB = JobId("job_1")
@@ -154,9 +154,9 @@ def test_a_machine_that_was_itself_held_up_asks_again_before_it_gives_up() -> No
     pair = Pair().open()
     pair.now += 5.0
     pair.worker.on_deadline(pair.now)
-    pair.worker.take_outputs()
+    pair.worker.take_outputs(pair.now)
     pair.now += 300.0
-    assert pair.worker.on_deadline(pair.now)[0] == Fenced()
+    assert pair.worker.on_deadline(pair.now)[0] == HeartbeatDue()
     assert pair.worker.phase is Phase.OPEN
     pair.pass_time(1.0)
     assert pair.worker.phase is Phase.OPEN
@@ -172,15 +172,14 @@ def test_a_silent_worker_is_suspected_within_five_seconds_and_cleared_by_any_wor
     assert session.phase is Phase.OPEN
 
 
-def test_a_worker_fences_itself_24_s_after_the_last_heartbeat_that_was_acknowledged() -> None:
+def test_a_lease_is_renewed_from_when_the_acknowledged_heartbeat_was_sent() -> None:
     pair = Pair().open()
+    opened = pair.now
     pair.pass_time(15.0)
+    assert [event for event in pair.worker_events if isinstance(event, Renewed)] == [Renewed(opened + 10.0)]
     pair.acknowledge = False
-    sent_at = pair.now - 5.0
-    pair.pass_time(sent_at + 23.9 - pair.now)
-    assert Fenced() not in pair.worker_events
-    pair.pass_time(0.2)
-    assert pair.worker_events.count(Fenced()) == 1
+    pair.pass_time(60.0)
+    assert sum(isinstance(event, Renewed) for event in pair.worker_events) == 1
     assert pair.worker.phase is Phase.OPEN
 
 
@@ -303,4 +302,4 @@ def test_what_the_other_side_would_refuse_is_not_sent() -> None:
     pair = Pair().open()
     with pytest.raises(ProtocolError):
         pair.worker.send_job(2, Tokens(seq=1, text="x" * 50_000, token_ids=()))
-    assert pair.worker.take_outputs() == []
+    assert pair.worker.take_outputs(pair.now) == []
