@@ -114,7 +114,7 @@ class _Runner:
         )
         credentials = Credentials(membership.worker_id, membership.key, membership.pin)
         self._link = CoordinatorLink(self._addresses, credentials, self._work)
-        self._work.refuse = self._link.refuse
+        self._work.refuse, self._work.open_stream = self._link.refuse, self._link.job_stream
         self._reporter = Reporter(self._link.report, self._work.report)
         self._work.changed = self._cache.changed = self._reporter.changed
         if self._parts is not None:
