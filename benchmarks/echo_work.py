@@ -1,7 +1,7 @@
 """What one simulated worker does with its jobs: the echo engine for model tasks, nothing for Python tasks.
 
-Implements `runner.session.SessionHandler`. Promises: every lease ends with `Finished` or `Failed` unless it is cancelled
-or lost; nothing here ever blocks, whatever delays a task asks the echo engine for.
+Implements `runner.session.SessionHandler`. Promises: every lease ends with `Finished` or `Failed` unless it is
+cancelled or lost; nothing here ever blocks, whatever delays a task asks the echo engine for.
 """
 
 import asyncio
@@ -103,6 +103,12 @@ class EchoWork:
     def lost(self, leases: tuple[LeaseHeld, ...]) -> None:
         for lease in leases:
             self._forget(lease.job_id)
+
+    def renewed(self, sent_at: float) -> None:
+        """Nothing here outlives a connection, so there is nothing to fence."""
+
+    def settled(self, leases: tuple[LeaseHeld, ...]) -> None:
+        """An end is told once: a job whose end was lost with the connection runs again, at no cost."""
 
     def held(self) -> tuple[LeaseHeld, ...]:
         return tuple(job.lease for job in self._jobs.values())

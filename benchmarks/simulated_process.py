@@ -1,4 +1,4 @@
-"""The parent's side of `python -m benchmarks.simulated_workers`: a fleet in a process of its own, asked line by line."""
+"""The parent's side of `python -m benchmarks.simulated_workers`: a fleet in its own process, asked line by line."""
 
 import subprocess
 import sys

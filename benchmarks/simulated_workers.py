@@ -1,12 +1,12 @@
-"""Many workers in one process, over real QUIC: the product's link and session, with an echo engine instead of a sandbox.
+"""Many workers in one process, over real QUIC: the product's link and session, an echo engine instead of a sandbox.
 
 Promises: each worker has its own key and connection, heartbeats, answers pings, reconnects with the product's back-off
 and dials from a loopback address of its own, so that the coordinator's limits per network hold as for real machines.
 Model tasks are answered by the echo engine, at once or at a set pace; Python tasks end with exit code 0 and do nothing.
 
 As a module: `enrol` makes keys in a coordinator's store, `Fleet` is the workers. As a program
-(`python -m benchmarks.simulated_workers --data FOLDER --n 1000`) it enrols and serves until its standard input ends; see
-`benchmarks.simulated_process` for the parent's side of that.
+(`python -m benchmarks.simulated_workers --data FOLDER --n 1000`) it enrols and serves until its standard input ends;
+see `benchmarks.simulated_process` for the parent's side of that.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -32,7 +31,6 @@ from gogrid.errors import GoGridError
 from gogrid.identity import create_worker_key, load_identity
 from gogrid.ids import new_worker_id
 from gogrid.jointoken import JoinToken, mint
-from gogrid.protocol.session import Ended
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent
 from runner.connection import Connection, dial
 from runner.link import CoordinatorLink, Credentials, join
@@ -63,10 +61,13 @@ class Status(msgspec.Struct, frozen=True):
 class Pace:
     """How fast a simulated worker answers."""
 
-    step_s: float = 0.0
+    step_s: float
     """One token of every running request each so many seconds; 0: whole answers at once."""
-    slots: int = 32
+    slots: int
     """Requests of one model at once."""
+
+
+_AT_ONCE = Pace(0.0, 32)
 
 
 class SimulatedWorker:
@@ -104,7 +105,7 @@ class Fleet:
         self,
         address: Address,
         credentials: Sequence[Credentials],
-        pace: Pace = Pace(),  # noqa: B008  # frozen
+        pace: Pace = _AT_ONCE,
         *,
         one_address: bool = False,
     ) -> None:
@@ -285,7 +286,7 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=10, help="how many workers")
     parser.add_argument("--address", metavar="HOST[:PORT]", help="of the coordinator, if none serves the folder yet")
     parser.add_argument("--pace-ms", type=float, default=0.0, help="per token; 0: whole answers at once")
-    parser.add_argument("--slots", type=int, default=Pace.slots, help="requests of one model at once")
+    parser.add_argument("--slots", type=int, default=_AT_ONCE.slots, help="requests of one model at once")
     parser.add_argument("--one-address", action="store_true", help="dial from one address, as behind one NAT")
     args = parser.parse_args()
     try:
