@@ -96,7 +96,7 @@ class Dispatcher:
 
     def release(self, work: Work) -> None:
         """The worker ended the lease by itself, without a result; `retry` or `finished` must follow."""
-        self._scheduler.remove(work.need.job_id)
+        self._scheduler.release(work.need.job_id)
 
     def retry_later(self, work: Work, avoid: WorkerId, delay_s: float) -> None:
         """Like `retry`, but not before the worker had time to tell what has changed."""
@@ -128,6 +128,10 @@ class Dispatcher:
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
         return self._scheduler.reasons(job_id)
 
+    def starts_in(self, job_id: JobId) -> float | None:
+        """Seconds until a waiting job is placed, by what was seen of late; None: it cannot be told."""
+        return self._scheduler.starts_in(job_id)
+
     @property
     def waiting(self) -> int:
         return self._scheduler.waiting
@@ -158,9 +162,18 @@ class Dispatcher:
             self._connections[worker_id].link.send(Drain(on=draining, reason="the admin drains this worker"))
         self._place_soon()
 
+    def set_quarantined(self, worker_id: WorkerId, why: str) -> None:
+        """Give this worker nothing new because of `why`; empty: the admin has let it out."""
+        self._scheduler.set_quarantined(worker_id, why)
+        self._place_soon()
+
     def expire_leases(self) -> None:
-        for lost in self._scheduler.expire(self._monotonic()):
+        now = self._monotonic()
+        for lost in self._scheduler.expire(now):
             self._lost(lost)
+        due = self._scheduler.next_due()
+        if due is not None and due <= now:
+            self._place_soon()
 
     # LinkHandler
 
@@ -169,7 +182,7 @@ class Dispatcher:
         if worker.id in self._connections:
             self._gone(worker.id, "it connected again")
         self._connections[worker.id] = Connection(link, self._wall())
-        self._scheduler.joined(worker.id, worker.name, worker.draining)
+        self._scheduler.joined(worker.id, worker.name, worker.draining, worker.quarantined)
         if worker.draining:
             link.send(Drain(on=True, reason="the admin drains this worker"))
         log.info("worker %s (%s) connected from %s", worker.name, worker.id, link.remote)
@@ -183,7 +196,7 @@ class Dispatcher:
         if self._is_current(link) and self._valid(link, refuse.job_id, refuse.epoch) is not None:
             log.info("worker %s refused %s: %s", link.worker.name, refuse.job_id, refuse.reason)
             work = self._works[refuse.job_id]
-            self._scheduler.remove(refuse.job_id)
+            self._scheduler.release(refuse.job_id)
             work.refused(link.worker.id, refuse.reason)
             self._place_soon()
 
@@ -235,13 +248,15 @@ class Dispatcher:
             self._lost(lost)
 
     def _end_lease(self, job_id: JobId, worker_id: WorkerId, why: str) -> None:
-        self._scheduler.remove(job_id)
+        self._scheduler.release(job_id)
         self._lost(Lost(job_id, worker_id, why))
 
     def _lost(self, lost: Lost) -> None:
         work = self._works.get(lost.job_id)
         if work is not None:
             work.lost(lost.worker_id, lost.why)
+        else:
+            self._scheduler.remove(lost.job_id)
         self._place_soon()
 
     def _place_soon(self) -> None:

@@ -1,19 +1,21 @@
-"""Which worker gets which job: a pure function with its reasons.
+"""Which worker may take which job, and which had better: the rules, each a pure function with its reason.
 
-`plan` takes jobs in the order they should be served and snapshots of the workers, and never gives a worker more than it
-said it can hold: model memory under the owner's cap, engine slots, script memory and cores, streams per connection.
-Among the workers that can take a job now it prefers: the model loaded > cached > to be downloaded, then a GPU over a
-CPU, then the smaller share of busy slots, then a steady order by id. Every worker that is passed over gets a reason in
-words, which the API shows.
+Nothing here gives a worker more than it said it can hold: model memory under the owner's cap, engine slots, script
+memory and cores, streams per connection. Among the workers that can take a job now the cheapest is taken: the model
+loaded > cached > to be downloaded, then a GPU over a CPU, then the smaller share of busy slots, then a steady order by
+id. A rule that says no says why in words, which the API shows.
+
+The rules depend on their arguments alone: `fleet.py` keeps what they said until one of these has changed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import DeviceKind, LoadedModel
 from gogrid.sizes import format_size
 
+NOBODY = KeyId("")
 STREAMS_PER_WORKER = 32
 """Job streams one connection may have open; the runner enforces the same."""
 SLOTS_BEFORE_LOADING = 8
@@ -22,7 +24,7 @@ SLOTS_BEFORE_LOADING = 8
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a job asks of a worker."""
+    """What a job asks of a worker, and by what it has its place among the others."""
 
     job_id: JobId
     model: Sha256 | None
@@ -34,7 +36,7 @@ class Need:
     """Of a Python job."""
     avoid: frozenset[WorkerId] = frozenset()
     """Workers that already failed it; used only if there is no other."""
-    owner: KeyId = KeyId("")
+    owner: KeyId = NOBODY
     """Who submitted it: capacity is shared out between owners."""
     priority: int = 0
     """-100..100, higher first."""
@@ -42,6 +44,15 @@ class Need:
     """Somebody waits for it at this moment: before all durable jobs."""
     not_before: float = 0.0
     """Not placed earlier than this, on the scheduler's clock."""
+
+
+Kind = tuple[Sha256 | None, str, int, float]
+"""What a job asks of a worker, without whose it is: model, engine, memory, cores."""
+Cost = tuple[int, int, float, float, WorkerId]
+
+
+def kind_of(need: Need) -> Kind:
+    return (need.model, need.engine, need.memory_bytes, need.cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +88,6 @@ class Candidate:
     cores: int
     loaded: Mapping[Sha256, LoadedModel]
     cached: frozenset[Sha256]
-    held: Mapping[Sha256 | None, Held] = field(default_factory=dict)
-    """Leases given out and not ended, by model; None: Python jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,50 +101,8 @@ class Decision:
     """Why each worker that was passed over was: `name: reason`."""
 
 
-def plan(needs: Iterable[Need], candidates: Sequence[Candidate]) -> list[Decision]:
-    """Place jobs, first come first served.
-
-    Jobs that ask for the same thing as one that just had to wait are not looked at again; they get no decision.
-    """
-    held = {candidate.worker_id: dict(candidate.held) for candidate in candidates}
-    stuck: set[tuple[Sha256 | None, str, int, float, frozenset[WorkerId]]] = set()
-    decisions = []
-    for need in needs:
-        kind = (need.model, need.engine, need.memory_bytes, need.cores, need.avoid)
-        if kind in stuck:
-            continue
-        decision = _place(need, candidates, held)
-        if decision.worker_id is None:
-            stuck.add(kind)
-        else:
-            _take(need, held[decision.worker_id])
-        decisions.append(decision)
-    return decisions
-
-
-_HeldByWorker = dict[WorkerId, dict[Sha256 | None, Held]]
-
-
-def _place(need: Need, candidates: Sequence[Candidate], held: _HeldByWorker) -> Decision:
-    able: list[Candidate] = []
-    reasons: list[str] = []
-    hopeless = True
-    for candidate in candidates:
-        never = _never(need, candidate)
-        reason = never or _not_now(need, candidate, held[candidate.worker_id])
-        hopeless = hopeless and bool(never)
-        if reason:
-            reasons.append(f"{candidate.name}: {reason}")
-        else:
-            able.append(candidate)
-    fresh = [candidate for candidate in able if candidate.worker_id not in need.avoid]
-    if not fresh and not able:
-        return Decision(need.job_id, None, hopeless, tuple(reasons))
-    best = min(fresh or able, key=lambda candidate: _cost(need, candidate, held[candidate.worker_id]))
-    return Decision(need.job_id, best.worker_id, False, tuple(reasons))
-
-
-def _never(need: Need, candidate: Candidate) -> str:
+def never(need: Need, candidate: Candidate) -> str:
+    """Why this worker could not take the job even when idle; empty: it could."""
     if not candidate.known:
         return ""
     if candidate.barred:
@@ -158,7 +125,8 @@ def _never(need: Need, candidate: Candidate) -> str:
     return ""
 
 
-def _not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> str:
+def not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> str:
+    """Why this worker, which could, cannot take the job as long as it holds what it holds; empty: it can."""
     if not candidate.known:
         return "it has just connected"
     if candidate.silent:
@@ -182,9 +150,8 @@ def _not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held
     return ""
 
 
-def _cost(
-    need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]
-) -> tuple[int, int, float, float, WorkerId]:
+def cost(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> Cost:
+    """Of giving the job to this worker, which can take it: the smallest is best."""
     if need.model is None:
         scripts = held.get(None, Held(0, 0)).cores
         return (0, 0, scripts / max(1, candidate.cores), -candidate.ram_bytes, candidate.worker_id)
@@ -201,10 +168,6 @@ def _running(model: Sha256, held: Mapping[Sha256 | None, Held]) -> int:
 def _slots(model: Sha256, candidate: Candidate) -> int:
     loaded = candidate.loaded.get(model)
     return max(1, loaded.slots) if loaded is not None else SLOTS_BEFORE_LOADING
-
-
-def _take(need: Need, held: dict[Sha256 | None, Held]) -> None:
-    held[need.model] = with_one_more(held.get(need.model, Held(0, 0)), need)
 
 
 def with_one_more(held: Held, need: Need) -> Held:

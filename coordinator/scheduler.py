@@ -1,24 +1,28 @@
-"""Who waits, who runs where, and what to do next: the coordinator's one mutable picture of the fleet.
+"""Who waits, who runs where, and what to do next: the coordinator's one mutable picture of the grid.
 
 Events in, instructions out; no clock, socket or task. The only writer is the event loop through `dispatch.py`.
 
 1. A job is either waiting or leased to one connected worker, never both, and leaves only by `remove`.
 2. A worker that leaves, or whose lease runs out, gives its jobs back as `Lost`; whether they wait again is the
    caller's choice (`retry`), because only it knows what the client has seen.
-3. Jobs wait in order of arrival; one that comes back goes to the front.
+3. Jobs are placed in the order of `queue_order.py`, on the workers that `fleet.py` finds best. One that comes back has
+   its old place, and an interactive one goes before all others.
+4. Nothing waits that could run: a job that does not fit holds up nobody but those that ask for the same. One that has
+   not fitted for `STARVED_S` gets a worker that is kept free of its competitors until it does.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 
-from coordinator.placement import Candidate, Decision, Held, Need, plan, with_one_more
-from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
+from coordinator.fleet import Fleet
+from coordinator.pace import Pace
+from coordinator.placement import Decision, Kind, Need, kind_of
+from coordinator.queue_order import WaitingJobs
+from gogrid.ids import JobId, WorkerId
+from gogrid.protocol.messages import WorkerReport
 
-LOOK_AHEAD = 4096
-"""How many waiting jobs one round of planning looks at."""
+STARVED_S = 60.0
+"""A durable job that fits nowhere for so long, while smaller ones pass it, gets a worker kept free."""
+STARVED_INTERACTIVE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Lease:
     worker_id: WorkerId
     until: float
     """Monotonic seconds; renewed by heartbeats."""
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,29 @@ class Lost:
     why: str
 
 
-@dataclass(slots=True)
-class _Member:
-    name: str
-    draining: bool
-    silent: bool = False
-    report: WorkerReport | None = None
-    candidate: Candidate | None = None
-    """Cached; None when something about the member has changed."""
+class _Stuck:
+    """The kinds that were seen not to fit in this round, and those that ask for more than one of them."""
+
+    def __init__(self, kept: frozenset[Kind]) -> None:
+        self._kinds: set[Kind] = set()
+        self._scripts: list[tuple[float, int]] = []
+        self._kept = kept
+        """A worker may be free for these alone: they must be tried themselves."""
+
+    def __contains__(self, kind: object) -> bool:
+        if kind in self._kinds:
+            return True
+        if not isinstance(kind, tuple) or kind[0] is not None or kind in self._kept:
+            return False
+        _, _, memory, cores = kind
+        return any(cores >= less and memory >= small for less, small in self._scripts)
+
+    def add(self, kind: Kind) -> None:
+        self._kinds.add(kind)
+        model, _, memory, cores = kind
+        if model is None:
+            self._scripts = [(c, m) for c, m in self._scripts if not (c >= cores and m >= memory)]
+            self._scripts.append((cores, memory))
 
 
 class Scheduler:
@@ -69,36 +89,41 @@ class Scheduler:
 
     def __init__(self, lease_s: float) -> None:
         self._lease_s = lease_s
-        self._members: dict[WorkerId, _Member] = {}
-        self._held: dict[WorkerId, dict[JobId, Need]] = {}
-        self._waiting: OrderedDict[JobId, Need] = OrderedDict()
+        self._fleet = Fleet()
+        self._waiting = WaitingJobs()
         self._leases: dict[JobId, Lease] = {}
-        self._reasons: dict[JobId, tuple[str, ...]] = {}
+        self._pace = Pace()
+        self._stuck_since: dict[Kind, float] = {}
+        self._now = 0.0
+        """The last time it was told."""
 
     def __repr__(self) -> str:
-        return f"<Scheduler workers={len(self._members)} waiting={len(self._waiting)} leased={len(self._leases)}>"
+        return f"<Scheduler workers={len(self._fleet)} waiting={len(self._waiting)} leased={len(self._leases)}>"
 
     # jobs
 
     def add(self, need: Need) -> None:
-        """A new job waits behind the others."""
-        if need.job_id in self._leases or need.job_id in self._waiting:
-            raise ValueError(f"{need.job_id} is already scheduled")
-        self._waiting[need.job_id] = need
+        """A new job waits behind its submitter's others."""
+        self._add(need, resumed=False)
 
     def retry(self, need: Need, avoid: WorkerId | None) -> None:
-        """A lost job waits again, before the others, and if possible for another worker."""
-        self.add(replace(need, avoid=need.avoid | {avoid}) if avoid is not None else need)
-        self._waiting.move_to_end(need.job_id, last=False)
+        """A lost job waits again where it waited before, and if possible for another worker."""
+        self._add(replace(need, avoid=need.avoid | {avoid}) if avoid is not None else need, resumed=True)
+
+    def release(self, job_id: JobId) -> Lease | None:
+        """The job's lease is over, but it may come back by `retry`; returns the lease if it had one."""
+        self._waiting.remove(job_id)
+        lease = self._leases.pop(job_id, None)
+        if lease is not None:
+            self._fleet.give_back(lease.worker_id, job_id)
+            self._waiting.gave_back(lease.need, self._now - lease.since)
+            self._pace.ended(lease.need.model, self._now)
+        return lease
 
     def remove(self, job_id: JobId) -> Lease | None:
         """The job is over or unwanted; returns its lease if it had one."""
-        self._waiting.pop(job_id, None)
-        self._reasons.pop(job_id, None)
-        lease = self._leases.pop(job_id, None)
-        if lease is not None:
-            self._held.get(lease.worker_id, {}).pop(job_id, None)
-            self._changed(lease.worker_id)
+        lease = self.release(job_id)
+        self._waiting.forget(job_id)
         return lease
 
     def lease(self, job_id: JobId) -> Lease | None:
@@ -113,59 +138,69 @@ class Scheduler:
         return len(self._leases)
 
     def position(self, job_id: JobId) -> int | None:
-        """How many jobs wait before this one; None if it does not wait."""
-        if job_id not in self._waiting:
+        """How many jobs are expected to be placed before this one; None if it does not wait."""
+        return self._waiting.position(job_id)
+
+    def starts_in(self, job_id: JobId) -> float | None:
+        """Seconds until it is placed, judged by how fast jobs for the same have ended; None: nothing to judge by."""
+        position, need = self._waiting.position(job_id), self._waiting.need(job_id)
+        if position is None or need is None:
             return None
-        return next(index for index, waiting in enumerate(self._waiting) if waiting == job_id)
+        rate = self._pace.rate(need.model, self._now)
+        if rate is None:
+            return None
+        return max((position + 1) / rate, need.not_before - self._now)
 
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
-        """Why the job still waits, one reason for each worker; empty before it was first planned."""
-        return self._reasons.get(job_id, ())
+        """Why the job still waits, one reason for each worker; empty if it does not."""
+        need = self._waiting.need(job_id)
+        if need is None:
+            return ()
+        if need.not_before > self._now:
+            return (f"it has failed before and is tried again in {need.not_before - self._now:.0f} s",)
+        return self._fleet.reasons(need)
 
     def held_by(self, worker_id: WorkerId) -> tuple[JobId, ...]:
-        return tuple(self._held.get(worker_id, ()))
+        return self._fleet.held_by(worker_id)
 
     # workers
 
-    def joined(self, worker_id: WorkerId, name: str, draining: bool) -> None:
-        """A worker connected; it takes nothing before its first report."""
-        self._members[worker_id] = _Member(name, draining)
-        self._held[worker_id] = {}
+    def joined(self, worker_id: WorkerId, name: str, draining: bool, quarantined: str = "") -> None:
+        """A worker connected; it takes nothing before its first report, nor while `quarantined` says why not."""
+        self._fleet.joined(worker_id, name, draining, quarantined)
 
     def reported(self, worker_id: WorkerId, report: WorkerReport) -> None:
-        if worker_id in self._members:
-            self._members[worker_id].report = report
-            self._changed(worker_id)
+        self._fleet.reported(worker_id, report)
 
     def set_silent(self, worker_id: WorkerId, silent: bool) -> None:
-        if worker_id in self._members:
-            self._members[worker_id].silent = silent
-            self._changed(worker_id)
+        self._fleet.set_silent(worker_id, silent)
 
     def set_draining(self, worker_id: WorkerId, draining: bool) -> None:
-        if worker_id in self._members:
-            self._members[worker_id].draining = draining
-            self._changed(worker_id)
+        self._fleet.set_draining(worker_id, draining)
+
+    def set_quarantined(self, worker_id: WorkerId, why: str) -> None:
+        """`why` empty: the admin has let it out."""
+        self._fleet.set_quarantined(worker_id, why)
 
     def left(self, worker_id: WorkerId, why: str) -> list[Lost]:
         """A worker's connection ended; its leases end with it."""
-        self._members.pop(worker_id, None)
-        lost = [Lost(job_id, worker_id, why) for job_id in self._held.pop(worker_id, {})]
+        lost = [Lost(job_id, worker_id, why) for job_id in self._fleet.held_by(worker_id)]
         for entry in lost:
-            self._leases.pop(entry.job_id, None)
+            self.release(entry.job_id)
+        self._fleet.left(worker_id)
         return lost
 
     def report(self, worker_id: WorkerId) -> WorkerReport | None:
-        member = self._members.get(worker_id)
-        return member.report if member is not None else None
+        return self._fleet.report(worker_id)
 
     def is_silent(self, worker_id: WorkerId) -> bool:
-        return worker_id in self._members and self._members[worker_id].silent
+        return self._fleet.is_silent(worker_id)
 
     # time
 
     def renew(self, job_id: JobId, worker_id: WorkerId, now: float) -> bool:
         """A heartbeat names this lease; False if it is not the worker's."""
+        self._now = now
         lease = self._leases.get(job_id)
         if lease is None or lease.worker_id != worker_id:
             return False
@@ -174,94 +209,66 @@ class Scheduler:
 
     def expire(self, now: float) -> list[Lost]:
         """End the leases that ran out."""
+        self._now = now
         over = [lease for lease in self._leases.values() if lease.until <= now]
         for lease in over:
-            self.remove(lease.need.job_id)
+            self.release(lease.need.job_id)
         return [Lost(lease.need.job_id, lease.worker_id, "its lease ran out") for lease in over]
+
+    def next_due(self) -> float | None:
+        """When a job may be placed that may not be placed yet; None: there is none."""
+        return self._waiting.next_due()
 
     def place(self, now: float) -> list[Grant | Hopeless]:
         """Lease what can be leased now."""
-        if not self._waiting:
-            return []
-        candidates = [self._candidate(worker_id) for worker_id in self._members]
+        self._now = now
+        self._waiting.wake(now)
         instructions: list[Grant | Hopeless] = []
-        for decision in plan(islice(self._waiting.values(), LOOK_AHEAD), candidates):
-            if decision.worker_id is not None:
-                instructions.append(self._grant(decision.job_id, decision.worker_id, now))
-            else:
-                self._reasons[decision.job_id] = decision.reasons
-                if decision.hopeless:
-                    instructions.append(Hopeless(decision.job_id, decision.reasons))
+        stuck = _Stuck(self._fleet.kept)
+        tried: dict[Kind, Need] = {}
+        for need in self._waiting.offers(now, stuck):
+            worker_id = self._fleet.best(need)
+            if worker_id is not None:
+                instructions.append(self._grant(need, worker_id, now))
+                continue
+            stuck.add(kind_of(need))
+            tried[kind_of(need)] = need
+            if self._fleet.is_hopeless(need):
+                instructions.append(Hopeless(need.job_id, self._fleet.reasons(need)))
+        self._help_the_starved(tried, now)
         return instructions
 
     def outlook(self, need: Need) -> Decision:
         """What planning would say of a job alone, without leasing anything."""
-        return plan([need], [self._candidate(worker_id) for worker_id in self._members])[0]
+        return self._fleet.decision(need)
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""
-        held = {job_id: worker_id for worker_id, jobs in self._held.items() for job_id in jobs}
-        if held != {job_id: lease.worker_id for job_id, lease in self._leases.items()}:
+        if self._fleet.holders() != {job_id: lease.worker_id for job_id, lease in self._leases.items()}:
             raise AssertionError(f"leases and what workers hold disagree: {self!r}")
-        if self._waiting.keys() & self._leases.keys():
+        if any(job_id in self._leases for job_id in self._waiting):
             raise AssertionError(f"a job both waits and is leased: {self!r}")
-        if self._held.keys() != self._members.keys():
-            raise AssertionError(f"a worker that left still holds jobs: {self!r}")
+        self._waiting.check()
 
-    def _grant(self, job_id: JobId, worker_id: WorkerId, now: float) -> Grant:
-        need = self._waiting.pop(job_id)
-        self._reasons.pop(job_id, None)
-        self._leases[job_id] = Lease(need, worker_id, now + self._lease_s)
-        self._held[worker_id][job_id] = need
-        self._changed(worker_id)
-        return Grant(job_id, worker_id)
+    # inside
 
-    def _changed(self, worker_id: WorkerId) -> None:
-        if worker_id in self._members:
-            self._members[worker_id].candidate = None
+    def _add(self, need: Need, *, resumed: bool) -> None:
+        if need.job_id in self._leases or need.job_id in self._waiting:
+            raise ValueError(f"{need.job_id} is already scheduled")
+        self._waiting.add(need, self._now, resumed=resumed)
 
-    def _candidate(self, worker_id: WorkerId) -> Candidate:
-        member = self._members[worker_id]
-        if member.candidate is None:
-            member.candidate = _candidate(worker_id, member, self._held[worker_id].values())
-        return member.candidate
+    def _grant(self, need: Need, worker_id: WorkerId, now: float) -> Grant:
+        self._waiting.take(need.job_id, now)
+        self._leases[need.job_id] = Lease(need, worker_id, now + self._lease_s, now)
+        self._fleet.take(worker_id, need)
+        return Grant(need.job_id, worker_id)
 
-
-def _candidate(worker_id: WorkerId, member: _Member, needs: Iterable[Need]) -> Candidate:
-    report = member.report
-    device = _model_device(report.devices if report is not None else ())
-    return Candidate(
-        worker_id=worker_id,
-        name=member.name,
-        barred=_barred(member),
-        known=report is not None,
-        silent=member.silent,
-        engines=frozenset(report.engines if report is not None else ()),
-        python_jobs=report is not None and report.python_jobs,
-        device=device.kind if device is not None else DeviceKind.CPU,
-        cap_bytes=device.cap_bytes if device is not None else 0,
-        ram_bytes=max((d.cap_bytes for d in report.devices if d.kind is DeviceKind.CPU), default=0) if report else 0,
-        cores=report.cores if report is not None else 1,
-        loaded={model.digest: model for model in report.loaded} if report is not None else {},
-        cached=frozenset(report.cached if report is not None else ()),
-        held=_held(needs),
-    )
-
-
-def _barred(member: _Member) -> str:
-    if member.draining:
-        return "the admin drains it"
-    if member.report is not None and member.report.readiness is not Readiness.READY:
-        return member.report.reason
-    return ""
-
-
-def _model_device(devices: tuple[Device, ...]) -> Device | None:
-    return next((device for device in devices if device.usable), None)
-
-
-def _held(needs: Iterable[Need]) -> dict[Sha256 | None, Held]:
-    held: dict[Sha256 | None, Held] = {}
-    for need in needs:
-        held[need.model] = with_one_more(held.get(need.model, Held(0, 0)), need)
-    return held
+    def _help_the_starved(self, tried: dict[Kind, Need], now: float) -> None:
+        """Keep a worker free for what others, that need less, would pass for ever."""
+        for kind in self._fleet.kept - tried.keys():
+            self._fleet.keep_no_more(kind)
+        self._stuck_since = {kind: self._stuck_since.get(kind, now) for kind in tried}
+        for kind, since in self._stuck_since.items():
+            need = tried[kind]
+            if now - since >= (STARVED_INTERACTIVE_S if need.interactive else STARVED_S):
+                self._fleet.keep_for(need)

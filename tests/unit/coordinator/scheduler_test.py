@@ -194,7 +194,7 @@ def test_a_lost_job_waits_first_and_goes_to_another_worker(scheduler: Scheduler)
     (grant,) = scheduler.place(0.0)
     assert isinstance(grant, Grant)
     assert grant.worker_id == bad
-    lease = scheduler.remove(JobId("1"))
+    lease = scheduler.release(JobId("1"))
     scheduler.add(need("2"))
     assert lease is not None
     scheduler.retry(lease.need, avoid=bad)
