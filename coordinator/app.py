@@ -48,6 +48,7 @@ PATIENCE_S = 60.0
 DURABLE_QUEUE = 100_000
 """How many durable jobs may be unfinished at once."""
 _TICK_S = 0.25
+_TIDY_RETRY_S = 60.0
 _LEAF_CHECK_S = 6 * 3600.0
 
 
@@ -191,10 +192,12 @@ async def _tick(parts: _Parts) -> None:
                 parts.live.learn_models(now_there)
                 models = now_there
             if now >= tidy_due:
+                tidy_due = now + _TIDY_RETRY_S
                 await tidy(parts.store, parts.blobs, parts.live.model_blobs, time.time(), parts.config.keep_jobs_s)
                 tidy_due = now + INTERVAL_S
-            parts.live.set_unready([])
-        except CoordinatorError as error:
+            refusing = parts.store.refusing()
+            parts.live.set_unready([refusing] if refusing else [])
+        except (CoordinatorError, OSError) as error:
             parts.live.set_unready([str(error)])
         if now >= leaf_due:
             _renew_leaf(parts)

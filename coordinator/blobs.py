@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from coordinator.errors import NotFoundError, RequestError, StorageFullError
+from coordinator.errors import NotFoundError, RequestError, StorageFullError, StoreUnavailableError
+from coordinator.room import Room
+from gogrid.files import flush_folder, make_folder
 from gogrid.ids import Sha256
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -37,12 +39,13 @@ class StoredBlob:
 
 
 class BlobStore:
-    """Blobs below `root`, which is made if it is not there."""
+    """Blobs below `root`, which is made if it is not there; `room`: of its disk, if not given."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, room: Room | None = None) -> None:
         self._root = root
+        self._room = room or Room(root)
         self._temporary = root / "tmp"
-        self._temporary.mkdir(parents=True, exist_ok=True)
+        make_folder(self._temporary)
 
     def remove_leftovers(self, now: float) -> int:
         """Remove what cut writes left an hour ago or earlier; how many. `now` is the wall clock."""
@@ -74,7 +77,9 @@ class BlobStore:
         Raises:
             RequestError: more than `limit` bytes, or not the bytes that `expected` names.
             StorageFullError: the disk is full.
+            StoreUnavailableError: the disk fails.
         """
+        self._room.require()
         writer = _Writer(self._temporary)
         try:
             pending, size = bytearray(), 0
@@ -84,6 +89,7 @@ class BlobStore:
                     raise RequestError(f"The blob is larger than the {limit} bytes allowed now.", None, "too_large")
                 pending += chunk
                 if len(pending) >= _WRITE_BYTES:
+                    self._room.require(len(pending))
                     await asyncio.to_thread(writer.write, bytes(pending))
                     pending.clear()
             return await asyncio.to_thread(self._finish, writer, bytes(pending), expected)
@@ -94,8 +100,9 @@ class BlobStore:
     def put_bytes(self, data: bytes) -> StoredBlob:
         """Store bytes at hand; blocks for the flush. Raises `StorageFullError`."""
         digest = Sha256(hashlib.sha256(data).hexdigest())
-        if self.size(digest) == len(data):
+        if self._keep(digest, len(data)):
             return StoredBlob(digest, len(data))
+        self._room.require(len(data))
         writer = _Writer(self._temporary)
         try:
             return self._finish(writer, data, None)
@@ -109,6 +116,7 @@ class BlobStore:
         What is hashed is the copy, so a source that changes meanwhile does no harm.
         """
         target = self._temporary / secrets.token_hex(16)
+        self._room.require(source.stat().st_size)
         try:
             with _disk_errors():
                 _clone_or_copy(source, target)
@@ -118,7 +126,8 @@ class BlobStore:
                     os.fsync(file.fileno())
                 self._publish(target, digest)
         except BaseException:
-            target.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                target.unlink(missing_ok=True)
             raise
         return StoredBlob(digest, size)
 
@@ -135,15 +144,34 @@ class BlobStore:
                         yield Sha256(path.name)
 
     def remove_unnamed(self, named: frozenset[str], before: float) -> int:
-        """Remove blobs that are not in `named` and were stored before that moment (wall clock); how many."""
+        """Remove blobs that are not in `named` and were stored before that moment (wall clock); how many.
+
+        One that is stored again at this very moment stays: it is moved away first, and back if it has become young.
+        """
         removed = 0
         for digest in self.digests():
             path = self._path(digest)
             with contextlib.suppress(FileNotFoundError):
-                if digest not in named and path.stat().st_mtime < before:
-                    path.unlink()
+                if digest in named or path.stat().st_mtime >= before:
+                    continue
+                aside = self._temporary / secrets.token_hex(16)
+                os.replace(path, aside)
+                if aside.stat().st_mtime >= before:
+                    self._publish(aside, digest)
+                else:
+                    aside.unlink()
                     removed += 1
         return removed
+
+    def _keep(self, digest: Sha256, size: int) -> bool:
+        """Make a blob young, so that nobody removes it, and sure to be on disk; False if it is not here."""
+        path = self._path(digest)
+        try:
+            os.utime(path)
+            flush_folder(path.parent)
+            return path.stat().st_size == size
+        except FileNotFoundError:
+            return False
 
     def _finish(self, writer: "_Writer", rest: bytes, expected: Sha256 | None) -> StoredBlob:
         stored = writer.finish(rest)
@@ -155,11 +183,9 @@ class BlobStore:
 
     def _publish(self, temporary: Path, digest: Sha256) -> None:
         target = self._path(digest)
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            _flush_folder(self._root)
+        make_folder(target.parent)
         os.replace(temporary, target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
 
     def _path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
@@ -193,8 +219,9 @@ class _Writer:
         return StoredBlob(Sha256(self._hash.hexdigest()), self._size)
 
     def discard(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error that led here is the one to tell
+            self._file.close()
+            self.path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -204,6 +231,8 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageFullError("The coordinator's disk is full: free some space and try again.") from error
+        if error.errno in (errno.EIO, errno.EROFS):
+            raise StoreUnavailableError(f"The coordinator's disk fails now ({error}); try again later.") from error
         raise
 
 
@@ -218,13 +247,3 @@ def _clone_or_copy(source: Path, target: Path) -> None:
                 shutil.copyfileobj(original, copy, _WRITE_BYTES)
     else:
         shutil.copyfile(source, target)
-
-
-def _flush_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return  # NTFS keeps its own journal of names, and folders cannot be flushed
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -66,6 +66,13 @@ class NoWorkerError(BusyError):
     """No connected worker can do this; the message says why for each."""
 
 
+class StoreUnavailableError(BusyError):
+    """The disk or database fails now (an I/O error, a lock); nothing was accepted."""
+
+    def __init__(self, message: str, retry_after_s: int = 5) -> None:
+        super().__init__(message, retry_after_s)
+
+
 # --- the work failed -------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +86,7 @@ class JobFailedError(CoordinatorError):
 
 
 class StorageFullError(CoordinatorError):
-    """The disk has no room for a blob; nothing half-written is left."""
+    """The disk has no room for what would have to be kept; nothing half-written is left, and nothing was accepted."""
 
 
 class StateError(CoordinatorError):

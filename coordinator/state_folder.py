@@ -1,9 +1,11 @@
 """The coordinator's state folder: where each thing lies, who may read it, and that one coordinator serves it.
 
-Refuses a folder that other users may enter: it holds the identity key.
+Refuses a folder that other users may enter: it holds the identity key. Refuses a network file system: locks there do
+not keep a second coordinator away, and SQLite's shared memory does not work.
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from coordinator.errors import StateError
+from coordinator.file_system import remote_kind
+from gogrid.files import flush_folder, make_folder, write_whole
 
 _LOOK_S = 0.2
 """A command that only looks whether somebody serves holds the lock for less than this."""
@@ -82,19 +86,24 @@ class StateFolder:
         if self.root.is_dir() and any(path.name != self.config_file.name for path in self.root.iterdir()):
             what = "a coordinator's state" if self.identity_key.exists() else "other files"
             raise StateError(f"{self.root} already holds {what}; nothing was changed. Give another folder with --data.")
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.root)
+        self._require_local()
         if os.name == "posix":
             self.root.chmod(0o700)
-        self._unfinished.touch()
+        write_whole(self._unfinished, b"", private=True, replace=True)
 
     def finish(self) -> None:
+        """What was made is whole, and on disk when this returns."""
+        flush_folder(self.root)
         self._unfinished.unlink()
+        flush_folder(self.root)
 
     def abandon(self) -> None:
         """Remove what was made since `begin`."""
         database = self.database.name
         for name in (database, f"{database}-wal", f"{database}-shm", "identity.key", "identity.pem"):
             (self.root / name).unlink(missing_ok=True)
+        shutil.rmtree(self.blobs, ignore_errors=True)
         self._unfinished.unlink(missing_ok=True)
 
     def require(self) -> None:
@@ -106,6 +115,15 @@ class StateFolder:
         exposure = self.exposure()
         if exposure:
             raise StateError(exposure)
+        self._require_local()
+
+    def _require_local(self) -> None:
+        kind = remote_kind(self.root)
+        if kind:
+            raise StateError(
+                f"{self.root} lies on a network file system ({kind}), where the database is not safe; give a folder "
+                "on a disk of this machine with --data."
+            )
 
     def exposure(self) -> str:
         """What lets other users in, in a sentence; empty if nothing does."""

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gogrid.errors import IdentityError
+from gogrid.files import write_whole
 
 IDENTITY_DAYS = 3650
 LEAF_DAYS = 60
@@ -230,8 +231,8 @@ def save_identity(identity: Identity, key_path: Path, certificate_path: Path) ->
     Raises:
         FileExistsError: there is one already.
     """
-    _write(key_path, _private_pem(identity.key), private=True, replace=False)
-    _write(certificate_path, identity.pem, private=False, replace=False)
+    write_whole(key_path, _private_pem(identity.key), private=True, replace=False)
+    write_whole(certificate_path, identity.pem, private=False, replace=False)
 
 
 def load_identity(key_path: Path, certificate_path: Path) -> Identity:
@@ -250,9 +251,9 @@ def load_identity(key_path: Path, certificate_path: Path) -> Identity:
 
 def save_leaf(leaf: Leaf, chain_path: Path, key_path: Path) -> None:
     """Write what `server_context` reads, over any older leaf."""
-    _write(key_path, _private_pem(leaf.key), private=True, replace=True)
+    write_whole(key_path, _private_pem(leaf.key), private=True, replace=True)
     chain = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in leaf.chain)
-    _write(chain_path, chain, private=False, replace=True)
+    write_whole(chain_path, chain, private=False, replace=True)
 
 
 def load_leaf(chain_path: Path, key_path: Path, identity: Identity) -> Leaf | None:
@@ -275,7 +276,7 @@ def create_worker_key() -> Ed25519PrivateKey:
 
 def save_worker_key(key: Ed25519PrivateKey, path: Path) -> None:
     """Write the key, 0600, in place of any older one."""
-    _write(path, _private_pem(key), private=True, replace=True)
+    write_whole(path, _private_pem(key), private=True, replace=True)
 
 
 def load_worker_key(path: Path) -> Ed25519PrivateKey:
@@ -285,21 +286,6 @@ def load_worker_key(path: Path) -> Ed25519PrivateKey:
 
 def _private_pem(key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _write(path: Path, data: bytes, *, private: bool, replace: bool) -> None:
-    """All of it or nothing, on disk when this returns."""
-    if not replace and path.exists():
-        raise FileExistsError(f"{path} exists already")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def _load_key(path: Path) -> Ed25519PrivateKey:

@@ -20,11 +20,14 @@ from coordinator.errors import (
     RequestError,
     ScopeError,
     StorageFullError,
+    StoreUnavailableError,
     UnknownModelError,
 )
 from gogrid.protocol.messages import FailCode
 
 _RETRY_SOON_S = 1
+_RETRY_FULL_S = 60
+"""A full disk waits for a person."""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
@@ -90,7 +93,9 @@ def reply_to(error: Exception) -> ErrorReply:
         case JobFailedError():
             return _failed(error)
         case StorageFullError():
-            return _reply(507, str(error), "api_error", None, "storage_full")
+            return _reply(
+                507, str(error), "api_error", None, "insufficient_storage", (_retry_after(_RETRY_FULL_S),)
+            )
         case _:
             return _reply(
                 500, "The coordinator failed on this request; its log says why.", "api_error", None, "internal"
@@ -103,6 +108,9 @@ def _busy(error: BusyError) -> ErrorReply:
             return _reply(429, str(error), "rate_limit_error", None, "queue_full", (_retry_after(error.retry_after_s),))
         case NoWorkerError():
             return _reply(503, str(error), "api_error", None, "no_worker", (_retry_after(error.retry_after_s),))
+        case StoreUnavailableError():
+            again = (_retry_after(error.retry_after_s),)
+            return _reply(503, str(error), "api_error", None, "store_unavailable", again)
         case _:
             return _reply(503, str(error), "api_error", None, "busy", (_retry_after(error.retry_after_s),))
 

@@ -4,6 +4,7 @@ Durability: WAL with `synchronous=FULL` (an acknowledged commit survives a power
 engine begins every transaction with BEGIN IMMEDIATE; the read engine can write nothing.
 """
 
+import sqlite3
 from pathlib import Path
 from sqlite3 import Connection as DriverConnection
 
@@ -11,12 +12,27 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import SQLAlchemyError
 
-from coordinator.errors import StateError
+from coordinator.errors import CoordinatorError, StateError, StorageFullError, StoreUnavailableError
 
 BUSY_TIMEOUT_MS = 5000
 _CHECKED_AT_START = 64 << 20
 """Databases up to this many bytes are checked when opened (about 0.1 s); `doctor` checks any size."""
+
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What may be over soon, or when the admin has mended the disk."""
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _PRAGMAS = (
     "PRAGMA synchronous=FULL",
@@ -25,6 +41,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cell_size_check=ON",
+    "PRAGMA temp_store=MEMORY",
     "PRAGMA wal_autocheckpoint=1000",
     f"PRAGMA journal_size_limit={64 << 20}",
 )
@@ -57,6 +74,11 @@ def last_written(path: Path) -> int:
     )
 
 
+def touch(connection: sa.Connection) -> None:
+    """The smallest change that has to reach the disk."""
+    _driver(connection).execute("UPDATE alembic_version SET version_num = version_num")
+
+
 def savepoint(connection: sa.Connection) -> None:
     """Open a savepoint inside the running transaction; without SQLAlchemy, at a tenth of the cost."""
     _driver(connection).execute("SAVEPOINT operation")
@@ -87,6 +109,25 @@ def check(connection: sa.Connection) -> None:
 
 def small_enough_to_check(path: Path) -> bool:
     return path.stat().st_size <= _CHECKED_AT_START
+
+
+def in_our_words(error: Exception, wanted: str) -> Exception:
+    """An error of the database, by whose fault it is; any other as it is. `wanted`: it was to `store` or `read`."""
+    if not isinstance(error, SQLAlchemyError | sqlite3.Error):
+        return error
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    ours: CoordinatorError
+    if code == sqlite3.SQLITE_FULL:
+        ours = StorageFullError("The coordinator's disk is full: free some space and try again.")
+    elif code in _PASSING:
+        ours = StoreUnavailableError(f"The coordinator's disk or database fails now ({cause}); try again later.")
+    elif code in _DAMAGED:
+        ours = StateError(f"The database is damaged ({cause}); restore it from a backup.")
+    else:
+        ours = StateError(f"The database could not {wanted} this: {cause}.")
+    ours.__cause__ = error
+    return ours
 
 
 def _driver(connection: sa.Connection) -> DriverConnection:

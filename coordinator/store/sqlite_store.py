@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from coordinator.errors import StateError
+from coordinator.errors import StateError, StorageFullError, StoreUnavailableError
 from coordinator.records import (
     Completion,
     JobKind,
@@ -29,6 +29,7 @@ from coordinator.records import (
     WorkerRecord,
     WorkerStatus,
 )
+from coordinator.room import Room
 from coordinator.store import access, jobs, schema, sqlite
 from coordinator.store.behind import Behind, PendingLines, PendingRequest
 from coordinator.store.writer import Writer
@@ -47,8 +48,9 @@ _log = logging.getLogger(__name__)
 class SqliteStore:
     """Make one with `await SqliteStore.open(path)`."""
 
-    def __init__(self, path: Path, writing: sa.Engine) -> None:
+    def __init__(self, path: Path, writing: sa.Engine, room: Room) -> None:
         self._path = path
+        self._room = room
         self._writing = writing
         self._reading = sqlite.read_engine(path, _READERS)
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
@@ -59,16 +61,20 @@ class SqliteStore:
         self._seen_version: int | None = None
         self._seen_written = 0
         self._dropped_before = 0
+        self._probe: asyncio.Future[None] | None = None
+        self._probe_due = 0.0
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path) -> "SqliteStore":
+    async def open(cls, path: Path, room: Room | None = None) -> "SqliteStore":
         """Open or create the database, check it if that is quick, migrate it if needed.
+
+        `room` says whether new work may be stored; if not given, the disk that the database lies on.
 
         Raises:
             StateError: it cannot be opened, is damaged, or was made by a newer program.
         """
-        store = cls(path, _prepared(path))
+        store = cls(path, _prepared(path), room or Room(path.parent))
         await store.changed_elsewhere()
         return store
 
@@ -99,6 +105,22 @@ class SqliteStore:
         changed = self._seen_version is not None and version != self._seen_version
         self._seen_version = version
         return changed
+
+    def refusing(self) -> str:
+        """Why new work is refused now, in a sentence; empty if it is not.
+
+        After a failure the disk is tried again, once a second while this is asked.
+        """
+        if self._writer.trouble and self._probe is None and time.monotonic() >= self._probe_due:
+            self._probe_due = time.monotonic() + _RETRY_S
+            self._probe = self._writer.submit(sqlite.touch)
+            self._probe.add_done_callback(self._probed)
+        return self._writer.trouble or self._room.shortage()
+
+    def _probed(self, probe: "asyncio.Future[None]") -> None:
+        self._probe = None
+        if not probe.cancelled() and probe.exception() is None:
+            _log.warning("the database can be written again")
 
     # --- enrolment ---------------------------------------------------------------------------------------------------
 
@@ -149,6 +171,7 @@ class SqliteStore:
     # --- durable jobs ------------------------------------------------------------------------------------------------
 
     async def submit(self, job: NewJob) -> tuple[JobRecord, bool]:
+        self._room.require()
         return await self._writer.submit(lambda connection: jobs.submit(connection, job))
 
     async def recover(self) -> list[JobRecord]:
@@ -208,10 +231,16 @@ class SqliteStore:
         if self._closed:
             raise StateError("The store is closed.")
         if self._flush_timer is None and self._flushing is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(delay_s, self._start_flush)
+            self._flush_timer = asyncio.get_running_loop().call_later(delay_s, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_timer = None
+        if self._room.shortage():
+            self._flush_in(_RETRY_S)  # what room is left belongs to the jobs under way
+        else:
+            self._start_flush()
 
     def _start_flush(self) -> "asyncio.Future[None]":
-        self._flush_timer = None
         requests, lines = self._behind.take()
         self._flushing = self._writer.submit(lambda connection: jobs.write_behind(connection, requests, lines))
         self._flushing.add_done_callback(self._flushed)
@@ -222,7 +251,7 @@ class SqliteStore:
         error = None if flush.cancelled() else flush.exception()
         if error is None:
             self._behind.done()
-        elif isinstance(error.__cause__, OperationalError):
+        elif isinstance(error, StorageFullError | StoreUnavailableError):
             _log.error("requests and logs wait to be written: %s", error)
             self._behind.again()
         else:
@@ -240,7 +269,7 @@ class SqliteStore:
                 with self._reading.begin() as connection:
                     return read(connection)
             except SQLAlchemyError as error:
-                raise StateError(f"The database could not be read: {getattr(error, 'orig', None) or error}.") from error
+                raise sqlite.in_our_words(error, "read") from None
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 

@@ -1,11 +1,15 @@
 """The one thread that writes: many callers, one commit.
 
 Promises: an operation's future is answered only after the transaction that holds it is on disk; operations take
-effect in the order they were given; one that raises is undone alone (its SAVEPOINT) and its neighbours stand. If the
-commit, or the whole transaction, fails, every operation of the group fails: nothing is answered that is not on disk.
+effect in the order they were given; one that raises is undone alone and its neighbours stand. If the commit, or the
+whole transaction, fails, every operation of the group fails: nothing is answered that is not on disk.
 
 A group is what has come while the previous one was being committed, at most `MAX_GROUP`. When the last group had many
 members, as many are waited for again, at most `GATHER_S`; a lonely operation never waits.
+
+Almost no operation raises, so a group first runs as it is. Only when one raises is the whole transaction undone and
+the group run again with a SAVEPOINT around each: that costs a third more a statement, and an operation may therefore
+run twice, the first time without any effect. Operations do nothing but read and write the database.
 """
 
 import asyncio
@@ -21,7 +25,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from coordinator.errors import StateError
+from coordinator.errors import StateError, StorageFullError, StoreUnavailableError
 from coordinator.store import sqlite
 
 T = TypeVar("T")
@@ -38,7 +42,7 @@ class _Operation:
     peek: bool
     """Reads the writer's own connection, outside any transaction."""
     result: Any = None
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 class Writer:
@@ -50,12 +54,15 @@ class Writer:
         self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._closed = False
+        self.trouble = ""
+        """Why the disk would not take the last transaction, in a sentence; empty if it did."""
         self._thread.start()
 
     def submit(self, work: Callable[[sa.Connection], T]) -> "asyncio.Future[T]":
         """Run `work` in the next group.
 
-        The future raises what `work` raised, or `StateError` if the database did.
+        The future raises what `work` raised, or the `CoordinatorError` that `sqlite.in_our_words` makes of what the
+        database did.
         """
         return self._enqueue(work, peek=False)
 
@@ -109,29 +116,69 @@ class Writer:
         return group, False
 
     def _perform(self, group: list[_Operation]) -> None:
+        for operation in group:
+            if operation.peek:
+                self._peek(operation)
         changes = [operation for operation in group if not operation.peek]
+        if not changes:
+            return
+        if not self._together(changes):
+            self._one_by_one(changes)
+        lasting = [str(op.error) for op in changes if isinstance(op.error, StorageFullError | StoreUnavailableError)]
+        self.trouble = lasting[0] if lasting else ""
+
+    def _peek(self, operation: _Operation) -> None:
         try:
-            for operation in group:
-                if operation.peek:
-                    operation.result = operation.work(self._connection)
-                    self._connection.rollback()  # if it read through SQLAlchemy, that began a transaction
-            if changes:
-                with self._connection.begin():
+            operation.result = operation.work(self._connection)
+        except Exception as error:  # noqa: BLE001  # the caller gets it; the thread must live
+            operation.error = sqlite.in_our_words(error, "read")
+        self._undo()  # if it read through SQLAlchemy, that began a transaction
+
+    def _together(self, changes: list[_Operation]) -> bool:
+        """False: an operation raised and nothing was done. True: each has its result, or the error of the commit."""
+        try:
+            with self._connection.begin() as transaction:
+                try:
                     for operation in changes:
-                        self._change(operation)
+                        operation.result = operation.work(self._connection)
+                except Exception as error:  # noqa: BLE001  # the caller gets it, if it happens again
+                    transaction.rollback()
+                    if len(changes) > 1:
+                        return False
+                    changes[0].error = sqlite.in_our_words(error, "store")
+        except Exception as error:  # noqa: BLE001  # BEGIN, COMMIT or ROLLBACK failed
+            self._fail(changes, error)
+        return True
+
+    def _one_by_one(self, changes: list[_Operation]) -> None:
+        try:
+            with self._connection.begin():
+                for operation in changes:
+                    self._change(operation)
         except Exception as error:  # noqa: BLE001  # the callers get it; the thread must live
-            for operation in group:
-                operation.error = _foreign(error)
+            self._fail(changes, error)
 
     def _change(self, operation: _Operation) -> None:
         sqlite.savepoint(self._connection)
         try:
             operation.result = operation.work(self._connection)
         except Exception as error:  # the caller gets it
-            operation.error = _foreign(error)
+            operation.error = sqlite.in_our_words(error, "store")
             if not sqlite.undo_to_savepoint(self._connection):
-                raise StateError(f"This could not be stored, nor what came with it: {operation.error}") from error
+                raise
         sqlite.release_savepoint(self._connection)
+
+    def _fail(self, changes: list[_Operation], error: Exception) -> None:
+        self._undo()
+        ours = sqlite.in_our_words(error, "store")
+        for operation in changes:
+            operation.error = ours
+
+    def _undo(self) -> None:
+        try:
+            self._connection.rollback()
+        except SQLAlchemyError as error:  # the database has done it already, or will when it is opened next
+            _log.error("a transaction could not be undone: %s", error)
 
     def _answer(self, group: list[_Operation]) -> None:
         try:
@@ -148,13 +195,3 @@ def _settle(group: list[_Operation]) -> None:
             operation.future.set_exception(operation.error)
         else:
             operation.future.set_result(operation.result)
-
-
-def _foreign(error: Exception) -> Exception:
-    """Our own errors as they are; the database's as a `StateError`."""
-    if not isinstance(error, SQLAlchemyError):
-        return error
-    cause = getattr(error, "orig", None) or error
-    wrapped = StateError(f"The database could not store this: {cause}.")
-    wrapped.__cause__ = error
-    return wrapped

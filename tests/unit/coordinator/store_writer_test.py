@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from coordinator.errors import NotFoundError, StateError
+from coordinator.errors import NotFoundError, StateError, StorageFullError
 from coordinator.store import sqlite
 from coordinator.store.writer import MAX_GROUP, Writer
 
@@ -66,12 +66,13 @@ async def test_one_that_fails_does_not_undo_its_neighbours(writer: Writer, tmp_p
 async def test_on_a_full_disk_nothing_is_answered_that_is_not_there(writer: Writer, tmp_path: Path) -> None:
     await writer.peek(lambda connection: limit_pages(connection, 40))
     results = await asyncio.gather(*(writer.submit(put(number, 9000)) for number in range(60)), return_exceptions=True)
-    refused = [result for result in results if isinstance(result, StateError)]
+    refused = [result for result in results if isinstance(result, StorageFullError)]
     assert refused
-    assert "full" in str(refused[0])
+    assert writer.trouble == str(refused[0]) == "The coordinator's disk is full: free some space and try again."
     assert on_disk(tmp_path) == [result for result in results if isinstance(result, int)]
     await writer.peek(lambda connection: limit_pages(connection, 100_000))
     assert await writer.submit(put(1000)) == 1000
+    assert writer.trouble == ""
 
 
 async def test_if_the_transaction_is_lost_the_whole_group_fails(writer: Writer, tmp_path: Path) -> None:
