@@ -47,7 +47,7 @@ from gogrid.protocol.session import (
     close_code,
 )
 from gogrid.quic.bounded import BoundedQuicConnection
-from gogrid.quic.private import session_secret, unsent
+from gogrid.quic.private import heard_at, round_trip_s, session_secret, unsent
 from gogrid.quic.timer import LazyTimer
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class QuicLink:
         if self._session is None:
             return
         try:
-            self._session.send(message)
+            self._session.send(message, self._loop.time(), round_trip_s(self._connection))
         except ProtocolError as error:
             log.warning("%r: %s", self, error)
             if isinstance(message, Assign):
@@ -167,6 +167,8 @@ class QuicLink:
     def datagram_received(self, data: bytes, address: Any) -> None:
         self._connection.receive_datagram(data, address, now=self._loop.time())
         self._take_quic_events()
+        if self._session is not None and self._session.suspects:
+            self._handle(self._session.heard(heard_at(self._connection)))
         self._flush_soon()
 
     def abort(self) -> None:
@@ -396,6 +398,7 @@ class QuicLink:
         if self._gone:
             return
         if self._session is not None:
+            self._handle(self._session.heard(heard_at(self._connection)))
             self._handle(self._session.on_deadline(now))
         elif self._closing is None and now >= self._handshake_by:
             self._close_soon(Close(CloseCode.TIMEOUT, "The handshake took too long."))

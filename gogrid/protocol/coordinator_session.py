@@ -47,21 +47,25 @@ from gogrid.protocol.session import (
     HANDSHAKE_BYTES,
     HANDSHAKE_S,
     MAX_JOB_STREAMS,
+    WAITED_FOR,
     Ended,
     Outbox,
     Output,
     Phase,
     Pulse,
+    Rhythm,
     Suspected,
+    WaitedFor,
     answer,
     clip,
     close_code,
     unexpected,
 )
 
-PROBE_S = 2.0
-"""A worker not heard of for this long is asked whether it is there."""
-PROBE_TIMEOUT_S = 3.0
+QUIET = Rhythm(2.0, 3.0)
+"""Of a worker for whose answers nobody waits: suspected after five seconds."""
+FIRST_WORD_ROUND_TRIPS = 3
+"""What a worker that was quiet gets, on top, until it can be heard: an assignment may have to be sent twice."""
 _NOT_KNOWN = "This coordinator does not know this worker, or its key is another one; join again with a new token."
 _NO_SUCH_TOKEN = "This coordinator does not know this join token; ask its admin for a new one."  # noqa: S105
 _SMALL = 4096
@@ -125,13 +129,19 @@ class CoordinatorSession:
         self._deadline = now + HANDSHAKE_S
         self._challenge: Challenge | None = None
         self._bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST, now)
-        self._pulse = Pulse(PROBE_S, PROBE_TIMEOUT_S, now, self._out.say)
+        self._pulse = Pulse(QUIET, now, self._out.say)
+        self._waited_for = WaitedFor()
         self._jobs: dict[int, _JobStream] = {}
         self._ended = False
 
     @property
     def phase(self) -> Phase:
         return self._phase
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the worker is held silent."""
+        return self._pulse.silent
 
     def take_outputs(self) -> list[Output]:
         """What to send since the last call, in order."""
@@ -158,6 +168,12 @@ class CoordinatorSession:
             self._end(error.code, str(error), events)
         return events
 
+    def heard(self, at: float) -> list[CoordinatorEvent]:
+        """A packet of the worker came at this time, whatever was in it; `receive` says so by itself."""
+        if self._phase is Phase.OPEN and self._pulse.heard(at):
+            return [Suspected(silent=False)]
+        return []
+
     def stream_reset(self, stream_id: int) -> list[CoordinatorEvent]:
         """The worker gave up a stream."""
         events: list[CoordinatorEvent] = []
@@ -167,6 +183,7 @@ class CoordinatorSession:
         if stream_id == CONTROL_STREAM:
             self._end(CloseCode.PROTOCOL, "The worker reset the control stream.", events)
         elif job is not None and job.lease is not None:
+            self._over(*job.lease)
             events.append(JobStreamEnded(stream_id, *job.lease))
         return events
 
@@ -196,17 +213,28 @@ class CoordinatorSession:
         self._out.close(code, message, Reject(code=code, message=clip(message)))
         return self._closed(code, message)
 
-    def send(self, message: Assign | Cancel | Drain | HeartbeatAck) -> None:
-        """Tell the worker; ignored unless open.
+    def send(self, message: Assign | Cancel | Drain | HeartbeatAck, now: float, round_trip_s: float = 0.0) -> None:
+        """Tell the worker; ignored unless open. `round_trip_s`: what a packet takes there and back, if known.
 
         Raises:
             ProtocolError: the message is larger than a worker takes.
         """
-        if self._phase is Phase.OPEN:
-            framed = encode_framed(message)
-            if len(framed) > _SMALL:
-                check_shape(framed[HEADER_SIZE:], TASK_ROOM, MAX_FRAME)
-            self._out.write(CONTROL_STREAM, framed)
+        if self._phase is not Phase.OPEN:
+            return
+        framed = encode_framed(message)
+        if len(framed) > _SMALL:
+            check_shape(framed[HEADER_SIZE:], TASK_ROOM, MAX_FRAME)
+        self._out.write(CONTROL_STREAM, framed)
+        match message:
+            case Assign(durable=False):
+                if not self._waited_for:
+                    self._pulse.keep(WAITED_FOR, now + FIRST_WORD_ROUND_TRIPS * round_trip_s)
+                self._waited_for.add(message.job_id, message.epoch)
+            case Cancel():
+                self._over(message.job_id, message.epoch)
+            case HeartbeatAck():
+                for lease in message.lost:
+                    self._over(lease.job_id, lease.epoch)
 
     def close(self, code: CloseCode, reason: str) -> list[CoordinatorEvent]:
         """Say goodbye and end."""
@@ -303,7 +331,10 @@ class CoordinatorSession:
 
     def _on_control(self, message: ControlMessage, events: list[CoordinatorEvent]) -> None:
         match message:
-            case WorkerReport() | Refuse() | Heartbeat():
+            case WorkerReport() | Heartbeat():
+                events.append(message)
+            case Refuse():
+                self._over(message.job_id, message.epoch)
                 events.append(message)
             case Ping():
                 self._out.say(answer(message))
@@ -334,13 +365,23 @@ class CoordinatorSession:
                 continue
             if isinstance(message, JobOpen):
                 raise ProtocolError("A job stream was opened twice.")
-            job.finished = isinstance(message, Finished | Failed)
+            if isinstance(message, Finished | Failed):
+                job.finished = True
+                self._over(*job.lease)
             events.append(JobSaid(stream_id, *job.lease, message, size))
         if end:
             if job.decoder.buffered or job.lease is None:
                 raise ProtocolError("A job stream ended in the middle of a message.")
             del self._jobs[stream_id]
+            self._over(*job.lease)
             events.append(JobStreamEnded(stream_id, *job.lease))
+
+    def _over(self, job_id: JobId, epoch: int) -> None:
+        """Nobody waits for this lease any more."""
+        if self._waited_for:
+            self._waited_for.discard(job_id, epoch)
+            if not self._waited_for:
+                self._pulse.keep(QUIET)
 
     def _new_lease(self, message: JobOpen) -> tuple[JobId, int]:
         lease = (message.job_id, message.epoch)

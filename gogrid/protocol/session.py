@@ -15,6 +15,7 @@ from enum import Enum
 import msgspec
 
 from gogrid.errors import CloseCode, ProtocolError
+from gogrid.ids import JobId
 from gogrid.protocol.codec import encode_framed
 from gogrid.protocol.messages import Goodbye, Ping, Pong
 from gogrid.protocol.wire import Wire
@@ -29,8 +30,25 @@ CONTROL_RATE = 50.0
 CONTROL_BURST = 200.0
 """Control frames per second and at once; a worker that says more is cut off."""
 REASON_BYTES = 200
-_TIMER_SLACK_S = 1.0
-"""A timer that comes later than this was held up by our own machine, so its silence says nothing about the peer."""
+KEEP_ALIVE_S = 0.2
+"""While somebody waits for a worker's answers, the worker is silent no longer than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """When silence means something."""
+
+    every_s: float
+    """After this long without a word the peer is asked."""
+    timeout_s: float
+    """What it then has to say anything."""
+    slack_s: float = 1.0
+    """A timer that comes later than this was held up by our own machine, so it says nothing about the peer."""
+
+
+WAITED_FOR = Rhythm(0.6, 0.4, 0.15)
+"""Of a worker for whose answers somebody waits: suspected after a second, five missed keep-alives. Asking in between
+lets a coordinator that was itself held up read what came meanwhile, before it suspects anybody."""
 
 
 class Phase(Enum):
@@ -71,7 +89,11 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     linger: bool = False
 
 
-Output = Send | Credit | Close
+class Nudge(msgspec.Struct, frozen=True, gc=False):
+    """Let the peer hear that we are there: any packet will do."""
+
+
+Output = Send | Credit | Close | Nudge
 
 
 # --- events both sides have -------------------------------------------------------------------------------------------
@@ -117,6 +139,9 @@ class Outbox:
     def credit(self, stream_id: int, size: int) -> None:
         self._outputs.append(Credit(stream_id, size))
 
+    def nudge(self) -> None:
+        self._outputs.append(Nudge())
+
     def close(self, code: CloseCode, reason: str, farewell: Wire | None = None) -> None:
         """Say `farewell` and close; only the first close counts."""
         if self.closed is None:
@@ -132,9 +157,8 @@ class Outbox:
 class Pulse:
     """Is the peer there? Asks after `every_s` without a word, and gives it `timeout_s` to say anything."""
 
-    def __init__(self, every_s: float, timeout_s: float, now: float, ask: Callable[[Ping], None]) -> None:
-        self._every_s = every_s
-        self._timeout_s = timeout_s
+    def __init__(self, rhythm: Rhythm, now: float, ask: Callable[[Ping], None]) -> None:
+        self._rhythm = rhythm
         self._ask = ask
         self._heard_at = now
         self._asked_at: float | None = None
@@ -144,15 +168,23 @@ class Pulse:
     @property
     def deadline(self) -> float:
         if self._asked_at is None:
-            return self._heard_at + self._every_s
-        return self._asked_at + self._timeout_s
+            return self._heard_at + self._rhythm.every_s
+        return self._asked_at + self._rhythm.timeout_s
 
-    def heard(self, now: float) -> bool:
-        """Anything came; True if the peer was held silent."""
-        self._heard_at = now
+    def heard(self, at: float) -> bool:
+        """Anything came at this time; True if the peer was held silent."""
+        if at <= self._heard_at:
+            return False
+        self._heard_at = at
         self._asked_at = None
         was_silent, self.silent = self.silent, False
         return was_silent
+
+    def keep(self, rhythm: Rhythm, since: float = 0.0) -> None:
+        """Another rhythm from now on; silence before `since` does not count."""
+        self._rhythm = rhythm
+        self._heard_at = max(self._heard_at, since)
+        self._asked_at = None
 
     def tick(self, now: float) -> bool:
         """Act on the deadline if it has come; True if the peer is silent from now on."""
@@ -162,10 +194,31 @@ class Pulse:
         asked, self._asked_at = self._asked_at, now
         self._seq += 1
         self._ask(Ping(seq=self._seq))
-        if asked is None or self.silent or now > deadline + _TIMER_SLACK_S:
+        if asked is None or self.silent or now > deadline + self._rhythm.slack_s:
             return False
         self.silent = True
         return True
+
+
+class WaitedFor:
+    """The leases of one connection for whose answers somebody waits at this moment."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[JobId, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._epochs)
+
+    def add(self, job_id: JobId, epoch: int) -> None:
+        self._epochs[job_id] = epoch
+
+    def discard(self, job_id: JobId, epoch: int) -> None:
+        """It is over; ignored if a newer lease of the job is there."""
+        if self._epochs.get(job_id) == epoch:
+            del self._epochs[job_id]
+
+    def clear(self) -> None:
+        self._epochs.clear()
 
 
 def clip(reason: str) -> str:

@@ -35,6 +35,17 @@ def was_resumed(connection: QuicConnection) -> bool:
     return resumed
 
 
+def heard_at(connection: QuicConnection) -> float:
+    """When the newest packet came that only the peer can have made, on the clock given to aioquic; 0.0: none has."""
+    return connection._spaces[tls.Epoch.ONE_RTT].largest_received_time or 0.0
+
+
+def round_trip_s(connection: QuicConnection) -> float:
+    """How long a packet takes there and back, smoothed; 0.0 before the first measurement."""
+    loss = connection._loss
+    return loss._rtt_smoothed if loss._rtt_initialized else 0.0
+
+
 def unsent(connection: QuicConnection, stream_id: int) -> int:
     """Bytes written to a stream and not yet acknowledged by the peer; 0 for a stream that is gone."""
     stream = connection._streams.get(stream_id)

@@ -16,7 +16,7 @@ from gogrid.protocol.coordinator_session import (
     JoinProved,
 )
 from gogrid.protocol.messages import Heartbeat, HeartbeatAck, Welcome
-from gogrid.protocol.session import Close, Output, Send
+from gogrid.protocol.session import Close, Nudge, Output, Send
 from gogrid.protocol.worker_session import HeartbeatDue, KeyProof, TokenProof, WorkerEvent, WorkerSession
 
 WORKER_KEY = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
@@ -96,7 +96,7 @@ class Pair:
                 self._on_coordinator(self.coordinator.on_deadline(self.now))
 
     def _to_coordinator(self) -> bool:
-        outputs = self.worker.take_outputs()
+        outputs = self.worker.take_outputs(self.now)
         self.to_coordinator += outputs
         for output in outputs:
             if isinstance(output, Send) and not self.coordinator_deaf:
@@ -106,6 +106,8 @@ class Pair:
                     self._on_coordinator(
                         self.coordinator.receive(output.stream_id, piece, end, self.now, 1_700_000_000.0)
                     )
+            elif isinstance(output, Nudge) and not self.coordinator_deaf:
+                self._on_coordinator(self.coordinator.heard(self.now))
             elif isinstance(output, Close) and not self.coordinator_deaf:
                 self._on_coordinator(self.coordinator.connection_lost(output.code, output.reason))
         return bool(outputs)
@@ -135,4 +137,4 @@ class Pair:
                 case JoinProved():
                     self.coordinator_events += self.coordinator.joined(WELCOME, pending=False)
                 case Heartbeat() if self.acknowledge:
-                    self.coordinator.send(HeartbeatAck(seq=event.seq))
+                    self.coordinator.send(HeartbeatAck(seq=event.seq), self.now)
