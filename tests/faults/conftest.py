@@ -6,12 +6,14 @@ test adds what it measured to `table`; at the end the table is printed (short fo
 written to `build/faults.json`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from tests.faults.faultgrid import FaultGrid
 from tests.faults.figures import Table
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     table = config.stash.get(_TABLE, Table())
     soak = config.getoption("soak", default=False)
-    if not table.rows or not (soak or config.getoption("verbose") > 0):
+    if not table.rows or not (soak or config.getoption("verbose") >= 0):
         return
     terminalreporter.section("faults")
     terminalreporter.write_line(table.text())
@@ -86,3 +88,19 @@ def form(pytestconfig: pytest.Config) -> Form:
 def table(pytestconfig: pytest.Config) -> Table:
     """Where a test puts its row, before it judges it: a fault that was not survived is shown too."""
     return pytestconfig.stash[_TABLE]
+
+
+@pytest.fixture(scope="session")
+def _pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGrid]:
+    with FaultGrid(tmp_path_factory.mktemp("pair")) as grid:
+        grid.add_proxied("one")
+        grid.add_proxied("two")
+        grid.wait_ready()
+        yield grid
+
+
+@pytest.fixture
+def pair(_pair: FaultGrid) -> FaultGrid:
+    """Two workers, `one` and `two`, each behind a proxy: one grid for all tests, whole again for each."""
+    _pair.mend()
+    return _pair

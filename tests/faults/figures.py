@@ -4,7 +4,7 @@ A row is added before it is judged, so that a fault that was not survived is in 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -69,3 +69,8 @@ class Table:
 
 def _short(value: float | int | str) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """-1 of nothing."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else -1.0
