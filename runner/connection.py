@@ -229,6 +229,7 @@ class Connection(asyncio.DatagramProtocol):
         """No handshake came about."""
         if not self._shaken.done():
             self._shaken.set_exception(error)
+            self._shaken.exception()  # whoever waited may have given up before
 
     def _finish(self, ended: Ended) -> None:
         self._fail(LinkError(ended.reason))
