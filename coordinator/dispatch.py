@@ -37,6 +37,8 @@ class Work(ABC):
     task: Task
     epoch: int = 0
     """Of the current lease; messages of any other are dropped."""
+    moves: bool = False
+    """Somebody waits for it at this moment: it leaves a worker that falls silent, and one that is drained, at once."""
 
     @abstractmethod
     def granted(self, link: WorkerLink) -> None:
@@ -49,6 +51,10 @@ class Work(ABC):
     @abstractmethod
     def lost(self, worker_id: WorkerId, why: str) -> None:
         """The lease ended without a result. Either `Dispatcher.retry` or end it."""
+
+    def yielded(self, worker_id: WorkerId, why: str) -> None:
+        """Like `lost`, but through no fault: the lease was ended so that the work goes on elsewhere."""
+        self.lost(worker_id, why)
 
     @abstractmethod
     def refused(self, worker_id: WorkerId, why: str) -> None:
@@ -157,9 +163,13 @@ class Dispatcher:
         return [(job_id, self._works[job_id].task) for job_id in held if job_id in self._works]
 
     def set_draining(self, worker_id: WorkerId, draining: bool) -> None:
+        """Give this worker nothing new. What moves and has a place elsewhere goes there now; the rest ends here."""
         self._scheduler.set_draining(worker_id, draining)
-        if worker_id in self._connections:
-            self._connections[worker_id].link.send(Drain(on=draining, reason="the admin drains this worker"))
+        connection = self._connections.get(worker_id)
+        if connection is not None:
+            connection.link.send(Drain(on=draining, reason="the admin drains this worker"))
+            if draining:
+                self._hand_over(connection.link, "the admin drains this worker")
         self._place_soon()
 
     def set_quarantined(self, worker_id: WorkerId, why: str) -> None:
@@ -226,11 +236,34 @@ class Dispatcher:
             self._gone(link.worker.id, reason)
 
     def suspected(self, link: WorkerLink, silent: bool) -> None:
-        if self._is_current(link):
-            self._scheduler.set_silent(link.worker.id, silent)
-            self._place_soon()
+        if not self._is_current(link):
+            return
+        self._scheduler.set_silent(link.worker.id, silent)
+        if silent:
+            log.info("worker %s is silent: its answers go on elsewhere", link.worker.name)
+            for work in reversed(self._moving(link.worker.id)):
+                self._take_away(work, link, "the worker did not answer any more")
+                work.lost(link.worker.id, "it did not answer any more")
+        self._place_soon()
 
     # inside
+
+    def _moving(self, worker_id: WorkerId) -> list[Work]:
+        """What a worker holds and somebody waits for."""
+        held = (self._works.get(job_id) for job_id in self._scheduler.held_by(worker_id))
+        return [work for work in held if work is not None and work.moves]
+
+    def _hand_over(self, link: WorkerLink, why: str) -> None:
+        for work in self._moving(link.worker.id):
+            if self._scheduler.outlook(work.need).worker_id is not None:
+                self._take_away(work, link, why)
+                work.yielded(link.worker.id, why)
+                self._place()
+
+    def _take_away(self, work: Work, link: WorkerLink, why: str) -> None:
+        """End a lease that its worker still holds, and tell it so: it may hear of it late. `lost` or `yielded` follows."""
+        self._scheduler.release(work.need.job_id)
+        link.send(Cancel(job_id=work.need.job_id, epoch=work.epoch, reason=why))
 
     def _is_current(self, link: WorkerLink) -> bool:
         connection = self._connections.get(link.worker.id)

@@ -7,9 +7,15 @@ from typing import Protocol
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import Finished, Progress, Started, Tokens, Vectors
-from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, ResumeMode
 
-Answer = Progress | Started | Tokens | Vectors | Finished
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Another worker begins an embedding anew: forget the vectors that came. Streamed text never begins anew."""
+
+
+Answer = Progress | Started | Tokens | Vectors | Again | Finished
 """What an interactive request yields, ending with `Finished`."""
 
 
@@ -33,8 +39,17 @@ class Ticket(Protocol):
 class Requests(Protocol):
     """Interactive requests: dispatched at once, recorded write-behind."""
 
-    def submit(self, key: KeyRecord, model: ModelRecord, task: ChatTask | CompletionTask | EmbeddingTask) -> Ticket:
-        """Raises `QueueFullError`, and `NoWorkerError` if no connected worker could ever serve it as things are."""
+    def submit(
+        self,
+        key: KeyRecord,
+        model: ModelRecord,
+        task: ChatTask | CompletionTask | EmbeddingTask,
+        mode: ResumeMode = ResumeMode.FAST,
+    ) -> Ticket:
+        """`mode`: how another worker goes on with a half-streamed answer.
+
+        Raises `QueueFullError`, and `NoWorkerError` if no connected worker could ever serve it as things are.
+        """
 
 
 @dataclass(frozen=True, slots=True)

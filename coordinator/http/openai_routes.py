@@ -35,7 +35,7 @@ from coordinator.http.services import Services
 from coordinator.http.text_answers import TextAnswer, reply_streaming, reply_whole
 from coordinator.records import KeyRecord, ModelRecord
 from coordinator.records import Scope as KeyScope
-from coordinator.tickets import Ticket
+from coordinator.tickets import Again, Ticket
 from gogrid.protocol.messages import EmbeddingDone, FailCode, Finished, Vectors
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 
@@ -162,6 +162,8 @@ async def _vectors(gather: Gather, count: int) -> tuple[bytes, EmbeddingDone]:
         for _, item in batch:
             if isinstance(item, Vectors):
                 pieces.append(item)
+            elif isinstance(item, Again):
+                pieces.clear()
             elif isinstance(item, Finished) and isinstance(item.result, EmbeddingDone):
                 done = item.result
     pieces.sort(key=lambda piece: piece.first)

@@ -153,20 +153,6 @@ async def test_a_worker_lost_before_the_first_token_is_invisible(desk: Desk) -> 
     assert [answer async for answer in ticket.answers()] == [tokens("hi"), DONE]
 
 
-async def test_a_worker_lost_after_the_first_token_ends_the_answer_with_worker_lost(desk: Desk) -> None:
-    link = desk.worker("a")
-    desk.worker("b")
-    ticket = desk.chat()
-    (assign,) = link.assigned()
-    desk.dispatcher.job_message(link, assign.job_id, 1, tokens("hi"), 10)
-    desk.dispatcher.disconnected(link, "killed")
-    answers = ticket.answers()
-    assert await anext(answers) == tokens("hi")
-    with pytest.raises(JobFailedError) as caught:
-        await anext(answers)
-    assert caught.value.code == "worker_lost"
-
-
 async def test_a_message_of_an_old_lease_reaches_nobody(desk: Desk) -> None:
     first, second = desk.worker("a"), desk.worker("b")
     ticket = desk.chat()

@@ -1,0 +1,52 @@
+"""How far a streamed answer has come, so that another worker can go on with it. Pure.
+
+Promises: what a worker has said and was handed to the client is counted once, and a task that goes on carries exactly
+that; the memory is bounded by the model's context, whatever a worker sends.
+"""
+
+from array import array
+
+import msgspec
+
+from gogrid.protocol.messages import Tokens
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, Resume, ResumeMode
+
+LONGEST_RESUME = 30_000
+"""Token ids that surely fit into an assignment; see `gogrid.protocol.codec.TASK_ROOM`."""
+
+
+class HalfSaid:
+    """What of one answer the client has been given."""
+
+    def __init__(self, task: ChatTask | CompletionTask | EmbeddingTask, mode: ResumeMode, context_length: int) -> None:
+        self._task = task
+        self._mode = mode
+        self._most = context_length
+        self._ids = array("i")
+        self.begun = False
+        """Whether anything of the answer itself was handed out."""
+
+    @property
+    def count(self) -> int:
+        """Token ids handed out."""
+        return len(self._ids)
+
+    @property
+    def can_move(self) -> bool:
+        """Whether another worker could go on with it."""
+        return len(self._ids) <= LONGEST_RESUME
+
+    def take(self, tokens: Tokens) -> bool:
+        """The next piece goes to the client; False if it cannot be right: more than the context, or no token ids."""
+        try:
+            self._ids.extend(tokens.token_ids)
+        except OverflowError:
+            return False
+        self.begun = True
+        return len(self._ids) <= self._most
+
+    def task(self) -> ChatTask | CompletionTask | EmbeddingTask:
+        """What is left to do."""
+        if not self.begun or isinstance(self._task, EmbeddingTask):
+            return self._task
+        return msgspec.structs.replace(self._task, resume=Resume(token_ids=tuple(self._ids), mode=self._mode))

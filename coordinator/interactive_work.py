@@ -1,0 +1,265 @@
+"""One interactive request while it is not over: a ticket to the HTTP layer, work to dispatch.
+
+Promises: the client reads one answer, however many workers it took: what was handed out once is never handed out again,
+and the next worker goes on behind it. Only if none can within the client's patience, or workers are lost `ATTEMPTS`
+times in a row without a new token, does the answer end with an error. The worker may send only as fast as the client
+reads.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from coordinator.dispatch import Work
+from coordinator.errors import CoordinatorError, JobFailedError, NoWorkerError
+from coordinator.half_said import HalfSaid
+from coordinator.links import WorkerLink
+from coordinator.placement import Need
+from coordinator.records import JobOutcome, JobState, NewJob, encode_result
+from coordinator.tickets import Again, Answer
+from gogrid.ids import JobId, WorkerId
+from gogrid.protocol.messages import (
+    Assign,
+    FailCode,
+    Failed,
+    Finished,
+    JobMessage,
+    Log,
+    Progress,
+    Started,
+    Tokens,
+    Vectors,
+)
+from gogrid.protocol.tasks import EmbeddingTask
+
+ATTEMPTS = 3
+"""How often in a row a request may be lost by a worker that has not brought it forward."""
+RETRYABLE = frozenset(
+    {FailCode.NO_ROOM, FailCode.CRASHED, FailCode.INTERNAL, FailCode.YIELDED, FailCode.CANCELLED, FailCode.FENCED}
+)
+"""Failures that say something of the worker, not of the request."""
+RETRY_AFTER_S = 5
+"""What a refused caller is told to wait."""
+WORKER_LOST = "worker_lost"
+_TOO_MUCH = Failed(code=FailCode.INTERNAL, message="The worker sent more than the model can have written.")
+
+
+class Desk(Protocol):
+    """What one request asks of the desk that took it; see `coordinator.interactive.InteractiveRequests`."""
+
+    def placed(self) -> None: ...
+
+    def release(self, request: "InteractiveWork") -> None:
+        """The worker has ended its lease by itself."""
+
+    def again(self, request: "InteractiveWork", avoid: WorkerId) -> None:
+        """Place it once more, before others."""
+
+    def refused(self, request: "InteractiveWork", by: WorkerId) -> None:
+        """Place it once more: elsewhere at once, or there once the worker had time to say what has changed."""
+
+    def reasons(self, job_id: JobId) -> tuple[str, ...]: ...
+
+    def ended(self, request: "InteractiveWork", job: NewJob, worker: WorkerId | None, outcome: JobOutcome) -> None: ...
+
+    def withdrawn(self, job: NewJob, worker: WorkerId | None, outcome: JobOutcome) -> None: ...
+
+
+class InteractiveWork(Work):
+    """Implements `coordinator.tickets.Ticket`."""
+
+    moves = True
+
+    def __init__(self, job: NewJob, need: Need, said: HalfSaid, desk: Desk, patience_s: float) -> None:
+        self.need = need
+        self.task = said.task()
+        self._job = job
+        self._said = said
+        self._desk = desk
+        self._patience_s = patience_s
+        self._link: WorkerLink | None = None
+        self._inbox: deque[tuple[Answer, WorkerLink | None, int, int]] = deque()
+        self._error: CoordinatorError | None = None
+        self._over = False
+        self._placed_before = False
+        self._count_when_placed = 0
+        self._fruitless = 0
+        self._overdue = False
+        self._reader: asyncio.Future[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._wait()
+
+    def __repr__(self) -> str:
+        return f"<InteractiveWork {self._job.id} epoch={self.epoch} over={self._over} inbox={len(self._inbox)}>"
+
+    # Ticket
+
+    @property
+    def job_id(self) -> JobId:
+        return self._job.id
+
+    @property
+    def worker_id(self) -> WorkerId | None:
+        return self._link.worker.id if self._link is not None else None
+
+    async def answers(self) -> AsyncIterator[Answer]:
+        while True:
+            while self._inbox:
+                answer, link, epoch, size = self._inbox.popleft()
+                yield answer
+                if link is not None:
+                    link.consumed(self._job.id, epoch, size)
+                if isinstance(answer, Finished):
+                    return
+            if self._error is not None:
+                raise self._error
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+
+    def cancel(self, reason: str) -> None:
+        if not self._over:
+            self._close()
+            outcome = JobOutcome(JobState.CANCELLED, error_code="cancelled", error=reason)
+            self._desk.withdrawn(self._job, self.worker_id, outcome)
+        self._forget_unread()
+
+    # Work
+
+    def granted(self, link: WorkerLink) -> None:
+        self.epoch += 1
+        self.task = self._said.task()
+        self._link = link
+        self._placed_before = True
+        self._count_when_placed = self._said.count
+        self._desk.placed()
+        link.send(Assign(job_id=self._job.id, epoch=self.epoch, task=self.task))
+
+    def message(self, link: WorkerLink, message: JobMessage, size: int) -> None:
+        if self._patience is not None:
+            self._stop_waiting()
+        match message:
+            case Tokens():
+                if self._said.take(message):
+                    self._hand_out(message, link, size)
+                else:
+                    link.consumed(self._job.id, self.epoch, size)
+                    self._failed(link.worker.id, _TOO_MUCH)
+            case Finished():
+                self._hand_out(message, link, size)
+                self._end(JobOutcome(JobState.DONE, result=encode_result(message.result)))
+            case Failed():
+                link.consumed(self._job.id, self.epoch, size)
+                self._failed(link.worker.id, message)
+            case Vectors():
+                self._hand_out(message, link, size)
+            case (Started() | Progress()) if not self._said.begun:
+                self._hand_out(message, link, size)
+            case Started() | Progress() | Log():
+                link.consumed(self._job.id, self.epoch, size)
+
+    def lost(self, worker_id: WorkerId, why: str) -> None:
+        self._go_on_elsewhere(worker_id, f"The worker was lost: {why}.", WORKER_LOST, blame=True)
+
+    def yielded(self, worker_id: WorkerId, why: str) -> None:
+        self._go_on_elsewhere(worker_id, f"The worker gave the request back: {why}.", WORKER_LOST, blame=False)
+
+    def refused(self, worker_id: WorkerId, why: str) -> None:
+        self._link = None
+        if self._overdue:
+            self._lose_patience()
+            return
+        self._wait()
+        self._desk.refused(self, worker_id)
+
+    def hopeless(self, reasons: tuple[str, ...]) -> None:
+        """A request that a worker had already waits for another one, as long as its patience lasts."""
+        if not self._placed_before:
+            self._fail(NoWorkerError(no_worker(self._job.label, reasons), RETRY_AFTER_S), "no_worker")
+
+    # inside
+
+    def _hand_out(self, message: Answer, link: WorkerLink, size: int) -> None:
+        self._inbox.append((message, link, self.epoch, size))
+        self._wake()
+
+    def _failed(self, worker_id: WorkerId, failed: Failed) -> None:
+        if failed.code in RETRYABLE:
+            self._desk.release(self)
+            blame = failed.code is not FailCode.YIELDED
+            self._go_on_elsewhere(worker_id, failed.message, failed.code.value, blame=blame)
+        else:
+            error = JobFailedError(failed.message, failed.code.value, failed.param or None)
+            self._fail(error, failed.code.value)
+
+    def _go_on_elsewhere(self, worker_id: WorkerId, message: str, code: str, *, blame: bool) -> None:
+        """`blame`: the request itself may be what the worker was lost by."""
+        if self._said.count > self._count_when_placed:
+            self._fruitless = 0
+        elif blame:
+            self._fruitless += 1
+        if self._fruitless >= ATTEMPTS or self._overdue or not self._said.can_move:
+            self._fail(JobFailedError(message, code), code)
+            return
+        if not self._said.begun:
+            self._forget_unread()
+        if isinstance(self.task, EmbeddingTask):
+            self._inbox.append((Again(), None, 0, 0))
+        self._link = None
+        self._wait()
+        self._desk.again(self, worker_id)
+
+    def _wait(self) -> None:
+        """From now on somebody's patience is used up, until a worker begins."""
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(self._patience_s, self._lose_patience)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        self._overdue = False
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if self._link is not None:
+            self._overdue = True
+            return
+        why = "; ".join(self._desk.reasons(self._job.id)) or "none is connected"
+        if self._said.begun:
+            message = f"The worker was lost, and none could go on within {self._patience_s:.0f} s ({why})."
+            self._fail(JobFailedError(message, WORKER_LOST), WORKER_LOST)
+        else:
+            message = f"No worker was free for {self._job.label} within {self._patience_s:.0f} s ({why})."
+            self._fail(NoWorkerError(message, RETRY_AFTER_S), "no_worker")
+
+    def _fail(self, error: CoordinatorError, code: str) -> None:
+        if self._over:
+            return
+        self._error = error
+        self._end(JobOutcome(JobState.FAILED, error_code=code, error=str(error)))
+        self._wake()
+
+    def _end(self, outcome: JobOutcome) -> None:
+        self._close()
+        self._desk.ended(self, self._job, self.worker_id, outcome)
+
+    def _close(self) -> None:
+        self._over = True
+        self._stop_waiting()
+
+    def _forget_unread(self) -> None:
+        for _, link, epoch, size in self._inbox:
+            if link is not None:
+                link.consumed(self._job.id, epoch, size)
+        self._inbox.clear()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+
+def no_worker(model: str, reasons: tuple[str, ...]) -> str:
+    if not reasons:
+        return f"No worker is connected, so {model} cannot answer now; start one with gogrid-worker."
+    return f"No connected worker can serve {model}: {'; '.join(reasons)}."
