@@ -60,14 +60,14 @@ class BlobStore:
     def size(self, digest: str) -> int | None:
         """Bytes of a blob; None if it is not here."""
         try:
-            return self._path(digest).stat().st_size
+            return self.path(digest).stat().st_size
         except FileNotFoundError:
             return None
 
     def open(self, digest: str) -> BinaryIO:
         """A blob for reading; raises `NotFoundError`."""
         try:
-            return self._path(digest).open("rb")
+            return self.path(digest).open("rb")
         except FileNotFoundError:
             raise NotFoundError("There is no such blob.") from None
 
@@ -131,9 +131,20 @@ class BlobStore:
             raise
         return StoredBlob(digest, size)
 
+    def put_open(self, source: BinaryIO, expected: Sha256) -> StoredBlob:
+        """Store the rest of an open file; blocks. Raises like `put`."""
+        writer = _Writer(self._temporary)
+        try:
+            while chunk := source.read(_WRITE_BYTES):
+                writer.write(chunk)
+            return self._finish(writer, b"", expected)
+        except BaseException:
+            writer.discard()
+            raise
+
     def delete(self, digest: str) -> None:
         """Forget a blob; fine if it is not here."""
-        self._path(digest).unlink(missing_ok=True)
+        self.path(digest).unlink(missing_ok=True)
 
     def digests(self) -> Iterator[Sha256]:
         """Every blob here, in no order."""
@@ -150,7 +161,7 @@ class BlobStore:
         """
         removed = 0
         for digest in self.digests():
-            path = self._path(digest)
+            path = self.path(digest)
             with contextlib.suppress(FileNotFoundError):
                 if digest in named or path.stat().st_mtime >= before:
                     continue
@@ -165,7 +176,7 @@ class BlobStore:
 
     def _keep(self, digest: Sha256, size: int) -> bool:
         """Make a blob young, so that nobody removes it, and sure to be on disk; False if it is not here."""
-        path = self._path(digest)
+        path = self.path(digest)
         try:
             os.utime(path)
             flush_folder(path.parent)
@@ -182,12 +193,12 @@ class BlobStore:
         return stored
 
     def _publish(self, temporary: Path, digest: Sha256) -> None:
-        target = self._path(digest)
+        target = self.path(digest)
         make_folder(target.parent)
         os.replace(temporary, target)
         flush_folder(target.parent)
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
             raise NotFoundError("A blob is named by 64 hexadecimal characters.")
         return self._root / digest[:2] / digest

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from coordinator.cli import doctor, init, keys, models, serve, tokens, workers
+from coordinator.cli import backup, doctor, init, keys, models, serve, tokens, workers
 from coordinator.cli.output import complain
 from coordinator.cli.shell import Handler, Shell
 from coordinator.config import DATA_VARIABLE, state_folder
@@ -63,7 +63,7 @@ def _parser() -> CommandParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (init, serve, tokens, workers, keys, models, doctor):
+    for module in (init, serve, tokens, workers, keys, models, backup, doctor):
         module.add(commands)
     return parser
 
