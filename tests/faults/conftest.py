@@ -6,7 +6,7 @@ test adds what it measured to `table`; at the end the table is printed (short fo
 written to `build/faults.json`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,11 @@ class Form:
 
     def pick(self, short: T, full: T) -> T:
         return full if self.soak else short
+
+
+def full_form(names: Iterable[str], *, keep: Collection[str]) -> list[object]:
+    """Parameters of which the short form runs only those in `keep`."""
+    return [name if name in keep else pytest.param(name, marks=pytest.mark.soak) for name in names]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -279,6 +279,11 @@ class FaultGrid:
             name in listed and listed[name]["connected"] and listed[name]["readiness"] == "ready" for name in wanted
         )
 
+    def avoids(self, name: str) -> bool:
+        """Whether the coordinator gives this worker nothing new: it is gone, or silent."""
+        worker = self.listed().get(name, {})
+        return bool(worker) and (not worker["connected"] or bool(worker["silent"]))
+
     def wait_ready(self, *names: str, seconds: float = _READY_S) -> float:
         """Seconds until these workers (all by default) may be given work."""
         begun = time.monotonic()
@@ -292,6 +297,7 @@ class FaultGrid:
         here = msgspec.structs.replace(order, **known, log=log, seed=next(self._seeds))
         load = Load(self.folder, here)
         self.loads.append(load)
+        assert within(20, lambda: bool(load.entries())), "the client does not begin"
         return load
 
     def accepted(self) -> Iterator[Accepted]:

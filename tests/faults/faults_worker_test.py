@@ -71,8 +71,7 @@ def test_a_frozen_worker_is_avoided_and_what_it_says_afterwards_counts_for_nothi
         begun = time.monotonic()
         held = pair.held_by(victim.name)
         frozen_s = 1.5 if number % 2 else LEASE_S + 2
-        if within(frozen_s, lambda: not pair.listed()[victim.name]["connected"]  # noqa: B023
-                  or "silent" in str(pair.listed()[victim.name]["reason"])):  # noqa: B023  # fmt: skip
+        if within(frozen_s, lambda: pair.avoids(victim.name)):  # noqa: B023
             avoided.append(time.monotonic() - begun)
         if frozen_s > LEASE_S:
             assert within(MOVED_S + 10, lambda: pair.moved_on(held)), pair.last_words()  # noqa: B023

@@ -1,0 +1,70 @@
+"""Half-streamed answers whose worker is killed, frozen, cut off or drained: the client notices nothing."""
+
+import random
+import time
+
+import pytest
+
+from tests.faults.checker import streams
+from tests.faults.client_log import Streamed
+from tests.faults.conftest import Form
+from tests.faults.faultgrid import FaultGrid, within
+from tests.faults.figures import Row, Table, percentile
+from tests.faults.impairment import BLACKHOLE
+from tests.faults.load import Order
+
+pytestmark = pytest.mark.sandbox
+
+_PAUSE_S = {"kill": 1.5, "freeze": 2.5, "partition": 2.5, "drain": 0.3}
+"""Longest silence a client may see, p99."""
+_LOAD = Order(streams=6, stream_words=80, stream_delay_ms=20)
+
+
+def hurt(pair: FaultGrid, fault: str, name: str) -> None:
+    worker = pair.worker(name)
+    if fault == "kill":
+        worker.kill()
+        worker.start()
+    elif fault == "freeze":
+        worker.freeze()
+        time.sleep(2.5)
+        worker.thaw()
+    elif fault == "partition":
+        pair.proxies[name].conditions(BLACKHOLE, BLACKHOLE)
+        time.sleep(2.5)
+        pair.proxies[name].conditions()
+    else:
+        worker_id = str(pair.listed()[name]["id"])
+        pair.local.admin_command("worker", "drain", worker_id)
+        time.sleep(0.5)
+        pair.local.admin_command("worker", "undrain", worker_id)
+
+
+@pytest.mark.fault("stream")
+@pytest.mark.parametrize("fault", _PAUSE_S)
+def test_a_streamed_answer_survives_its_worker(pair: FaultGrid, form: Form, table: Table, fault: str) -> None:
+    times, luck = form.pick(1, 15), random.Random(4)
+    load = pair.load(f"stream {fault}", _LOAD)
+    assert within(20, lambda: load.count(Streamed) >= 2), pair.last_words()
+    for _ in range(times):
+        name = ("one", "two")[luck.randrange(2)]
+        assert within(10, lambda: int(str(pair.listed()[name]["running"])) > 0)  # noqa: B023
+        time.sleep(luck.uniform(0.0, 0.5))
+        hurt(pair, fault, name)
+        pair.wait_ready(seconds=60)
+        time.sleep(0.5)
+    answers = streams(load.finish(20))
+    broken = [answer for answer in answers if not answer.ok]
+    pauses = [answer.pause_s for answer in answers]
+    others = {
+        "answers": len(answers),
+        "broken": len(broken),
+        "pause p50 s": percentile(pauses, 0.5),
+        "pause p99 s": percentile(pauses, 0.99),
+        "pause max s": max(pauses),
+    }
+    goal = f"0 broken, pause p99 at most {_PAUSE_S[fault]} s"
+    met = not broken and percentile(pauses, 0.99) <= _PAUSE_S[fault]
+    table.add(Row(f"stream: {fault}", times, goal, met, None, others))
+    assert not broken, [answer.why for answer in broken[:3]]
+    assert percentile(pauses, 0.99) <= _PAUSE_S[fault]
