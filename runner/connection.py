@@ -25,7 +25,7 @@ from gogrid.protocol.messages import FailCode, Failed, Finished, JobMessage, Lea
 from gogrid.protocol.session import Close, Ended, Nudge, Phase, Send, close_code
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent, WorkerSession
 from gogrid.quic.bounded import BoundedQuicConnection
-from gogrid.quic.private import peer_chain, session_secret, unsent, was_resumed
+from gogrid.quic.private import heard_at, peer_chain, session_secret, unsent, was_resumed
 from gogrid.quic.timer import LazyTimer
 from runner.errors import LinkError
 
@@ -296,6 +296,7 @@ class Connection(asyncio.DatagramProtocol):
             self._quic.handle_timer(now=now)
             self._take_quic_events()
         if self._session is not None:
+            self._session.heard(heard_at(self._quic))
             self._handle(self._session.on_deadline(now))
         self._flush()
 

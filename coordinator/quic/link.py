@@ -41,6 +41,7 @@ from gogrid.protocol.session import (
     Close,
     Credit,
     Ended,
+    Nudge,
     Phase,
     Send,
     Suspected,
@@ -138,7 +139,7 @@ class QuicLink:
             return "unknown"
         return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
-    def send(self, message: Assign | Cancel | Drain | HeartbeatAck) -> None:
+    def send(self, message: Assign | Cancel | Drain | HeartbeatAck | Settled) -> None:
         if self._session is None:
             return
         try:
@@ -273,7 +274,8 @@ class QuicLink:
         self._context.registry.ended(self)
         if was_open:
             log.info("%r ended: %s", self, ended.reason)
-            self._context.handler.disconnected(self, ended.reason)
+            for_good = ended.code is CloseCode.REVOKED or (ended.said and ended.code is CloseCode.SHUTDOWN)
+            self._context.handler.disconnected(self, ended.reason, for_good=for_good)
         else:
             log.info("no session for %s: %s", self.remote, ended.reason)
 
@@ -365,6 +367,8 @@ class QuicLink:
                     self._connection.send_stream_data(output.stream_id, output.data, output.end)
                 case Credit():
                     self._connection.handled(output.stream_id, output.size)
+                case Nudge():
+                    self._connection.send_ping(0)
                 case Close():
                     # aioquic forgets what it may have to send again once it closes.
                     self._transmit()

@@ -37,6 +37,7 @@ from gogrid.protocol.messages import (
     Pong,
     Refuse,
     Reject,
+    Settled,
     Welcome,
     WorkerReport,
 )
@@ -62,8 +63,9 @@ from gogrid.protocol.session import (
     unexpected,
 )
 
-QUIET = Rhythm(2.0, 3.0)
-"""Of a worker for whose answers nobody waits: suspected after five seconds."""
+QUIET = Rhythm(3.5, 1.5)
+"""Of a worker for whose answers nobody waits: suspected after five seconds, and asked as seldom as that allows, for a
+thousand workers are asked at this rate. The answer is the transport's, from the same event loop as any other."""
 FIRST_WORD_ROUND_TRIPS = 3
 """What a worker that was quiet gets, on top, until it can be heard: an assignment may have to be sent twice."""
 _NOT_KNOWN = "This coordinator does not know this worker, or its key is another one; join again with a new token."
@@ -129,7 +131,7 @@ class CoordinatorSession:
         self._deadline = now + HANDSHAKE_S
         self._challenge: Challenge | None = None
         self._bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST, now)
-        self._pulse = Pulse(QUIET, now, self._out.say)
+        self._pulse = Pulse(QUIET, now, self._out.nudge)
         self._waited_for = WaitedFor()
         self._jobs: dict[int, _JobStream] = {}
         self._ended = False
@@ -213,7 +215,7 @@ class CoordinatorSession:
         self._out.close(code, message, Reject(code=code, message=clip(message)))
         return self._closed(code, message)
 
-    def send(self, message: Assign | Cancel | Drain | HeartbeatAck, now: float, round_trip_s: float = 0.0) -> None:
+    def send(self, message: Assign | Cancel | Drain | HeartbeatAck | Settled, now: float, round_trip_s: float = 0.0) -> None:
         """Tell the worker; ignored unless open. `round_trip_s`: what a packet takes there and back, if known.
 
         Raises:
@@ -342,7 +344,7 @@ class CoordinatorSession:
                 pass
             case Goodbye():
                 self._out.close(CloseCode.NORMAL, "")
-                events.extend(self._closed(close_code(message.code), clip(message.reason)))
+                events.extend(self._closed(close_code(message.code), clip(message.reason), said=True))
             case _:
                 raise unexpected(message, self._phase)
 
@@ -405,13 +407,13 @@ class CoordinatorSession:
             self._out.close(code, reason)
         events.extend(self._closed(code, reason))
 
-    def _closed(self, code: CloseCode, reason: str) -> list[CoordinatorEvent]:
+    def _closed(self, code: CloseCode, reason: str, *, said: bool = False) -> list[CoordinatorEvent]:
         self._phase = Phase.CLOSED
         self._jobs.clear()
         if self._ended:
             return []
         self._ended = True
-        return [Ended(code, reason)]
+        return [Ended(code, reason, said)]
 
 
 class _JobStream:

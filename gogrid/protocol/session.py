@@ -105,6 +105,8 @@ class Ended:
 
     code: CloseCode
     reason: str
+    said: bool = False
+    """The peer itself has said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +159,11 @@ class Outbox:
 class Pulse:
     """Is the peer there? Asks after `every_s` without a word, and gives it `timeout_s` to say anything."""
 
-    def __init__(self, rhythm: Rhythm, now: float, ask: Callable[[Ping], None]) -> None:
+    def __init__(self, rhythm: Rhythm, now: float, ask: Callable[[], None]) -> None:
         self._rhythm = rhythm
         self._ask = ask
         self._heard_at = now
         self._asked_at: float | None = None
-        self._seq = 0
         self.silent = False
 
     @property
@@ -192,8 +193,7 @@ class Pulse:
         if now < deadline:
             return False
         asked, self._asked_at = self._asked_at, now
-        self._seq += 1
-        self._ask(Ping(seq=self._seq))
+        self._ask()
         if asked is None or self.silent or now > deadline + self._rhythm.slack_s:
             return False
         self.silent = True

@@ -115,6 +115,7 @@ class WorkerSession:
         self._decoder = FrameDecoder()
         self._deadline: float | None = None
         self._pulse: Pulse | None = None
+        self._asked = 0
         self._heartbeats: _Heartbeats | None = None
         self._waited_for = WaitedFor()
         self._job_streams: dict[int, tuple[JobId, int]] = {}
@@ -225,6 +226,11 @@ class WorkerSession:
             return self._end(CloseCode.TIMEOUT, "The coordinator did not let us in within its time.")
         return []
 
+    def heard(self, at: float) -> None:
+        """A packet of the coordinator came at this time, whatever was in it; `receive` says so by itself."""
+        if self._pulse is not None:
+            self._pulse.heard(at)
+
     # --- messages -----------------------------------------------------------------------------------------------------
 
     def _on_message(self, message: ControlMessage, now: float) -> list[WorkerEvent]:
@@ -269,7 +275,7 @@ class WorkerSession:
         _check_times(message)
         self._phase = Phase.OPEN
         self._heartbeats = _Heartbeats(message.heartbeat_s, now)
-        self._pulse = Pulse(Rhythm(message.ping_s, message.ping_timeout_s), now, self._out.say)
+        self._pulse = Pulse(Rhythm(message.ping_s, message.ping_timeout_s), now, self._ask)
         return [message]
 
     def _on_open(self, message: ControlMessage, now: float) -> list[WorkerEvent]:
@@ -302,6 +308,10 @@ class WorkerSession:
         lease = self._job_streams.pop(stream_id, None)
         if lease is not None:
             self._waited_for.discard(*lease)
+
+    def _ask(self) -> None:
+        self._asked += 1
+        self._out.say(Ping(seq=self._asked))
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 

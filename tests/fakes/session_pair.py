@@ -119,6 +119,10 @@ class Pair:
             if isinstance(output, Send):
                 for piece in self.cut(output.data):
                     self._on_worker(self.worker.receive(output.stream_id, piece, output.end, self.now))
+            elif isinstance(output, Nudge):
+                self.worker.heard(self.now)
+                if not self.coordinator_deaf:
+                    self._on_coordinator(self.coordinator.heard(self.now))
             elif isinstance(output, Close):
                 self._on_worker(self.worker.connection_lost(output.code, output.reason))
         return bool(outputs)
