@@ -33,7 +33,17 @@ from gogrid.protocol.coordinator_session import (
     JobStreamEnded,
     JoinProved,
 )
-from gogrid.protocol.messages import Assign, Cancel, Drain, Heartbeat, HeartbeatAck, Refuse, Welcome, WorkerReport
+from gogrid.protocol.messages import (
+    Assign,
+    Cancel,
+    Drain,
+    Heartbeat,
+    HeartbeatAck,
+    Refuse,
+    Settled,
+    Welcome,
+    WorkerReport,
+)
 from gogrid.protocol.session import (
     CONTROL_STREAM,
     HANDSHAKE_S,
