@@ -3,7 +3,7 @@
 Promises: nothing a library prints can reach the frames, because they travel on private duplicates of the descriptors
 and descriptor 1 leads to standard error; standard input closed ends the process at once, whatever it is doing; a
 request that goes wrong is told so and disturbs no other; an engine that goes wrong fails every request it holds and
-ends the process. Each turn of the engine is one `Step`, split only where a frame's limits need it.
+ends the process. What leaves together is one `Step`, split only where a frame's limits need it; `pacing.py` says when.
 """
 
 import os
@@ -11,6 +11,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ from runner.executor.batches import into_steps
 from runner.executor.engines.base import Engine
 from runner.executor.engines.registry import create
 from runner.executor.messages import Abort, Item, Load, LoadFailed, Loading, Submit, ToExecutor
+from runner.executor.pacing import Pacer, beat_of
 
 _READ = 1 << 16
 _EXIT_BROKEN = 70
@@ -70,8 +72,8 @@ class Pipes:
 class Server:
     """Feeds one engine from the pipes until they close."""
 
-    def __init__(self, engine: Engine, pipes: Pipes) -> None:
-        self._engine, self._pipes = engine, pipes
+    def __init__(self, engine: Engine, pipes: Pipes, pacer: Pacer) -> None:
+        self._engine, self._pipes, self._pacer = engine, pipes, pacer
         self._open: set[int] = set()
 
     def serve(self) -> NoReturn:
@@ -83,7 +85,7 @@ class Server:
                 items = self._engine.step() if self._engine.busy else ()
             except Exception as error:  # noqa: BLE001  the boundary of the engine: whatever it was, everyone is told
                 self._broken(error)
-            self._say((*refused, *items))
+            self._say(self._pacer.due((*refused, *items), time.monotonic()))
 
     def _obey(self, command: Load | Submit | Abort) -> list[Item]:
         """Do as told; what has to be said at once about it."""
@@ -92,6 +94,7 @@ class Server:
         if isinstance(command, Abort):
             self._open.discard(command.request)
             self._engine.abort(command.request)
+            self._pacer.forget(command.request)
             return []
         try:
             self._engine.submit(command.request, command.task)
@@ -114,12 +117,14 @@ class Server:
         for item in items:
             if isinstance(item.message, Finished | Failed):
                 self._open.discard(item.request)
+                self._pacer.forget(item.request)
 
     def _broken(self, error: Exception) -> NoReturn:
         traceback.print_exc()
         sys.stderr.flush()
         failed = Failed(code=FailCode.CRASHED, message=f"The model's engine broke: {_brief(error)}.")
-        self._say(tuple(Item(request=request, message=failed) for request in sorted(self._open)))
+        last = tuple(Item(request=request, message=failed) for request in sorted(self._open))
+        self._say(self._pacer.due(last, time.monotonic()))
         os._exit(_EXIT_BROKEN)
 
 
@@ -147,7 +152,7 @@ def main() -> NoReturn:
     if load.convert:
         engine.close()
         os._exit(0)
-    Server(engine, pipes).serve()
+    Server(engine, pipes, Pacer(beat_of(load.device))).serve()
 
 
 def _end(pipes: Pipes, failure: LoadFailed) -> NoReturn:

@@ -2,7 +2,7 @@
 
 Frames are those of `gogrid.protocol.framing`. The first frame to the executor is `Load`; it answers with any number
 of `Loading` and then `Ready` or `LoadFailed`. After `Ready` the runner sends `Submit` and `Abort`; the executor
-sends one `Step` for each turn of its engine, holding what every request of the batch produced in it. Standard input
+sends `Step`s, each holding what the requests of its batch produced since the last one (`pacing.py`). Standard input
 closed means: end. The executor believes nothing of what a task contains; the runner believes nothing of what an
 executor says.
 """

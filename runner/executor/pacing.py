@@ -1,0 +1,74 @@
+"""When the pieces of an answer leave the executor: on a beat, because each one wakes every process on its way.
+
+Promises: what begins or ends a request, its first tokens and whatever is no token leaves at once, and takes along all
+that is held; other tokens leave with the first step that ends `beat_s` after something last left. Within a request
+nothing is lost, repeated or put out of order; the pieces of an aborted request are dropped.
+"""
+
+from gogrid.protocol.messages import DeviceKind, Tokens
+from runner.executor.messages import Item
+
+_CPU_BEAT_S = 0.1
+"""Here the engine itself loses the processor to every wake-up."""
+_GPU_BEAT_S = 0.03
+
+
+def beat_of(device: DeviceKind) -> float:
+    """Seconds between two pieces of an answer."""
+    return _CPU_BEAT_S if device is DeviceKind.CPU else _GPU_BEAT_S
+
+
+class Pacer:
+    """Holds tokens of running answers, merged, until they are due."""
+
+    def __init__(self, beat_s: float) -> None:
+        self._beat_s = beat_s
+        self._left_at = float("-inf")
+        self._held: dict[int, Tokens] = {}
+        self._begun: set[int] = set()
+
+    def due(self, items: tuple[Item, ...], now: float) -> tuple[Item, ...]:
+        """What leaves now, given what the engine's last step made. `now`: monotonic seconds."""
+        urgent = False
+        leaving: list[Item] = []
+        for item in items:
+            if isinstance(item.message, Tokens):
+                urgent |= self._hold(item.request, item.message)
+            else:
+                urgent = True
+                leaving += self._release(item.request)
+                leaving.append(item)
+        if not urgent and now - self._left_at < self._beat_s:
+            return ()
+        for request in tuple(self._held):
+            leaving += self._release(request)
+        if leaving:
+            self._left_at = now
+        return tuple(leaving)
+
+    def forget(self, request: int) -> None:
+        """The request is over: it ended or nobody wants it any more."""
+        self._held.pop(request, None)
+        self._begun.discard(request)
+
+    def _hold(self, request: int, tokens: Tokens) -> bool:
+        """Keep tokens; True if they are the first of their request that show anything."""
+        held = self._held.get(request)
+        self._held[request] = tokens if held is None else _merged(held, tokens)
+        if request in self._begun or not tokens.text:
+            return False
+        self._begun.add(request)
+        return True
+
+    def _release(self, request: int) -> list[Item]:
+        tokens = self._held.pop(request, None)
+        return [] if tokens is None else [Item(request=request, message=tokens)]
+
+
+def _merged(first: Tokens, then: Tokens) -> Tokens:
+    return Tokens(
+        seq=first.seq,
+        text=first.text + then.text,
+        token_ids=first.token_ids + then.token_ids,
+        logprobs=first.logprobs + then.logprobs,
+    )

@@ -1,0 +1,97 @@
+"""Pieces of an answer leave on a beat, and none of them is lost, repeated, late at the end or out of order."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gogrid.protocol.messages import FailCode, Failed, Finished, Started, TextDone, TokenLogprob, Tokens
+from runner.executor.messages import Item
+from runner.executor.pacing import Pacer
+
+BEAT = 0.1
+DONE = Finished(result=TextDone(finish_reason="stop", prompt_tokens=1, completion_tokens=1))
+
+
+def tokens(request: int, number: int, text: str = "x") -> Item:
+    logprobs = (TokenLogprob(token=text, token_id=number, logprob=-1.0),)
+    return Item(request=request, message=Tokens(seq=number, text=text, token_ids=(number,), logprobs=logprobs))
+
+
+def said(items: tuple[Item, ...], request: int) -> list[int]:
+    return [
+        number
+        for item in items
+        if item.request == request and isinstance(item.message, Tokens)
+        for number in item.message.token_ids
+    ]
+
+
+def test_the_first_text_of_an_answer_waits_for_nothing() -> None:
+    pacer = Pacer(BEAT)
+    assert said(pacer.due((tokens(1, 0),), 0.0), 1) == [0]
+    assert said(pacer.due((tokens(2, 0, text=""),), 0.01), 2) == []
+    assert said(pacer.due((tokens(2, 1),), 0.02), 2) == [0, 1]
+
+
+def test_tokens_between_two_beats_leave_as_one_message() -> None:
+    pacer = Pacer(BEAT)
+    pacer.due((tokens(1, 0),), 0.0)
+    assert pacer.due((tokens(1, 1),), 0.04) == ()
+    assert pacer.due((tokens(1, 2),), 0.08) == ()
+    (item,) = pacer.due((tokens(1, 3),), 0.12)
+    assert isinstance(item.message, Tokens)
+    assert (item.message.text, item.message.token_ids) == ("xxx", (1, 2, 3))
+    assert [entry.token_id for entry in item.message.logprobs] == [1, 2, 3]
+
+
+def test_the_end_of_an_answer_leaves_at_once_behind_all_its_tokens() -> None:
+    pacer = Pacer(BEAT)
+    pacer.due((tokens(1, 0), tokens(2, 0)), 0.0)
+    pacer.due((tokens(1, 1), tokens(2, 1)), 0.01)
+    items = pacer.due((tokens(1, 2), Item(request=1, message=DONE), tokens(2, 2)), 0.02)
+    assert said(items, 1) == [1, 2]
+    assert said(items, 2) == [1, 2]
+    assert [item.message for item in items if item.request == 1][-1] is DONE
+
+
+def test_a_refusal_is_not_held_back() -> None:
+    refusal = Item(request=7, message=Failed(code=FailCode.BAD_REQUEST, message="No."))
+    pacer = Pacer(BEAT)
+    pacer.due((tokens(1, 0),), 0.0)
+    assert pacer.due((refusal,), 0.01) == (refusal,)
+
+
+def test_pieces_of_an_aborted_request_are_dropped_and_its_number_may_come_again() -> None:
+    pacer = Pacer(BEAT)
+    pacer.due((tokens(1, 0),), 0.0)
+    pacer.due((tokens(1, 1),), 0.01)
+    pacer.forget(1)
+    assert said(pacer.due((tokens(1, 5),), 0.02), 1) == [5]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sets(st.integers(1, 3)), st.floats(0.0, 0.3), st.sampled_from(["tokens", "started", "silent tokens"])
+        ),
+        max_size=40,
+    )
+)
+def test_every_token_leaves_once_and_in_order(steps: list[tuple[set[int], float, str]]) -> None:
+    pacer = Pacer(BEAT)
+    now, made = 0.0, dict.fromkeys((1, 2, 3), 0)
+    left: dict[int, list[int]] = {1: [], 2: [], 3: []}
+    for requests, passed, kind in steps:
+        now += passed
+        items = []
+        for request in sorted(requests):
+            if kind == "started":
+                items.append(Item(request=request, message=Started(device="CPU")))
+            else:
+                items.append(tokens(request, made[request], "" if kind.startswith("silent") else "x"))
+                made[request] += 1
+        leaving = pacer.due(tuple(items), now)
+        for request, numbers in left.items():
+            numbers += said(leaving, request)
+    leaving = pacer.due(tuple(Item(request=request, message=DONE) for request in made), now)
+    for request, numbers in left.items():
+        assert numbers + said(leaving, request) == list(range(made[request]))
