@@ -38,12 +38,16 @@ class HalfSaid:
 
     def take(self, tokens: Tokens) -> bool:
         """The next piece goes to the client; False if it cannot be right: more than the context, or no token ids."""
+        before = len(self._ids)
+        if before + len(tokens.token_ids) > self._most:
+            return False
         try:
             self._ids.extend(tokens.token_ids)
         except OverflowError:
+            del self._ids[before:]
             return False
         self.begun = True
-        return len(self._ids) <= self._most
+        return True
 
     def task(self) -> ChatTask | CompletionTask | EmbeddingTask:
         """What is left to do."""

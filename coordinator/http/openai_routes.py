@@ -37,7 +37,7 @@ from coordinator.records import KeyRecord, ModelRecord
 from coordinator.records import Scope as KeyScope
 from coordinator.tickets import Again, Ticket
 from gogrid.protocol.messages import EmbeddingDone, FailCode, Finished, Vectors
-from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ResumeMode
 
 _Task = ChatTask | CompletionTask | EmbeddingTask
 
@@ -64,7 +64,7 @@ class OpenAIRoutes:
         model = self._services.catalogue.model(request.model)
         tasks = chat_tasks(request, model, secrets.randbits(31), self._services.limits)
         answer = self._answer("chatcmpl-", model, choices=len(tasks), prompts=1, usage=request.include_usage)
-        with Gather(self._submit(key, model, tasks)) as gather:
+        with Gather(self._submit(key, model, tasks, request.resume_mode)) as gather:
             async with WhileConnected(receive):
                 if request.streamed:
                     await self._stream(send, gather, answer, begun)
@@ -79,7 +79,7 @@ class OpenAIRoutes:
         tasks = completion_tasks(request, model, secrets.randbits(31), self._services.limits)
         prompts = len(tasks) // request.choices
         answer = self._answer("cmpl-", model, choices=len(tasks), prompts=prompts, usage=request.include_usage)
-        with Gather(self._submit(key, model, tasks)) as gather:
+        with Gather(self._submit(key, model, tasks, request.resume_mode)) as gather:
             async with WhileConnected(receive):
                 if request.streamed:
                     await self._stream(send, gather, answer, begun)
@@ -105,12 +105,14 @@ class OpenAIRoutes:
         limits = self._services.limits
         return key, await read_body(http["headers"], receive, limits.json_bytes, limits)
 
-    def _submit(self, key: KeyRecord, model: ModelRecord, tasks: Sequence[_Task]) -> list[Ticket]:
+    def _submit(
+        self, key: KeyRecord, model: ModelRecord, tasks: Sequence[_Task], mode: ResumeMode = ResumeMode.FAST
+    ) -> list[Ticket]:
         """All or none."""
         tickets: list[Ticket] = []
         try:
             for task in tasks:
-                tickets.append(self._services.requests.submit(key, model, task))
+                tickets.append(self._services.requests.submit(key, model, task, mode))
         except BaseException:
             for ticket in tickets:
                 ticket.cancel("another answer of the same request was refused")

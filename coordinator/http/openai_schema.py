@@ -14,7 +14,7 @@ from coordinator.errors import JobFailedError, RequestError
 from coordinator.http.services import Limits
 from coordinator.records import ModelKind, ModelRecord
 from gogrid.protocol.messages import FailCode
-from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
+from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, ResumeMode, Sampling
 
 _SEED_MASK = 0x7FFFFFFF
 _COMPLETION_DEFAULT_TOKENS = 16
@@ -62,6 +62,8 @@ class _TextRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     n: Choices | None = None
     stop: StopText | Annotated[list[StopText], Meta(max_length=4)] | None = None
     seed: int | None = None
+    resume: str | None = None
+    """Ours: `exact` or `fast`."""
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     # refused unless they say nothing
@@ -86,6 +88,13 @@ class _TextRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def choices(self) -> int:
         return self.n or 1
+
+    @property
+    def resume_mode(self) -> ResumeMode:
+        """How another worker goes on with the answer: who names a seed asks for the same text again."""
+        if self.resume is None:
+            return ResumeMode.FAST if self.seed is None else ResumeMode.EXACT
+        return ResumeMode(self.resume)
 
 
 class ChatRequest(_TextRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +166,7 @@ def parse_chat(body: bytes) -> ChatRequest:
     request = decode(body, _CHAT)
     _refuse_unsupported(request)
     _check_stream_options(request)
+    _check_resume(request)
     if request.top_logprobs is not None and not request.logprobs:
         raise RequestError("`top_logprobs` needs `logprobs: true`.", "top_logprobs")
     both = (request.max_tokens, request.max_completion_tokens)
@@ -182,6 +192,7 @@ def parse_completion(body: bytes) -> CompletionRequest:
     request = decode(body, _COMPLETION)
     _refuse_unsupported(request)
     _check_stream_options(request)
+    _check_resume(request)
     return request
 
 
@@ -262,6 +273,11 @@ def _refuse_unsupported(request: ChatRequest | CompletionRequest) -> None:
 def _check_stream_options(request: ChatRequest | CompletionRequest) -> None:
     if request.stream_options is not None and not request.streamed:
         raise RequestError("`stream_options` needs `stream: true`.", "stream_options")
+
+
+def _check_resume(request: ChatRequest | CompletionRequest) -> None:
+    if request.resume is not None and request.resume not in (mode.value for mode in ResumeMode):
+        raise RequestError("`resume` must be `exact` or `fast`.", "resume", "invalid_value")
 
 
 def _message(index: int, message: Message) -> ChatMessage:

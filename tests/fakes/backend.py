@@ -44,7 +44,7 @@ from gogrid.protocol.messages import (
     Tokens,
     Vectors,
 )
-from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, ResumeMode
 
 USER, OTHER, ADMIN = "ggk_user", "ggk_other", "ggk_admin"
 INFERENCE_ONLY, JOBS_ONLY, EXPIRED = "ggk_inference", "ggk_jobs", "ggk_expired"
@@ -146,9 +146,13 @@ class FakeRequests:
         self.refusal: CoordinatorError | None = None
         self.refuse_after = 0
         self.tickets: list[FakeTicket] = []
+        self.modes: list[ResumeMode] = []
         self.submitted = asyncio.Event()
 
-    def submit(self, key: KeyRecord, model: ModelRecord, task: Task) -> FakeTicket:
+    def submit(
+        self, key: KeyRecord, model: ModelRecord, task: Task, mode: ResumeMode = ResumeMode.FAST
+    ) -> FakeTicket:
+        self.modes.append(mode)
         if self.refusal is not None and len(self.tickets) >= self.refuse_after:
             raise self.refusal
         ticket = FakeTicket(task, self.script(task, len(self.tickets)))

@@ -11,7 +11,7 @@ import pytest
 
 from coordinator.errors import JobFailedError, NoWorkerError, QueueFullError
 from gogrid.protocol.messages import LoadStage, Progress, Started, Tokens
-from gogrid.protocol.tasks import ChatTask, CompletionTask
+from gogrid.protocol.tasks import ChatTask, CompletionTask, ResumeMode
 from tests.fakes.backend import CHAT, EMBED, USER, WIDTH, Backend, Script, Step, Task, serving
 
 HELLO = [{"role": "user", "content": "hello big world"}]
@@ -274,3 +274,27 @@ async def test_a_failure_mid_stream_is_an_error_event_and_no_done(client, backen
         text = (await http.post(url + "/v1/chat/completions", json=body)).text
     assert "[DONE]" not in text
     assert text.rstrip().split("\n\n")[-1].startswith('data: {"error":{"message":"Its worker is gone."')
+
+
+@pytest.mark.parametrize(
+    ("asked", "mode"),
+    [
+        ({}, ResumeMode.FAST),
+        ({"seed": 7}, ResumeMode.EXACT),
+        ({"seed": 7, "extra_body": {"resume": "fast"}}, ResumeMode.FAST),
+        ({"extra_body": {"resume": "exact"}}, ResumeMode.EXACT),
+        ({"extra_body": {"resume": None}}, ResumeMode.FAST),
+    ],
+)
+async def test_how_an_answer_goes_on_follows_the_seed_unless_it_is_asked_for(client, backend, asked, mode):
+    await client.chat.completions.create(model=CHAT, messages=HELLO, **asked)
+    await client.completions.create(model=CHAT, prompt="hello", **asked)
+    assert backend.requests.modes == [mode, mode]
+
+
+async def test_an_unknown_way_to_go_on_is_a_400_that_names_both(client):
+    with pytest.raises(openai.BadRequestError, match="`resume` must be `exact` or `fast`") as caught:
+        await client.chat.completions.create(model=CHAT, messages=HELLO, extra_body={"resume": "slow"})
+    assert (caught.value.code, caught.value.param) == ("invalid_value", "resume")
+    with pytest.raises(openai.BadRequestError, match="resume"):
+        await client.completions.create(model=CHAT, prompt="x", extra_body={"resume": 1})
