@@ -15,6 +15,7 @@ import gogrid
 from gogrid.addresses import Address
 from gogrid.identity import client_context
 from gogrid.places import WorkerPlaces
+from runner.bring import Engine
 from runner.config import WorkerConfig
 from runner.control import ControlServer, RunnerLock
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, Done
@@ -25,7 +26,8 @@ from runner.membership import Membership, load_membership
 from runner.models.blobs import Access, Blobs
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk
-from runner.pool import Engine, ExecutorPool
+from runner.models.residence import Turns
+from runner.pool import ExecutorPool
 from runner.probes.all import probe_machine
 from runner.reporter import Reporter
 from runner.sandbox.base import Launcher
@@ -169,7 +171,15 @@ class _Runner:
             cores=facts.cores,
             engines=facts.engines,
         )
-        pool = ExecutorPool(launcher, self._cache, disk, engine, held=self._scripts_hold, clock=time.monotonic)
+        pool = ExecutorPool(
+            launcher,
+            self._cache,
+            disk,
+            engine,
+            held=self._scripts_hold,
+            clock=time.monotonic,
+            turns=Turns(least_s=self._config.model_turn_s),
+        )
         return _Parts(pool, ScriptRunner(launcher, blobs, self._places.jobs))
 
     def _scripts_hold(self) -> int:
@@ -195,7 +205,7 @@ class _Runner:
                     now=time.monotonic(),
                 )
             case AskPause():
-                self._work.pause(question.reason)
+                self._work.pause(question.reason, finish=question.finish)
             case AskResume():
                 self._work.resume()
         return Done()

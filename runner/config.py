@@ -42,6 +42,8 @@ class WorkerConfig:
     device: DeviceChoice
     executor_idle_s: float
     """A loaded model that nobody asked for is closed after this long."""
+    model_turn_s: float
+    """A model that came into memory keeps its place for at least this long while another one waits for it."""
     pause_on_activity: bool
     name: str | None
     log_level: str
@@ -65,6 +67,7 @@ def load_config(places: WorkerPlaces, *, flags: Mapping[str, object], environmen
         disk_cap=found.value(_DISK),
         device=found.value(_DEVICE),
         executor_idle_s=found.value(_IDLE),
+        model_turn_s=found.value(_TURN),
         pause_on_activity=found.value(_ACTIVITY),
         name=found.value(_NAME),
         log_level=found.value(_LOG),
@@ -158,6 +161,7 @@ _CORES = Setting("worker.cpu_cores", integer(0, 4096), 0, "GOGRID_CPU_CORES", "C
 _DISK = Setting("worker.disk_cap", _size, 100 * 10**9, "GOGRID_DISK_CAP", "disk for the model cache")
 _DEVICE = Setting("worker.device", _device, DeviceChoice.AUTO, "GOGRID_DEVICE", "auto, cpu, cuda or mps")
 _IDLE = Setting("worker.executor_idle", _seconds, 600.0, "GOGRID_EXECUTOR_IDLE", "close an unused model after this")
+_TURN = Setting("worker.model_turn", _seconds, 5.0, "GOGRID_MODEL_TURN", "a loaded model stays at least this long")
 _ACTIVITY = Setting(
     "worker.pause_on_activity", boolean, True, "GOGRID_PAUSE_ON_ACTIVITY", "pause while the computer is in use"
 )
@@ -165,6 +169,6 @@ _NAME: Setting[str | None] = Setting("worker.name", text, None, "GOGRID_WORKER_N
 _LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, info, warning or error")
 
 SETTINGS: tuple[Setting[Any], ...] = (
-    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _IDLE, _ACTIVITY,
-    _NAME, _LOG,
+    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _IDLE, _TURN,
+    _ACTIVITY, _NAME, _LOG,
 )  # fmt: skip

@@ -1,68 +1,35 @@
 """The loaded models of this worker: one warm executor for each, shared by all its requests.
 
 Promises: one start per model however many wait for it; models and scripts together stay under the owner's cap; a model
-nobody wants is closed after a while, the longest unused at once when another one needs its room; no executor outlives
-the pool. A model that will not load is checked byte by byte once, and fetched again if it was damaged.
+nobody wants is closed after a while, and when another one needs its room, as `models/residence.py` decides; a model
+whose process keeps crashing is refused for a while; no executor outlives the pool. Requests for a model that has to
+wait for room wait here, are told so, and are served together.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest
-from gogrid.protocol.messages import DeviceKind, FailCode, LoadedModel, LoadStage, Progress
-from runner.capacity import Resident, grant, make_way, unused
-from runner.errors import ModelError
-from runner.executor.messages import Load, Loading
-from runner.executor_client import ExecutorClient, start_executor
+from gogrid.protocol.messages import FailCode, LoadedModel, LoadingModel, LoadStage, Progress, RefusedModel
+from runner.bring import Bringer, Coming, Engine
+from runner.errors import ModelError, RunnerError
+from runner.executor_client import ExecutorClient
 from runner.models.cache import ModelCache
-from runner.models.converted import check_converted
+from runner.models.crashes import Crashes
 from runner.models.disk import ModelDisk
-from runner.sandbox.base import Launcher, Mount, SandboxSpec
-from runner.threads import in_thread
+from runner.models.residence import Claim, Turns, plan, unused
+from runner.resident import Entry, Report, Wanted
+from runner.sandbox.base import Launcher
 
 log = logging.getLogger(__name__)
-MODEL_INSIDE = "/models/current"
-CONVERTED_INSIDE = "/models/converted"
-_CONVERTED_GROWTH = 16
-"""A model in 2-bit numbers becomes eight times as large in bfloat16, and twice that in float32."""
-Report = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What executors run on; fixed while the runner lives."""
-
-    device: DeviceKind
-    gpus: tuple[str, ...]
-    cap_bytes: int
-    cores: int
-    engines: tuple[str, ...]
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    digest: Sha256
-    memory_bytes: int = 0
-    start: asyncio.Task[ExecutorClient] | None = None
-    client: ExecutorClient | None = None
-    slots: int = 0
-    waiting: int = 0
-    last_used: float = 0.0
-    listeners: list[Report] = field(default_factory=list)
-
-    def tell(self, stage: LoadStage, fraction: float) -> None:
-        progress = Progress(stage=stage, fraction=min(1.0, max(0.0, fraction)))
-        for listener in tuple(self.listeners):
-            listener(progress)
-
-    @property
-    def users(self) -> int:
-        return self.waiting + (self.client.running if self.client is not None else 0)
+_LINGER_S = 15.0
+"""A model that was wanted and has to wait for room is still brought if nobody waits any more: a client that was told
+to come back later comes back."""
+_LOOK_EVERY_S = 1.0
+"""While somebody waits for room: scripts end without telling."""
 
 
 class ExecutorPool:
@@ -77,22 +44,55 @@ class ExecutorPool:
         *,
         held: Callable[[], int],
         clock: Callable[[], float],
+        turns: Turns | None = None,
     ) -> None:
         """`held`: bytes that scripts hold of the cap now. `clock`: monotonic seconds."""
-        self._launcher, self._cache, self._disk, self._engine = launcher, cache, disk, engine
-        self._held, self._clock = held, clock
-        self._entries: dict[Sha256, _Entry] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._cache, self._engine, self._held, self._clock = cache, engine, held, clock
+        self._turns = turns if turns is not None else Turns()
+        self._bringer = Bringer(launcher, cache, disk, engine, clock)
+        self._crashes = Crashes()
+        self._entries: dict[Sha256, Entry] = {}
+        self._wanted: dict[Sha256, Wanted] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self.changed: Callable[[], None] = lambda: None
-        """Called when `loaded` changed."""
+        """Called when `loaded`, `loading` or `refused` changed."""
 
     @property
     def loaded(self) -> tuple[LoadedModel, ...]:
         return tuple(
-            LoadedModel(digest=e.digest, memory_bytes=e.memory_bytes, running=e.client.running, slots=e.slots)
-            for e in self._entries.values()
-            if e.client is not None and e.client.alive
+            LoadedModel(
+                digest=entry.digest,
+                memory_bytes=entry.memory_bytes,
+                running=entry.client.running,
+                slots=entry.brought.slots,
+                giving_way=entry.giving_way,
+            )
+            for entry in self._entries.values()
+            if entry.client is not None and entry.brought is not None
         )
+
+    @property
+    def loading(self) -> tuple[LoadingModel, ...]:
+        return tuple(
+            LoadingModel(
+                digest=wanted.digest,
+                stage=wanted.progress.stage,
+                fraction=round(wanted.progress.fraction, 2),
+                eta_s=float(round(wanted.progress.eta_s)),
+            )
+            for wanted in self._wanted.values()
+        )
+
+    @property
+    def refused(self) -> tuple[RefusedModel, ...]:
+        """Models that are not taken for a while."""
+        now = self._crashes.refused(self._clock())
+        return tuple(RefusedModel(digest=digest, reason=reason) for digest, reason in now.items())
+
+    def refusal(self, digest: Sha256) -> str:
+        """Why this model is not taken now, in words; empty: it is."""
+        return self._crashes.refusal(digest, self._clock())
 
     @property
     def memory_held(self) -> int:
@@ -101,7 +101,7 @@ class ExecutorPool:
     def warm(self, digest: Sha256) -> ExecutorClient | None:
         """The model's executor, if it can serve at once."""
         entry = self._entries.get(digest)
-        if entry is None or entry.client is None or not entry.client.alive:
+        if entry is None or entry.client is None or entry.giving_way:
             return None
         entry.last_used = self._clock()
         return entry.client
@@ -111,197 +111,248 @@ class ExecutorPool:
         """The model's executor, started if need be; not closed for being unused while inside.
 
         Raises:
-            ModelError: it cannot be fetched or loaded, or does not fit.
+            ModelError: it cannot be fetched or loaded, does not fit, or is refused for a while.
             SandboxUnavailableError: no process can be started.
         """
-        entry = await self._entry(digest)
-        entry.waiting += 1
-        entry.listeners.append(report)
+        entry = await self._seat(digest, report)
         try:
-            if entry.client is None:
-                await self._started(entry)
-            entry.listeners.remove(report)
-            entry.last_used = self._clock()
-            assert entry.client is not None  # noqa: S101  # a start that succeeded has set it
-            yield entry.client
+            client = entry.client
+            if client is None:
+                raise ModelError("The model's process ended before the request was handed in.", FailCode.CRASHED)
+            yield client
         finally:
-            entry.waiting -= 1
-            entry.last_used = self._clock()
-            if report in entry.listeners:
-                entry.listeners.remove(report)
+            self._left(entry)
 
     def close_unused(self, idle_s: float) -> None:
-        for digest in unused(self._residents(), self._clock(), idle_s):
+        residents = (entry.resident() for entry in self._entries.values() if entry.client is not None)
+        for digest in unused(residents, self._clock(), idle_s):
             log.info("closing model %s: nobody asked for it", digest[:12])
             self._drop(self._entries[digest])
 
     async def close(self) -> None:
         """End every executor; returns when all are gone."""
+        for timer in self._timers.values():
+            timer.cancel()
         entries = list(self._entries.values())
         starts = [entry.start for entry in entries if entry.start is not None]
         for start in starts:
             start.cancel()
         await asyncio.gather(*starts, return_exceptions=True)
+        for wanted in list(self._wanted.values()):
+            self._fail(wanted, _stopped())
         for entry in entries:
-            if entry.client is not None:
-                self._drop(entry)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+            self._drop(entry)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for timer in self._timers.values():
+            timer.cancel()
 
     def kill(self) -> None:
         """End every executor now."""
         for entry in self._entries.values():
             if entry.start is not None:
                 entry.start.cancel()
-            if entry.client is not None:
-                entry.client.kill()
+            if entry.brought is not None:
+                entry.brought.client.kill()
 
-    async def _entry(self, digest: Sha256) -> _Entry:
-        """The model's entry, or a new one; an executor that is closing is waited for, since it holds memory."""
-        while (entry := self._entries.get(digest)) is not None:
-            if entry.client is None or entry.client.alive:
-                return entry
-            await entry.client.wait()
-            self._forget(entry)
-        self._entries[digest] = _Entry(digest)
-        return self._entries[digest]
+    def look(self) -> None:
+        """Start, close and hand over what can be now; called whenever anything changed, and while models wait."""
+        now = self._clock()
+        for wanted in list(self._wanted.values()):
+            if wanted.digest not in self._entries and not wanted.waiters and now >= wanted.until:
+                del self._wanted[wanted.digest]
+            elif self._crashes.refusal(wanted.digest, now):
+                self._fail(wanted, self._refused(wanted.digest))
+        claims = [
+            Claim(one.digest, one.manifest.memory_bytes, one.since)
+            for one in self._wanted.values()
+            if one.digest not in self._entries
+        ]
+        residents = [entry.resident() for entry in self._entries.values()]
+        what = plan(residents, claims, self._engine.cap_bytes, self._held(), now, self._turns)
+        for digest, reason in what.refused.items():
+            self._fail(self._wanted[digest], ModelError(reason, FailCode.NO_ROOM))
+        self._give_way(what.giving_way)
+        for digest in what.close:
+            self._drop(self._entries[digest])
+        for digest in what.start:
+            self._start(self._wanted[digest], now)
+        for entry in list(self._entries.values()):
+            if entry.client is not None and not entry.giving_way:
+                self._serve_waiting(entry)
+        self._tell_queued(what.look_again, now)
 
-    async def _started(self, entry: _Entry) -> None:
-        start = entry.start
-        if start is None:
-            start = entry.start = asyncio.create_task(self._start(entry), name=f"start {entry.digest[:12]}")
-            start.add_done_callback(lambda task: self._start_ended(entry, task))
-        try:
-            await asyncio.shield(start)
-        except asyncio.CancelledError:
-            if start.cancelled():
-                raise ModelError("The worker stopped while the model was loading.", FailCode.YIELDED) from None
-            raise
+    # --- requests that wait ---
 
-    def _start_ended(self, entry: _Entry, task: asyncio.Task[ExecutorClient]) -> None:
-        entry.start = None
-        if task.cancelled() or task.exception() is not None:
-            self._forget(entry)
-
-    async def _start(self, entry: _Entry) -> ExecutorClient:
-        self._cache.pin(entry.digest)
-        try:
-            client = await self._brought(entry)
-        except BaseException:
-            self._cache.unpin(entry.digest)
-            raise
-        entry.client = client
-        watch = asyncio.create_task(self._watch(entry, client), name=f"watch {entry.digest[:12]}")
-        self._closing.add(watch)
-        watch.add_done_callback(self._closing.discard)
-        self.changed()
-        return client
-
-    async def _brought(self, entry: _Entry) -> ExecutorClient:
-        """Fetched, room made, converted, loaded."""
-        manifest = await self._cache.manifest(entry.digest)
+    async def _seat(self, digest: Sha256, report: Report) -> Entry:
+        """The model's entry with one more seat taken, once it can serve."""
+        manifest = await self._cache.manifest(digest)
         if manifest.engine not in self._engine.engines:
             raise ModelError(f"This worker has no {manifest.engine} engine.", FailCode.NO_ROOM)
-        await self._reserve(entry, manifest)
-        await self._fetch(entry)
+        if self.refusal(digest):
+            raise self._refused(digest)
+        entry = self._entries.get(digest)
+        if entry is not None and entry.client is not None and not entry.giving_way:
+            entry.seats += 1
+            return entry
+        seat: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        wanted = self._want(digest, manifest)
+        wanted.waiters[seat] = report
+        self.look()
+        if not seat.done():
+            report(wanted.progress)
         try:
-            return await self._launch(entry, manifest)
-        except ModelError as error:
-            if error.code is not FailCode.MODEL_UNUSABLE or await self._cache.recheck(entry.digest):
-                raise
-        log.warning("model %s was damaged on disk; it is fetched again", entry.digest[:12])
-        await self._fetch(entry)
-        return await self._launch(entry, manifest)
+            return await seat
+        except asyncio.CancelledError:
+            if seat.done() and not seat.cancelled() and seat.exception() is None:
+                self._left(seat.result())
+            raise
+        finally:
+            wanted.waiters.pop(seat, None)
 
-    async def _watch(self, entry: _Entry, client: ExecutorClient) -> None:
+    def _want(self, digest: Sha256, manifest: ModelManifest) -> Wanted:
+        now = self._clock()
+        wanted = self._wanted.get(digest)
+        if wanted is None:
+            progress = Progress(stage=LoadStage.QUEUED, fraction=0.0)
+            wanted = self._wanted[digest] = Wanted(digest, manifest, now, now, progress)
+        wanted.until = now + _LINGER_S
+        return wanted
+
+    def _serve_waiting(self, entry: Entry) -> None:
+        wanted = self._wanted.pop(entry.digest, None)
+        if wanted is not None:
+            for seat in wanted.waiters:
+                if not seat.done():
+                    entry.seats += 1
+                    seat.set_result(entry)
+            entry.last_used = self._clock()
+            self.changed()
+
+    def _fail(self, wanted: Wanted, error: Exception) -> None:
+        self._wanted.pop(wanted.digest, None)
+        for seat in wanted.waiters:
+            if not seat.done():
+                seat.set_exception(error)
+        self.changed()
+
+    def _left(self, entry: Entry) -> None:
+        entry.seats -= 1
+        self._used(entry)
+
+    def _refused(self, digest: Sha256) -> ModelError:
+        return ModelError(f"This worker refuses the model for now: {self.refusal(digest)}.", FailCode.NO_ROOM)
+
+    def _used(self, entry: Entry) -> None:
+        """A request of it has ended."""
+        entry.last_used = self._clock()
+        self.changed()
+        if self._wanted:
+            self.look()
+
+    def _tell_queued(self, look_again: float | None, now: float) -> None:
+        queued = [one for one in self._wanted.values() if one.digest not in self._entries or self._waits(one.digest)]
+        for wanted in queued:
+            load_s = self._bringer.expected_s(wanted.manifest, wanted.digest)
+            known = look_again is not None and load_s is not None
+            eta_s = round((look_again or now) - now + (load_s or 0.0), 1) if known else -1.0
+            wanted.tell(Progress(stage=LoadStage.QUEUED, fraction=0.0, eta_s=eta_s))
+        if queued:
+            self._later("look", min(_LOOK_EVERY_S, (look_again or now + _LOOK_EVERY_S) - now), self.look)
+            self.changed()
+
+    def _waits(self, digest: Sha256) -> bool:
+        entry = self._entries.get(digest)
+        return entry is not None and entry.start is None
+
+    # --- models that come and go ---
+
+    def _give_way(self, digests: frozenset[Sha256]) -> None:
+        for entry in self._entries.values():
+            if entry.giving_way != (entry.digest in digests):
+                entry.giving_way = entry.digest in digests
+                log.info("model %s %s", entry.digest[:12], "gives way" if entry.giving_way else "stays")
+                self.changed()
+
+    def _start(self, wanted: Wanted, now: float) -> None:
+        """Count the model's memory from now on."""
+        entry = self._entries[wanted.digest] = Entry(wanted.digest, wanted.manifest.memory_bytes, now)
+        most = self._engine.cap_bytes - self._held() - self.memory_held + entry.memory_bytes
+        coming = Coming(wanted.digest, wanted.manifest, lambda progress: self._progressed(wanted, progress))
+        entry.start = asyncio.create_task(self._bring(entry, coming, most), name=f"start {entry.digest[:12]}")
+
+    def _progressed(self, wanted: Wanted, progress: Progress) -> None:
+        wanted.tell(progress)
+        self.changed()
+
+    async def _bring(self, entry: Entry, coming: Coming, most: int) -> None:
+        self._cache.pin(entry.digest)
+        try:
+            entry.brought = await self._bringer.bring(coming, most)
+        except BaseException as error:
+            self._cache.unpin(entry.digest)
+            self._forget(entry)
+            self._not_brought(entry.digest, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        finally:
+            entry.start = None
+        entry.memory_bytes = entry.brought.memory_bytes
+        entry.ready_at = entry.last_used = self._clock()
+        entry.brought.client.on_idle = lambda: self._used(entry)
+        self._run(self._watch(entry, entry.brought.client), f"watch {entry.digest[:12]}")
+        self.look()
+        self.changed()
+
+    def _not_brought(self, digest: Sha256, error: BaseException) -> None:
+        if isinstance(error, ModelError) and error.code is FailCode.CRASHED:
+            self._crashed(digest, str(error).rstrip("."))
+        if not isinstance(error, RunnerError | asyncio.CancelledError):
+            log.error("model %s: the worker itself failed", digest[:12], exc_info=error)
+        if digest in self._wanted:
+            self._fail(self._wanted[digest], error if isinstance(error, Exception) else _stopped())
+        if isinstance(error, Exception):
+            self.look()
+
+    async def _watch(self, entry: Entry, client: ExecutorClient) -> None:
         """Keep the entry, and its files in the cache, for as long as its process holds memory."""
         await client.wait()
+        if client.answered:
+            self._crashes.answered(entry.digest)
+        if client.crash:
+            self._crashed(entry.digest, client.crash)
         self._cache.unpin(entry.digest)
         self._forget(entry)
+        self.look()
 
-    async def _reserve(self, entry: _Entry, manifest: ModelManifest) -> None:
-        """Count the model's memory from now on; close others for it."""
-        others = tuple(resident for resident in self._residents() if resident.digest != entry.digest)
-        victims = make_way(others, manifest.memory_bytes, self._engine.cap_bytes, self._held())
-        entry.memory_bytes = manifest.memory_bytes
-        for digest in victims:
-            log.info("closing model %s to make room for %s", digest[:12], entry.digest[:12])
-        clients = [self._entries[digest].client for digest in victims]
-        for client in clients:
-            if client is not None:
-                await client.close()
+    def _crashed(self, digest: Sha256, why: str) -> None:
+        now = self._clock()
+        self._crashes.crashed(digest, why, now)
+        refusal, end = self._crashes.refusal(digest, now), self._crashes.next_end(now)
+        if refusal and end is not None:
+            log.error("model %s is refused for a while: %s", digest[:12], refusal)
+            self._later("refusal", end - now, self.changed)
 
-    async def _fetch(self, entry: _Entry) -> None:
-        await self._cache.ensure(entry.digest, lambda fraction: entry.tell(LoadStage.DOWNLOADING, fraction))
-
-    async def _launch(self, entry: _Entry, manifest: ModelManifest) -> ExecutorClient:
-        folder = self._disk.view(entry.digest)
-        if manifest.format == "gguf":
-            folder = await self._converted(entry, manifest, folder)
-        free = self._engine.cap_bytes - self._held() - self.memory_held + entry.memory_bytes
-        load = self._load(manifest, grant(manifest.memory_bytes, max(free, manifest.memory_bytes)))
-        spec = self._spec(folder, None)
-        client, ready = await start_executor(self._launcher, spec, load, entry.digest[:12], _loading(entry))
-        entry.memory_bytes = max(manifest.memory_bytes, min(ready.memory_bytes, load.cap_bytes))
-        entry.slots = max(1, ready.slots)
-        client.on_idle = self.changed
-        log.info("model %s is loaded: %s, %d slots", entry.digest[:12], ready.device[:100], entry.slots)
-        return client
-
-    async def _converted(self, entry: _Entry, manifest: ModelManifest, folder: Path) -> Path:
-        """The model in the engine's own format, converted once inside a sandbox and checked."""
-        if self._disk.converted_complete(entry.digest):
-            return self._disk.converted(entry.digest)
-        log.info("converting model %s", entry.digest[:12])
-        entry.tell(LoadStage.CONVERTING, 0.0)
-        staging = self._disk.staging(entry.digest)
-        load = self._load(manifest, manifest.memory_bytes, work_path=CONVERTED_INSIDE)
-        spec = self._spec(folder, Mount(staging, CONVERTED_INSIDE))
-        client, _ = await start_executor(
-            self._launcher, spec, load, f"convert {entry.digest[:12]}", _loading(entry, LoadStage.CONVERTING)
-        )
-        await client.close()
-        most = manifest.size_bytes * _CONVERTED_GROWTH
-
-        def keep(_stop: object) -> Path:
-            check_converted(staging, most)
-            return self._disk.adopt_converted(entry.digest, staging)
-
-        return await in_thread(keep, f"keep {entry.digest[:8]}")
-
-    def _load(self, manifest: ModelManifest, cap_bytes: int, *, work_path: str = "") -> Load:
-        return Load(
-            engine=manifest.engine,
-            model_path=MODEL_INSIDE,
-            device=self._engine.device,
-            threads=self._engine.cores,
-            cap_bytes=cap_bytes,
-            work_path=work_path,
-            convert=bool(work_path),
-        )
-
-    def _spec(self, folder: Path, writable: Mount | None) -> SandboxSpec:
-        return SandboxSpec(
-            arguments=("runner.executor",),
-            mounts=(Mount(folder, MODEL_INSIDE),),
-            writable=writable,
-            gpus=self._engine.gpus,
-            threads=self._engine.cores,
-        )
-
-    def _residents(self) -> tuple[Resident, ...]:
-        return tuple(Resident(e.digest, e.memory_bytes, e.users, e.last_used) for e in self._entries.values())
-
-    def _drop(self, entry: _Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         if entry.client is not None:
-            task = asyncio.create_task(entry.client.close(), name=f"close {entry.digest[:12]}")
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            log.info("closing model %s", entry.digest[:12])
+            self._run(entry.client.close(), f"close {entry.digest[:12]}")
 
-    def _forget(self, entry: _Entry) -> None:
+    def _forget(self, entry: Entry) -> None:
         if self._entries.get(entry.digest) is entry:
             del self._entries[entry.digest]
         self.changed()
 
+    def _run(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-def _loading(entry: _Entry, only: LoadStage | None = None) -> Callable[[Loading], None]:
-    return lambda loading: entry.tell(only or loading.stage, loading.fraction)
+    def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
+        if name in self._timers:
+            self._timers[name].cancel()
+        self._timers[name] = asyncio.get_running_loop().call_later(max(0.0, delay_s), call)
+
+
+def _stopped() -> ModelError:
+    return ModelError("The worker stopped while the model was loading.", FailCode.YIELDED)

@@ -43,10 +43,11 @@ class Reporter:
 
 
 def _same_but_load(one: WorkerReport, other: WorkerReport) -> bool:
-    """Whether they differ in nothing but how many requests run."""
+    """Whether they differ in nothing but how many requests run and how far models are with loading."""
     return _without_load(one) == _without_load(other)
 
 
 def _without_load(report: WorkerReport) -> WorkerReport:
     quiet = tuple(msgspec.structs.replace(model, running=0) for model in report.loaded)
-    return msgspec.structs.replace(report, loaded=quiet)
+    same = tuple(msgspec.structs.replace(model, fraction=0.0, eta_s=0.0) for model in report.loading)
+    return msgspec.structs.replace(report, loaded=quiet, loading=same)

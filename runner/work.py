@@ -37,6 +37,7 @@ from runner.facts import Facts
 from runner.fence import Fence
 from runner.kept_stream import KeptStream
 from runner.models.cache import ModelCache
+from runner.models.telling import Teller
 from runner.pool import ExecutorPool
 from runner.session import JobStream
 
@@ -206,9 +207,12 @@ class Work:
 
     # --- what the owner tells ---
 
-    def pause(self, reason: str) -> None:
+    def pause(self, reason: str, *, finish: bool = False) -> None:
+        """Take nothing new. What runs is given back at once and goes on elsewhere, unless it may `finish`."""
         self._paused = reason
         self.changed()
+        if not finish:
+            self._give_back(f"The worker is {reason}.")
 
     def resume(self) -> None:
         self._paused = ""
@@ -234,7 +238,9 @@ class Work:
     @property
     def situation(self) -> Situation:
         readiness, reason = self.readiness
-        return Situation(readiness, reason, self._facts.python_jobs, self._facts.device.cap_bytes, self._script_room())
+        refused = {model.digest: model.reason for model in self._pool.refused} if self._pool is not None else {}
+        facts = self._facts
+        return Situation(readiness, reason, facts.python_jobs, facts.device.cap_bytes, self._script_room(), refused)
 
     @property
     def script_memory_held(self) -> int:
@@ -261,13 +267,14 @@ class Work:
             loaded=self._pool.loaded if self._pool is not None else (),
             cached=self._cache.cached,
             cores=facts.cores,
+            loading=self._pool.loading if self._pool is not None else (),
+            refused=self._pool.refused if self._pool is not None else (),
         )
 
     async def close(self) -> None:
         """Give every job back: the coordinator places it elsewhere."""
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
-        for job in self.jobs:
-            self._stop(job, "The worker is stopping.", FailCode.YIELDED)
+        self._give_back("The worker is stopping.")
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._unsettled and self.session is not None:
             self._all_settled.clear()
@@ -276,6 +283,10 @@ class Work:
                     await self._all_settled.wait()
         if self._fence_timer is not None:
             self._fence_timer.cancel()
+
+    def _give_back(self, why: str) -> None:
+        for job in self.jobs:
+            self._stop(job, why, FailCode.YIELDED)
 
     def _script_room(self) -> ScriptRoom:
         cores = sum(
@@ -357,7 +368,7 @@ class Work:
         if warm is not None:
             await self._serve(warm, job, task)
             return
-        async with self._pool.use(task.model.digest, _progress(job.stream)) as client:
+        async with self._pool.use(task.model.digest, _progress(job.stream, self._clock)) as client:
             await self._serve(client, job, task)
 
     async def _serve(self, client: ExecutorClient, job: Job, task: ModelTask) -> None:
@@ -387,13 +398,11 @@ def kind_of(task: Task) -> str:
     return names[type(task)]
 
 
-def _progress(stream: JobStream) -> Callable[[Progress], None]:
-    """Sends what is new: the same stage and fraction once."""
-    last: list[Progress] = []
+def _progress(stream: JobStream, clock: Callable[[], float]) -> Callable[[Progress], None]:
+    teller = Teller()
 
     def report(progress: Progress) -> None:
-        if not last or last[0].stage is not progress.stage or progress.fraction - last[0].fraction >= 0.01:
-            last[:] = [progress]
+        if teller.worth(progress, clock()):
             stream.send(progress)
 
     return report

@@ -12,10 +12,11 @@ from gogrid.ids import JobId
 from gogrid.manifest import ModelFile, ModelManifest, digest_of, encode_manifest
 from gogrid.protocol.messages import Assign, Device, DeviceKind, FailCode, Failed, Finished, Log, PythonDone, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, InputFile, ModelRef, PythonTask, Sampling
+from runner.bring import Engine
 from runner.facts import Facts, sandbox_words
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree
-from runner.pool import Engine, ExecutorPool
+from runner.pool import ExecutorPool
 from runner.probes.choose import Chosen
 from runner.sandbox.base import Launcher
 from runner.sandbox.choose import choose_launcher

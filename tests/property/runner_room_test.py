@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gogrid.ids import Sha256
-from runner.capacity import Resident, grant, make_way, unused
+from runner.capacity import grant
 from runner.errors import ModelError
 from runner.models.eviction import CachedModel, disk_use, make_room
 
@@ -50,39 +50,7 @@ def test_the_disk_cap_holds_and_pinned_models_stay(
         assert all(model.pinned or model.last_used >= newest for model in kept)
 
 
-residents = st.lists(
-    st.builds(Resident, names, sizes, st.integers(0, 2), st.floats(0, 100)), max_size=6, unique_by=lambda r: r.digest
-).map(tuple)
-
-
-@settings(deadline=None)
-@given(residents, sizes, st.integers(0, 500), sizes)
-def test_the_owners_memory_cap_holds_and_models_in_use_stay(
-    loaded: tuple[Resident, ...], need: int, cap: int, held: int
-) -> None:
-    try:
-        closing = make_way(loaded, need, cap, held)
-    except ModelError:
-        in_use = sum(resident.memory_bytes for resident in loaded if resident.users)
-        assert need > cap or in_use + held + need > cap
-        return
-    left = sum(resident.memory_bytes for resident in loaded if resident.digest not in closing)
-    if closing or sum(r.memory_bytes for r in loaded) + held + need <= cap:
-        assert left + need + held <= cap
-    assert all(resident.users == 0 for resident in loaded if resident.digest in closing)
-
-
 @settings(deadline=None)
 @given(st.integers(1, 1000), st.integers(0, 1000))
 def test_a_grant_is_at_least_the_need_and_never_more_than_is_free(need: int, extra: int) -> None:
     assert need <= grant(need, need + extra) <= need + extra
-
-
-@settings(deadline=None)
-@given(residents, st.floats(100, 1000), st.floats(1, 100))
-def test_only_unused_models_are_closed_for_being_unused(
-    loaded: tuple[Resident, ...], now: float, idle_s: float
-) -> None:
-    closing = unused(loaded, now, idle_s)
-    for resident in loaded:
-        assert (resident.digest in closing) == (resident.users == 0 and now - resident.last_used >= idle_s)
