@@ -1,14 +1,19 @@
-"""`python -m benchmarks [inference|gateway|footprint]…`: run the named benchmarks, or all, and print a table."""
+"""`python -m benchmarks [inference|gateway|footprint|scale]…`: run the named benchmarks, or all, and print a table."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import footprint, gateway, inference
+from benchmarks import footprint, gateway, inference, scale
 from benchmarks.figures import markdown
 
-_ALL = {"footprint": footprint.measure, "gateway": gateway.measure, "inference": inference.measure}
+_ALL = {
+    "footprint": footprint.measure,
+    "gateway": gateway.measure,
+    "inference": inference.measure,
+    "scale": scale.measure,
+}
 
 
 def main() -> int:

@@ -35,6 +35,8 @@ from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent
 from runner.connection import Connection, dial
 from runner.link import CoordinatorLink, Credentials, join
 
+DIALS_AT_ONCE = 32
+"""Real machines have processors of their own: more than these would only wait for ours, and time out."""
 _TOKEN_LIFE_S = 3600.0
 _NOTICED_S = 1.0
 """After this a running coordinator knows whom the store was told of."""
@@ -74,9 +76,16 @@ class SimulatedWorker:
     """One worker: `run` stays connected until cancelled."""
 
     def __init__(
-        self, address: Address, credentials: Credentials, name: str, pace: Pace, local_host: str | None
+        self,
+        address: Address,
+        credentials: Credentials,
+        name: str,
+        pace: Pace,
+        local_host: str | None,
+        turn: asyncio.Semaphore,
     ) -> None:
-        self._local_host = local_host
+        """Args: turn: held while dialling."""
+        self._local_host, self._turn = local_host, turn
         self._connection: Connection | None = None
         self.work = EchoWork(name, pace.step_s, pace.slots)
         self._link = CoordinatorLink([address], credentials, self.work, self._dial)
@@ -94,7 +103,8 @@ class SimulatedWorker:
     async def _dial(
         self, address: Address, pin: bytes, proof: KeyProof | TokenProof, on_event: Callable[[WorkerEvent], None]
     ) -> Connection:
-        self._connection = await dial(address, pin, proof, on_event, local_host=self._local_host)
+        async with self._turn:
+            self._connection = await dial(address, pin, proof, on_event, local_host=self._local_host)
         return self._connection
 
 
@@ -108,11 +118,19 @@ class Fleet:
         pace: Pace = _AT_ONCE,
         *,
         one_address: bool = False,
+        dials_at_once: int = DIALS_AT_ONCE,
     ) -> None:
-        """Args: one_address: dial from one address, as machines behind one NAT do."""
+        """
+        Args:
+            one_address: dial from one address, as machines behind one NAT do.
+            dials_at_once: handshakes that this process's one processor works on together.
+        """
         allow_sockets(len(credentials))
+        turn = asyncio.Semaphore(dials_at_once)
         self.workers = [
-            SimulatedWorker(address, each, f"sim-{number:04}", pace, None if one_address else loopback_host(number))
+            SimulatedWorker(
+                address, each, f"sim-{number:04}", pace, None if one_address else loopback_host(number), turn
+            )
             for number, each in enumerate(credentials)
         ]
         self._tasks: list[asyncio.Task[None]] = []
@@ -277,7 +295,15 @@ async def _main(args: argparse.Namespace) -> None:
     credentials = await enrol(folder, args.n)
     if serving is not None:
         await asyncio.sleep(_NOTICED_S)
-    await _serve(Fleet(address, credentials, Pace(args.pace_ms / 1000, args.slots), one_address=args.one_address))
+    await _serve(
+        Fleet(
+            address,
+            credentials,
+            Pace(args.pace_ms / 1000, args.slots),
+            one_address=args.one_address,
+            dials_at_once=args.dials,
+        )
+    )
 
 
 def main() -> int:
@@ -287,6 +313,7 @@ def main() -> int:
     parser.add_argument("--address", metavar="HOST[:PORT]", help="of the coordinator, if none serves the folder yet")
     parser.add_argument("--pace-ms", type=float, default=0.0, help="per token; 0: whole answers at once")
     parser.add_argument("--slots", type=int, default=_AT_ONCE.slots, help="requests of one model at once")
+    parser.add_argument("--dials", type=int, default=DIALS_AT_ONCE, help="handshakes at once")
     parser.add_argument("--one-address", action="store_true", help="dial from one address, as behind one NAT")
     args = parser.parse_args()
     try:
