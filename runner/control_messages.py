@@ -20,9 +20,11 @@ class AskStatus(ControlMessage, frozen=True):
 
 
 class AskPause(ControlMessage, frozen=True):
-    """Take no new jobs until `AskResume`."""
+    """Take no new jobs until `AskResume`; those that run go on on another worker."""
 
     reason: str = "paused by its owner"
+    finish: bool = False
+    """Let those that run end here first."""
 
 
 class AskResume(ControlMessage, frozen=True):

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import msgspec
 
+import gogrid
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.places import WorkerPlaces, worker_places
-from runner.control_messages import AskStatus, WorkerStatus
+from runner.control_messages import Ask, AskPause, AskResume, AskStatus, Done, Refused, WorkerStatus
 from tray.control_client import ask
 from tray.restart import CANNOT_RUN
 from tray.runner_command import runner_command
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     """Without positional words: what it does not know is a command, or an option of the runner."""
     parser = CommandParser(
         prog="gogrid-worker",
-        usage="gogrid-worker [--config FILE] [--data FOLDER] --headless [SETTING …] | join TOKEN | status | doctor",
+        usage="gogrid-worker [--config FILE] [--data FOLDER] --headless [SETTING …] | join TOKEN | status | pause | …",
         description="Lend this machine's idle GPU to your own coordinator.",
         epilog="With --headless every setting of config.toml is an option too, e.g. --max-vram 80% --device cpu."
         " Commands take --json.",
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this")
+    parser.add_argument("--version", action="version", version=f"gogrid-worker {gogrid.__version__}")
     parser.add_argument("--config", type=Path, help="config.toml to use")
     parser.add_argument("--data", type=Path, help="folder for state, models and logs")
     parser.add_argument("--headless", action="store_true", help="run without a desktop")
@@ -86,7 +88,7 @@ def _command(
     parser: argparse.ArgumentParser, name: str, words: list[str], places: WorkerPlaces, shared: list[str]
 ) -> int:
     if name not in _COMMANDS:
-        parser.error(f"there is no command {name!r}; use join, status or doctor, or --headless to run")
+        parser.error(f"there is no command {name!r}; use {', '.join(_COMMANDS)}, or --headless to run")
     own = CommandParser(prog=f"gogrid-worker {name}", description=_COMMANDS[name], allow_abbrev=False)
     if name == "join":
         own.add_argument("token", help="the line that starts with ggj1_; - reads it from standard input")
@@ -96,6 +98,8 @@ def _command(
     flags = [*shared, *(["--json"] if options.json else [])]
     if name == "status":
         return _status(places, as_json=options.json)
+    if name in _ORDERS:
+        return _order(places, *_ORDERS[name], as_json=options.json)
     if name == "doctor":
         return _call(["doctor", *flags])
     return _join(options.token, [*flags, *(["--name", options.name] if options.name else [])])
@@ -104,7 +108,15 @@ def _command(
 _COMMANDS = {
     "join": "Join a coordinator with a token.",
     "status": "What the running worker does, and why.",
+    "pause": "Take no new jobs; what runs goes on on other workers, at once.",
+    "finish": "Take no new jobs; what runs ends here.",
+    "resume": "Take jobs again.",
     "doctor": "Check sandbox, device, coordinator, clock and disk.",
+}
+_ORDERS: dict[str, tuple[Ask, str]] = {
+    "pause": (AskPause(), "paused"),
+    "finish": (AskPause(finish=True), "finishing"),
+    "resume": (AskResume(), "resumed"),
 }
 
 
@@ -113,6 +125,16 @@ def _status(places: WorkerPlaces, *, as_json: bool) -> int:
     if not isinstance(answer, WorkerStatus):
         raise GoGridError(f"The worker answers with {type(answer).__name__} instead of its status.")
     print(msgspec.json.format(msgspec.json.encode(answer)).decode() if as_json else status_text(answer))
+    return 0
+
+
+def _order(places: WorkerPlaces, order: Ask, done: str, *, as_json: bool) -> int:
+    answer = ask(places.control, order)
+    if isinstance(answer, Refused):
+        raise GoGridError(f"The worker refuses: {answer.reason}")
+    if not isinstance(answer, Done):
+        raise GoGridError(f"The worker answers with {type(answer).__name__} to an order.")
+    print(msgspec.json.encode({"state": done}).decode() if as_json else done)
     return 0
 
 
