@@ -5,8 +5,9 @@ engine begins every transaction with BEGIN IMMEDIATE; the read engine can write 
 """
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from sqlite3 import Connection as DriverConnection
+from typing import Any, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -47,9 +48,24 @@ _PRAGMAS = (
 )
 
 
-def write_engine(path: Path) -> sa.Engine:
-    """One connection that may write; made by whoever owns the writer thread, or a migration."""
-    return _engine(path, ("PRAGMA journal_mode=WAL", *_PRAGMAS), begin="BEGIN IMMEDIATE", connections=1)
+class Driver(Protocol):
+    """What is used of a connection of the driver, directly: `sqlite3.Connection` and whatever stands in for it."""
+
+    isolation_level: Any
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    def execute(self, sql: str, /) -> sqlite3.Cursor: ...
+
+
+def write_engine(path: Path, connect: Callable[[], Driver] | None = None) -> sa.Engine:
+    """One connection that may write; made by whoever owns the writer thread, or a migration.
+
+    `connect` opens it by another way than Python's own SQLite: for tests, on a file system that fails when told to.
+    """
+    pragmas = ("PRAGMA journal_mode=WAL", *_PRAGMAS)
+    return _engine(path, pragmas, begin="BEGIN IMMEDIATE", connections=1, connect=connect)
 
 
 def read_engine(path: Path, connections: int) -> sa.Engine:
@@ -130,24 +146,29 @@ def in_our_words(error: Exception, wanted: str) -> Exception:
     return ours
 
 
-def _driver(connection: sa.Connection) -> DriverConnection:
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, DriverConnection):
-        raise TypeError("not a connection of the sqlite3 driver")
-    return driver
+def _driver(connection: sa.Connection) -> Driver:
+    return cast(Driver, connection.connection.driver_connection)
 
 
-def _engine(path: Path, pragmas: tuple[str, ...], begin: str, connections: int) -> sa.Engine:
+def _engine(
+    path: Path,
+    pragmas: tuple[str, ...],
+    begin: str,
+    connections: int,
+    connect: Callable[[], Driver] | None = None,
+) -> sa.Engine:
+    other_way = {} if connect is None else {"creator": connect}
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
         poolclass=sa.QueuePool,
         pool_size=connections,
         max_overflow=0,
+        **other_way,
     )
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: DriverConnection, _record: object) -> None:
+    def prepare(connection: Driver, _record: object) -> None:
         connection.isolation_level = None  # SQLAlchemy's transactions, not the driver's
         for pragma in pragmas:
             connection.execute(pragma).close()

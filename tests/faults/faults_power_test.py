@@ -12,7 +12,6 @@ import pytest
 
 from tests.fakes.faulty_store import Acknowledged, keep_busy, new_disk, store_on, stored
 from tests.fakes.power_disk import CutError
-from tests.faults.checker import Verdict
 from tests.faults.conftest import Form
 from tests.faults.figures import Row, Table
 
@@ -34,7 +33,7 @@ def cut_at_random(seed: int, *pragmas: str) -> tuple[Acknowledged, dict[str, str
 
     async def until_cut() -> None:
         with store_on(disk, checkpoints, *pragmas) as store:
-            await keep_busy(store, _CALLERS, _JOBS_EACH, told)
+            await keep_busy(store, _CALLERS, _JOBS_EACH, told, give_up=True)
             await store.close()
 
     asyncio.run(until_cut())
