@@ -16,6 +16,10 @@ class LinkError(RunnerError):
     """The coordinator cannot be reached or refuses this worker; says why and what to do."""
 
 
+class TokenRefusedError(LinkError):
+    """The coordinator will never take this join token from this key."""
+
+
 class JobError(RunnerError):
     """A job cannot be done here; becomes the job's `Failed` message."""
 

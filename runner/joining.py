@@ -6,6 +6,7 @@ replaced only after success.
 """
 
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -22,8 +23,12 @@ from gogrid.identity import create_worker_key, load_worker_key, save_worker_key,
 from gogrid.jointoken import parse
 from gogrid.places import WorkerPlaces
 from runner.control import RunnerLock
+from runner.errors import TokenRefusedError
 from runner.link import join
 from runner.membership import Membership, save_membership
+
+_NAME = re.compile(r"[!-~]{1,64}")
+"""What the coordinator shows as it is; it would replace and cut anything else."""
 
 
 class JoinResult(msgspec.Struct, frozen=True):
@@ -45,13 +50,19 @@ async def join_with(text: str, name: str | None, places: WorkerPlaces) -> JoinRe
         name: what the coordinator should call this worker; None: the host name.
 
     Raises:
-        GoGridError: the token is no good, the coordinator cannot be reached or refuses, or a worker runs here.
+        GoGridError: the token or name is no good, the coordinator cannot be reached or refuses, or a worker runs here.
     """
+    if name is not None and not _NAME.fullmatch(name):
+        raise ConfigError(f"A worker's name is 1 to 64 printable ASCII characters without spaces, not {name[:80]!r}.")
     token = parse(text, time.time())
     with RunnerLock(places.lock):
         pending_key = places.state / f"joining-{token.token_id}.key"
         key = _key(pending_key)
-        joined = await join(token, key, name or socket.gethostname())
+        try:
+            joined = await join(token, key, name or socket.gethostname())
+        except TokenRefusedError:
+            pending_key.unlink()
+            raise
         coordinator = _common_name(joined.identity_pem)
         others = tuple(address for address in token.addresses if address != joined.address)
         save_membership(

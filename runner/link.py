@@ -29,7 +29,7 @@ from gogrid.protocol.worker_session import (
 )
 from runner.backoff import Backoff
 from runner.connection import Connection, dial
-from runner.errors import LinkError
+from runner.errors import LinkError, TokenRefusedError
 from runner.session import JobStream, SessionHandler
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ async def join(token: JoinToken, key: Ed25519PrivateKey, hostname: str) -> Joine
 
     Raises:
         IdentityError: the coordinator there is not the one that made the token; it was sent nothing.
-        LinkError: no coordinator can be reached, or it refuses the token; says why.
+        LinkError: no coordinator can be reached; says why. `TokenRefusedError`: it refuses the token.
     """
     welcomes: list[Welcome] = []
 
@@ -233,6 +233,8 @@ async def join(token: JoinToken, key: Ed25519PrivateKey, hostname: str) -> Joine
     finally:
         identity_pem = connection.identity_pem
         await connection.dispose()
+    if ended.code is CloseCode.TOKEN_REFUSED:
+        raise TokenRefusedError(ended.reason)
     if not welcomes:
         raise LinkError(ended.reason)
     return Joined(

@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import gogrid
 from coordinator.cli import backup, doctor, init, keys, models, serve, tokens, workers
 from coordinator.cli.output import complain
-from coordinator.cli.shell import Handler, Shell
+from coordinator.cli.shell import Handler, Shell, everywhere
 from coordinator.config import DATA_VARIABLE, state_folder
 from coordinator.errors import StateError
 from gogrid.arguments import CommandParser
@@ -50,7 +51,7 @@ def _shell(args: argparse.Namespace) -> Shell:
         folder=state_folder(args.data, os.environ, Path.home(), sys.platform, is_root),
         environment=os.environ,
         now=time.time(),
-        as_json=args.json,
+        as_json=bool(args.json),
         data_flag=f" --data {args.data}" if args.data else "",
     )
 
@@ -62,6 +63,8 @@ def _parser() -> CommandParser:
         epilog=f"The state folder is --data, else ${DATA_VARIABLE}, else the platform's own place.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"gogrid-coordinator {gogrid.__version__}")
+    everywhere(parser, None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (init, serve, tokens, workers, keys, models, backup, doctor):
         module.add(commands)

@@ -51,10 +51,15 @@ Subparsers = Any
 def verb(subparsers: Subparsers, name: str, handler: Handler, words: str) -> argparse.ArgumentParser:
     """A command with the options that all commands have."""
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=words, description=words, allow_abbrev=False)
-    parser.add_argument("--data", metavar="FOLDER", help="the coordinator's state folder")
-    parser.add_argument("--json", action="store_true", help="print one JSON value")
+    everywhere(parser, argparse.SUPPRESS)
     parser.set_defaults(handler=handler)
     return parser
+
+
+def everywhere(parser: argparse.ArgumentParser, default: object) -> None:
+    """The options that may stand before the command as well as behind it; `default` None: those before it."""
+    parser.add_argument("--data", metavar="FOLDER", default=default, help="the coordinator's state folder")
+    parser.add_argument("--json", action="store_true", default=default, help="print one JSON value")
 
 
 def group(subparsers: Subparsers, name: str, words: str) -> Subparsers:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import gogrid
 from coordinator.cli.main import main
 from coordinator.config import DATA_VARIABLE
 from coordinator.state_folder import StateFolder
@@ -209,6 +210,19 @@ def test_doctor_is_content_with_a_fresh_coordinator_and_not_with_a_broken_one(ad
     done = admin("doctor")
     assert done.returncode == 1
     assert "BAD  identity" in done.stdout
+
+
+def test_the_options_of_all_commands_may_stand_before_the_command_too(tmp_path: Path) -> None:
+    elsewhere, unused = tmp_path / "elsewhere", Admin(tmp_path / "unused")
+    made = unused("--json", "--data", elsewhere, "init", "--host", "127.0.0.1")
+    assert json.loads(made.stdout)["key"].startswith("ggk_")
+    assert (elsewhere / "identity.pem").exists()
+    assert not unused.data.exists()
+    assert "admin" in unused("key", "list", "--data", elsewhere).stdout
+
+
+def test_every_program_says_its_version(tmp_path: Path) -> None:
+    assert Admin(tmp_path)("--version").stdout == f"gogrid-coordinator {gogrid.__version__}\n"
 
 
 def test_an_init_killed_halfway_can_be_run_again(tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ def test_one_paste_makes_a_worker(coordinator: Coordinator, tmp_path: Path) -> N
     data, token = tmp_path / "worker", coordinator.token()
     data.mkdir()
     (data / "config.toml").write_text("# my worker\n[worker]\ncpu_cores = 1  # leave me one\n")
+    cut = run("tray.cli", "--data", str(data), "join", "-", "--name", "x" * 65, text=token + "\n")
+    assert (cut.returncode, cut.stderr.count("\n")) == (2, 1)
+    assert "1 to 64 printable" in cut.stderr
     joined = run("tray.cli", "--data", str(data), "join", "-", text=token + "\n")
     assert joined.returncode == 0, joined.stderr
     assert joined.stdout.startswith("Joined office (pin ")
@@ -82,7 +85,7 @@ def test_one_paste_makes_a_worker(coordinator: Coordinator, tmp_path: Path) -> N
     assert again.returncode == 1
     assert again.stderr.count("\n") == 1
     assert "token" in again.stderr
-    assert not (tmp_path / "other" / "state" / "membership.json").exists()
+    assert list((tmp_path / "other" / "state").iterdir()) == []
     assert not (tmp_path / "other" / "config.toml").exists()
 
     worker = subprocess.Popen(

@@ -15,8 +15,8 @@ from tray import cli as worker
 ROOT = Path(__file__).parents[2]
 EVERYWHERE = {
     "gogrid": {"--json", "--help", "-h", "--version"},
-    "gogrid-coordinator": {"--json", "--data", "--help", "-h"},
-    "gogrid-worker": {"--json", "--data", "--config", "--help", "-h", "--headless"},
+    "gogrid-coordinator": {"--json", "--data", "--help", "-h", "--version"},
+    "gogrid-worker": {"--json", "--data", "--config", "--help", "-h", "--headless", "--version"},
 }
 """Flags that the program's own section explains once."""
 
