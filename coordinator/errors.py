@@ -1,5 +1,6 @@
 """The coordinator's error tree. `http/errors.py` is the one place that turns these into HTTP; the CLI prints them."""
 
+from coordinator.loading import Loading
 from gogrid.errors import GoGridError
 
 
@@ -71,6 +72,14 @@ class StoreUnavailableError(BusyError):
 
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message, retry_after_s)
+
+
+class NotReadyError(NoWorkerError):
+    """The model cannot answer yet and the caller's patience has ended; `loading` says how far it is."""
+
+    def __init__(self, message: str, retry_after_s: int, loading: Loading) -> None:
+        super().__init__(message, retry_after_s)
+        self.loading = loading
 
 
 # --- the work failed -------------------------------------------------------------------------------------------------

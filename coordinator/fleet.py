@@ -116,6 +116,10 @@ class Fleet:
         member = self._members.get(worker_id)
         return member.report if member is not None else None
 
+    def reports(self) -> Iterable[WorkerReport]:
+        """Of the connected workers that have told anything."""
+        return (member.report for member in self._members.values() if member.report is not None)
+
     def is_silent(self, worker_id: WorkerId) -> bool:
         return worker_id in self._members and self._members[worker_id].silent
 
@@ -328,6 +332,7 @@ def _candidate(worker_id: WorkerId, member: _Member) -> Candidate:
         cores=report.cores if report is not None else 1,
         loaded={model.digest: model for model in report.loaded} if report is not None else {},
         cached=frozenset(report.cached if report is not None else ()),
+        refused={model.digest: model.reason for model in report.refused} if report is not None else {},
     )
 
 

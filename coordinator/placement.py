@@ -9,7 +9,7 @@ The rules depend on their arguments alone: `fleet.py` keeps what they said until
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import DeviceKind, LoadedModel
@@ -88,6 +88,8 @@ class Candidate:
     cores: int
     loaded: Mapping[Sha256, LoadedModel]
     cached: frozenset[Sha256]
+    refused: Mapping[Sha256, str] = field(default_factory=dict)
+    """Models that it does not serve for a while, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def never(need: Need, candidate: Candidate) -> str:
         if need.cores > candidate.cores:
             return f"the job asks for {need.cores:g} cores of {candidate.cores}"
         return ""
+    if need.model in candidate.refused:
+        return f"it refuses this model for now: {candidate.refused[need.model]}"
     if need.engine not in candidate.engines:
         return f"it has no {need.engine} engine"
     if need.memory_bytes > candidate.cap_bytes:
@@ -155,10 +159,20 @@ def cost(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -
     if need.model is None:
         scripts = held.get(None, Held(0, 0)).cores
         return (0, 0, scripts / max(1, candidate.cores), -candidate.ram_bytes, candidate.worker_id)
-    distance = 0 if need.model in candidate.loaded else 1 if need.model in candidate.cached else 2
+    distance = _distance(need, need.model, candidate)
     slow = 1 if candidate.device is DeviceKind.CPU else 0
     share = _running(need.model, held) / _slots(need.model, candidate)
     return (distance, slow, share, -candidate.cap_bytes, candidate.worker_id)
+
+
+def _distance(need: Need, model: Sha256, candidate: Candidate) -> int:
+    """How much has to happen before it can serve; a download costs more than another model's place."""
+    loaded = candidate.loaded.get(model)
+    if loaded is not None:
+        return 2 if loaded.giving_way else 0
+    used = sum(other.memory_bytes for other in candidate.loaded.values())
+    crowded = used + need.memory_bytes > candidate.cap_bytes
+    return (1 if model in candidate.cached else 3) + crowded
 
 
 def _running(model: Sha256, held: Mapping[Sha256 | None, Held]) -> int:
@@ -167,7 +181,9 @@ def _running(model: Sha256, held: Mapping[Sha256 | None, Held]) -> int:
 
 def _slots(model: Sha256, candidate: Candidate) -> int:
     loaded = candidate.loaded.get(model)
-    return max(1, loaded.slots) if loaded is not None else SLOTS_BEFORE_LOADING
+    if loaded is None:
+        return SLOTS_BEFORE_LOADING
+    return max(1, min(loaded.slots, SLOTS_BEFORE_LOADING) if loaded.giving_way else loaded.slots)
 
 
 def with_one_more(held: Held, need: Need) -> Held:
