@@ -11,6 +11,7 @@ import base64
 import hashlib
 import itertools
 import json
+import os
 import random
 import sys
 import threading
@@ -259,7 +260,8 @@ def read_stream(http: httpx.Client, order: Order, op: str) -> Streamed:
         why = f"{type(error).__name__}: {error}"
         time.sleep(0.2)
     if not why and text != expected:
-        why = f"other text: …{text[-80:]!r} of {len(text)} characters, expected {len(expected)}"
+        at = len(os.path.commonprefix([text, expected]))
+        why = f"{len(text)} characters instead of {len(expected)}, from {at} on …{text[max(0, at - 40) : at + 60]!r}"
     if not why and usage != order.stream_words:
         why = f"usage counts {usage} tokens of {order.stream_words}"
     pauses = [after - before for before, after in itertools.pairwise(times[1:])]
