@@ -8,13 +8,13 @@ turn of the event loop. Decides nothing itself: placement is `scheduler.py`, ret
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from coordinator.links import WorkerLink
 from coordinator.placement import Decision, Need
 from coordinator.scheduler import Grant, Hopeless, Lost, Scheduler
-from gogrid.ids import JobId, WorkerId
+from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import (
     Cancel,
     Drain,
@@ -131,6 +131,10 @@ class Dispatcher:
     def position(self, job_id: JobId) -> int | None:
         return self._scheduler.position(job_id)
 
+    def serves_in(self, model: Sha256, count: int) -> float | None:
+        """Seconds in which so many requests of a model end, as measured; None: nothing to judge by."""
+        return self._scheduler.serves_in(model, count)
+
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
         return self._scheduler.reasons(job_id)
 
@@ -153,6 +157,10 @@ class Dispatcher:
 
     def report(self, worker_id: WorkerId) -> WorkerReport | None:
         return self._scheduler.report(worker_id)
+
+    def reports(self) -> Iterable[WorkerReport]:
+        """Of the connected workers."""
+        return self._scheduler.reports()
 
     def is_silent(self, worker_id: WorkerId) -> bool:
         return self._scheduler.is_silent(worker_id)

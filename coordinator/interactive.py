@@ -7,17 +7,19 @@ request, and that a lost worker is invisible to its client, is `interactive_work
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil
 
 from coordinator.dispatch import Dispatcher
 from coordinator.errors import NoWorkerError, QueueFullError
 from coordinator.half_said import HalfSaid
-from coordinator.interactive_work import RETRY_AFTER_S, InteractiveWork, no_worker
+from coordinator.interactive_work import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, InteractiveWork, no_worker
+from coordinator.loading import Loading, Wait, WaitLimits, nearest
 from coordinator.placement import Need
 from coordinator.records import JobKind, JobOutcome, KeyRecord, ModelRecord, NewJob
 from coordinator.store.base import Store
 from coordinator.tally import Tally
-from coordinator.tickets import Ticket
-from gogrid.ids import JobId, KeyId, WorkerId, new_job_id
+from coordinator.tickets import DEFAULT_WAIT, Ticket
+from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ResumeMode
 
 REFUSED_RETRY_S = 0.25
@@ -31,7 +33,9 @@ class RequestLimits:
     per_key: int
     """How many requests of one API key may be open at once."""
     patience_s: float
-    """How long one request waits for a worker."""
+    """How long one request waits for a worker to begin while nothing gets on."""
+    longest_wait_s: float = 1800.0
+    """How long it waits at most, while a model is loading."""
 
 
 class InteractiveRequests:
@@ -54,12 +58,13 @@ class InteractiveRequests:
         model: ModelRecord,
         task: ChatTask | CompletionTask | EmbeddingTask,
         mode: ResumeMode = ResumeMode.FAST,
+        wait: Wait = DEFAULT_WAIT,
     ) -> Ticket:
         """See `coordinator.tickets.Requests.submit`."""
         if self._open[key.id] >= self._limits.per_key:
             raise QueueFullError(
                 f"This key has {self._open[key.id]} requests open, as many as one key may; try again later.",
-                RETRY_AFTER_S,
+                self.retry_after(model.digest, 1),
             )
         job = NewJob(new_job_id(), key.id, _kind(task), task, model.name, self._wall())
         need = Need(job.id, model.digest, model.engine, model.memory_bytes, owner=key.id, interactive=True)
@@ -68,10 +73,13 @@ class InteractiveRequests:
             raise NoWorkerError(no_worker(model.name, outlook.reasons), RETRY_AFTER_S)
         if outlook.worker_id is None and self._waiting >= self._limits.queued:
             raise QueueFullError(
-                f"{self._waiting} requests wait already, as many as may; try again later.", RETRY_AFTER_S
+                f"{self._waiting} requests wait already, as many as may; try again later.",
+                self.retry_after(model.digest, self._waiting),
             )
         said = HalfSaid(task, mode, model.context_length)
-        request = InteractiveWork(job, need, said, self, self._limits.patience_s)
+        request = InteractiveWork(
+            job, need, said, self, WaitLimits(self._limits.patience_s, self._limits.longest_wait_s), wait
+        )
         self._tally.accepted += 1
         self._waiting += 1
         self._open[key.id] += 1
@@ -89,6 +97,14 @@ class InteractiveRequests:
 
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
         return self._dispatcher.reasons(job_id)
+
+    def loading(self, model: Sha256) -> Loading | None:
+        return nearest(model, self._dispatcher.reports())
+
+    def retry_after(self, model: Sha256, ahead: int) -> int:
+        """Seconds in which as many requests of this model as are `ahead` end, as measured; a guess before that."""
+        served_s = self._dispatcher.serves_in(model, ahead)
+        return RETRY_AFTER_S if served_s is None else min(LONGEST_RETRY_AFTER_S, max(1, ceil(served_s)))
 
     def again(self, request: InteractiveWork, avoid: WorkerId) -> None:
         self._waiting += 1

@@ -9,16 +9,18 @@ reads.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from math import ceil
 from typing import Protocol
 
 from coordinator.dispatch import Work
-from coordinator.errors import CoordinatorError, JobFailedError, NoWorkerError
+from coordinator.errors import CoordinatorError, JobFailedError, NotReadyError, NoWorkerError
 from coordinator.half_said import HalfSaid
 from coordinator.links import WorkerLink
+from coordinator.loading import NOT_BEGUN, Loading, Patience, Wait, WaitLimits, loading_of
 from coordinator.placement import Need
 from coordinator.records import JobOutcome, JobState, NewJob, encode_result
-from coordinator.tickets import Again, Answer
-from gogrid.ids import JobId, WorkerId
+from coordinator.tickets import DEFAULT_WAIT, Again, Answer
+from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import (
     Assign,
     FailCode,
@@ -40,7 +42,8 @@ RETRYABLE = frozenset(
 )
 """Failures that say something of the worker, not of the request."""
 RETRY_AFTER_S = 5
-"""What a refused caller is told to wait."""
+"""What a refused caller is told to wait before anything was measured."""
+LONGEST_RETRY_AFTER_S = 120
 WORKER_LOST = "worker_lost"
 _TOO_MUCH = Failed(code=FailCode.INTERNAL, message="The worker sent more than the model can have written.")
 
@@ -61,6 +64,11 @@ class Desk(Protocol):
 
     def reasons(self, job_id: JobId) -> tuple[str, ...]: ...
 
+    def loading(self, model: Sha256) -> Loading | None:
+        """How far the model is where it is farthest; None: it is not on its way anywhere."""
+
+    def retry_after(self, model: Sha256, ahead: int) -> int: ...
+
     def ended(self, request: "InteractiveWork", job: NewJob, worker: WorkerId | None, outcome: JobOutcome) -> None: ...
 
     def withdrawn(self, job: NewJob, worker: WorkerId | None, outcome: JobOutcome) -> None: ...
@@ -71,13 +79,15 @@ class InteractiveWork(Work):
 
     moves = True
 
-    def __init__(self, job: NewJob, need: Need, said: HalfSaid, desk: Desk, patience_s: float) -> None:
+    def __init__(
+        self, job: NewJob, need: Need, said: HalfSaid, desk: Desk, limits: WaitLimits, wait: Wait = DEFAULT_WAIT
+    ) -> None:
         self.need = need
         self.task = said.task()
         self._job = job
         self._said = said
         self._desk = desk
-        self._patience_s = patience_s
+        self._limits, self._wish = limits, wait
         self._link: WorkerLink | None = None
         self._inbox: deque[tuple[Answer, WorkerLink | None, int, int]] = deque()
         self._error: CoordinatorError | None = None
@@ -87,7 +97,9 @@ class InteractiveWork(Work):
         self._fruitless = 0
         self._overdue = False
         self._reader: asyncio.Future[None] | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience: Patience | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._loading: Loading | None = None
         self._wait()
 
     def __repr__(self) -> str:
@@ -136,8 +148,13 @@ class InteractiveWork(Work):
         link.send(Assign(job_id=self._job.id, epoch=self.epoch, task=self.task))
 
     def message(self, link: WorkerLink, message: JobMessage, size: int) -> None:
-        if self._patience is not None:
+        if isinstance(message, Progress):
+            self._loads(message)
+        elif self._patience is not None:
             self._stop_waiting()
+        if self._over:
+            link.consumed(self._job.id, self.epoch, size)
+            return
         match message:
             case Tokens():
                 if self._said.take(message):
@@ -153,7 +170,7 @@ class InteractiveWork(Work):
                 self._failed(link.worker.id, message)
             case Vectors():
                 self._hand_out(message, link, size)
-            case (Started() | Progress()) if not self._said.begun:
+            case Started() | Progress() if not self._said.begun:
                 self._hand_out(message, link, size)
             case Started() | Progress() | Log():
                 link.consumed(self._job.id, self.epoch, size)
@@ -165,10 +182,10 @@ class InteractiveWork(Work):
         self._go_on_elsewhere(worker_id, f"The worker gave the request back: {why}.", WORKER_LOST, blame=False)
 
     def refused(self, worker_id: WorkerId, why: str) -> None:
-        self._link = None
         if self._overdue:
             self._lose_patience()
             return
+        self._link = None
         self._wait()
         self._desk.refused(self, worker_id)
 
@@ -212,32 +229,70 @@ class InteractiveWork(Work):
     def _wait(self) -> None:
         """From now on somebody's patience is used up, until a worker begins."""
         if self._patience is None:
-            self._patience = asyncio.get_running_loop().call_later(self._patience_s, self._lose_patience)
+            loop = asyncio.get_running_loop()
+            wish = DEFAULT_WAIT if self._said.begun else self._wish
+            self._patience = Patience(wish, self._limits, loop.time())
+            self._look = loop.call_at(self._patience.until, self._look_at_patience)
 
     def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._look is not None:
+            self._look.cancel()
+        self._patience = self._look = self._loading = None
         self._overdue = False
 
-    def _lose_patience(self) -> None:
-        self._patience = None
-        if self._link is not None:
-            self._overdue = True
+    def _loads(self, progress: Progress) -> None:
+        """The worker says how far the model is."""
+        self._loading = loading_of(progress)
+        if self._patience is not None:
+            self._patience.seen(self._loading, asyncio.get_running_loop().time())
+            if self._overdue:
+                self._look_at_patience()
+
+    def _look_at_patience(self) -> None:
+        if self._patience is None:
             return
+        loop = asyncio.get_running_loop()
+        if self._link is None:
+            self._loading = self._desk.loading(self.need.model) if self.need.model is not None else None
+            self._patience.seen(self._loading, loop.time())
+        if loop.time() < self._patience.until:
+            self._overdue = False
+            self._look = loop.call_at(self._patience.until, self._look_at_patience)
+        elif self._link is not None and self._loading is None:
+            self._overdue = True
+        else:
+            self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        model, waited_s = self._job.label, self._limits.patience_s
         why = "; ".join(self._desk.reasons(self._job.id)) or "none is connected"
         if self._said.begun:
-            message = f"The worker was lost, and none could go on within {self._patience_s:.0f} s ({why})."
+            message = f"The worker was lost, and none could go on within {waited_s:.0f} s ({why})."
             self._fail(JobFailedError(message, WORKER_LOST), WORKER_LOST)
+            return
+        loading = self._loading or NOT_BEGUN
+        if self._link is not None:
+            message = f"{model} cannot answer yet: it is {loading.in_words} on {self._link.worker.name}."
         else:
-            message = f"No worker was free for {self._job.label} within {self._patience_s:.0f} s ({why})."
-            self._fail(NoWorkerError(message, RETRY_AFTER_S), "no_worker")
+            message = f"No worker was free for {model} in time ({why})."
+        self._fail(NotReadyError(message, self._retry_after(loading), loading), "no_worker")
+
+    def _retry_after(self, loading: Loading) -> int:
+        if loading.eta_s is not None:
+            return min(LONGEST_RETRY_AFTER_S, max(1, ceil(loading.eta_s)))
+        return self._desk.retry_after(self.need.model, 1) if self.need.model is not None else RETRY_AFTER_S
 
     def _fail(self, error: CoordinatorError, code: str) -> None:
         if self._over:
             return
         self._error = error
-        self._end(JobOutcome(JobState.FAILED, error_code=code, error=str(error)))
+        outcome = JobOutcome(JobState.FAILED, error_code=code, error=str(error))
+        if isinstance(error, NotReadyError):
+            self._close()
+            self._desk.withdrawn(self._job, self.worker_id, outcome)
+            self._forget_unread()
+        else:
+            self._end(outcome)
         self._wake()
 
     def _end(self, outcome: JobOutcome) -> None:

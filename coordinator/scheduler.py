@@ -11,13 +11,14 @@ Events in, instructions out; no clock, socket or task. The only writer is the ev
    not fitted for `STARVED_S` gets a worker that is kept free of its competitors until it does.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from coordinator.fleet import Fleet
 from coordinator.pace import Pace
 from coordinator.placement import Decision, Kind, Need, kind_of
 from coordinator.queue_order import WaitingJobs
-from gogrid.ids import JobId, WorkerId
+from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import WorkerReport
 
 STARVED_S = 60.0
@@ -151,6 +152,11 @@ class Scheduler:
             return None
         return max((position + 1) / rate, need.not_before - self._now)
 
+    def serves_in(self, model: Sha256, count: int) -> float | None:
+        """Seconds in which so many jobs for a model end, judged by how fast they have ended."""
+        rate = self._pace.rate(model, self._now)
+        return count / rate if rate else None
+
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
         """Why the job still waits, one reason for each worker; empty if it does not."""
         need = self._waiting.need(job_id)
@@ -192,6 +198,10 @@ class Scheduler:
 
     def report(self, worker_id: WorkerId) -> WorkerReport | None:
         return self._fleet.report(worker_id)
+
+    def reports(self) -> Iterable[WorkerReport]:
+        """Of the connected workers."""
+        return self._fleet.reports()
 
     def is_silent(self, worker_id: WorkerId) -> bool:
         return self._fleet.is_silent(worker_id)

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from coordinator.loading import Wait
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import Finished, Progress, Started, Tokens, Vectors
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, ResumeMode
+
+DEFAULT_WAIT = Wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Ticket(Protocol):
         """Who serves it, once placed."""
 
     def answers(self) -> AsyncIterator[Answer]:
-        """Yields what the worker sends; the last is `Finished`. Raises `JobFailedError`, `NoWorkerError`."""
+        """Yields what the worker sends, `Finished` last. Raises `JobFailedError`, `NoWorkerError`, `NotReadyError`."""
 
     def cancel(self, reason: str) -> None:
         """Free the engine slot now; safe at any time, also after the end."""
@@ -45,8 +48,9 @@ class Requests(Protocol):
         model: ModelRecord,
         task: ChatTask | CompletionTask | EmbeddingTask,
         mode: ResumeMode = ResumeMode.FAST,
+        wait: Wait = DEFAULT_WAIT,
     ) -> Ticket:
-        """`mode`: how another worker goes on with a half-streamed answer.
+        """`mode`: how another worker goes on with a half-streamed answer. `wait`: for a model that cannot answer yet.
 
         Raises `QueueFullError`, and `NoWorkerError` if no connected worker could ever serve it as things are.
         """
