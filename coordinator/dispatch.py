@@ -18,6 +18,8 @@ from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import (
     Cancel,
     Drain,
+    Failed,
+    Finished,
     Heartbeat,
     HeartbeatAck,
     JobMessage,
@@ -52,6 +54,14 @@ class Work(ABC):
     def lost(self, worker_id: WorkerId, why: str) -> None:
         """The lease ended without a result. Either `Dispatcher.retry` or end it."""
 
+    def absent(self, worker_id: WorkerId, why: str) -> None:
+        """Like `lost`, but the worker does not know of the lease: it may never have heard of it."""
+        self.lost(worker_id, why)
+
+    def settles(self, worker_id: WorkerId, epoch: int) -> bool:
+        """Whether this lease has told its end and that is being stored: the worker keeps it until then."""
+        return False
+
     def yielded(self, worker_id: WorkerId, why: str) -> None:
         """Like `lost`, but through no fault: the lease was ended so that the work goes on elsewhere."""
         self.lost(worker_id, why)
@@ -63,6 +73,9 @@ class Work(ABC):
     @abstractmethod
     def hopeless(self, reasons: tuple[str, ...]) -> None:
         """No connected worker could take it. It still waits unless it is withdrawn."""
+
+
+Unclaimed = Callable[[WorkerLink, JobId, int, Finished | Failed], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +94,24 @@ class Dispatcher:
         self._wall = wall
         self._works: dict[JobId, Work] = {}
         self._connections: dict[WorkerId, Connection] = {}
+        self._unconfirmed: dict[WorkerId, frozenset[JobId]] = {}
+        """What workers held when they connected again, until their first heartbeat names it."""
+        self.unclaimed: Unclaimed = lambda link, job_id, epoch, message: None
+        """Told of ends that come from a lease that is not valid."""
         self._placing: asyncio.Handle | None = None
 
     # work
 
-    def submit(self, work: Work) -> None:
-        self._works[work.need.job_id] = work
-        self._scheduler.add(work.need)
+    def submit(self, *works: Work) -> None:
+        for work in works:
+            self._works[work.need.job_id] = work
+            self._scheduler.add(work.need)
         self._place()
+
+    def adopt(self, work: Work, worker_id: WorkerId) -> None:
+        """Work that was leased to a worker before this coordinator started."""
+        self._works[work.need.job_id] = work
+        self._scheduler.adopt(work.need, worker_id, self._monotonic())
 
     def outlook(self, need: Need) -> Decision:
         """What planning says of a job before it is accepted."""
@@ -101,8 +124,9 @@ class Dispatcher:
             self._place_soon()
 
     def release(self, work: Work) -> None:
-        """The worker ended the lease by itself, without a result; `retry` or `finished` must follow."""
+        """The worker ended the lease by itself; `retry` or `finished` must follow."""
         self._scheduler.release(work.need.job_id)
+        self._place_soon()
 
     def retry_later(self, work: Work, avoid: WorkerId, delay_s: float) -> None:
         """Like `retry`, but not before the worker had time to tell what has changed."""
@@ -127,6 +151,11 @@ class Dispatcher:
         """Whether this job is leased to this worker now."""
         lease = self._scheduler.lease(job_id)
         return lease is not None and lease.worker_id == worker_id
+
+    def link_of(self, worker_id: WorkerId) -> WorkerLink | None:
+        """The worker's connection now; None: it has none."""
+        connection = self._connections.get(worker_id)
+        return connection.link if connection is not None else None
 
     def position(self, job_id: JobId) -> int | None:
         return self._scheduler.position(job_id)
@@ -198,7 +227,8 @@ class Dispatcher:
     def connected(self, link: WorkerLink) -> None:
         worker = link.worker
         if worker.id in self._connections:
-            self._gone(worker.id, "it connected again")
+            self._gone(worker.id, "it connected again", for_good=False)
+        self._unconfirmed[worker.id] = frozenset(self._scheduler.held_by(worker.id))
         self._connections[worker.id] = Connection(link, self._wall())
         self._scheduler.joined(worker.id, worker.name, worker.draining, worker.quarantined)
         if worker.draining:
@@ -222,15 +252,18 @@ class Dispatcher:
         now = self._monotonic()
         lost = []
         for held in heartbeat.held:
-            valid = self._is_current(link) and self._valid(link, held.job_id, held.epoch) is not None
-            if not valid or not self._scheduler.renew(held.job_id, link.worker.id, now):
+            if not self._is_current(link) or not self._renew(link, held, now):
                 lost.append(LeaseHeld(job_id=held.job_id, epoch=held.epoch))
         link.send(HeartbeatAck(seq=heartbeat.seq, lost=tuple(lost)))
+        if self._is_current(link):
+            self._confirm(link.worker.id, {held.job_id for held in heartbeat.held})
 
     def job_message(self, link: WorkerLink, job_id: JobId, epoch: int, message: JobMessage, size: int) -> None:
         work = self._valid(link, job_id, epoch)
         if work is None:
             link.consumed(job_id, epoch, size)
+            if isinstance(message, Finished | Failed):
+                self.unclaimed(link, job_id, epoch, message)
         else:
             work.message(link, message, size)
 
@@ -238,10 +271,10 @@ class Dispatcher:
         if self._valid(link, job_id, epoch) is not None:
             self._end_lease(job_id, link.worker.id, "the worker dropped it")
 
-    def disconnected(self, link: WorkerLink, reason: str) -> None:
+    def disconnected(self, link: WorkerLink, reason: str, *, for_good: bool = False) -> None:
         if self._is_current(link):
             log.info("worker %s (%s) disconnected: %s", link.worker.name, link.worker.id, reason)
-            self._gone(link.worker.id, reason)
+            self._gone(link.worker.id, reason, for_good=for_good)
 
     def suspected(self, link: WorkerLink, silent: bool) -> None:
         if not self._is_current(link):
@@ -269,7 +302,7 @@ class Dispatcher:
                 self._place()
 
     def _take_away(self, work: Work, link: WorkerLink, why: str) -> None:
-        """End a lease that its worker still holds, and tell it so: it may hear of it late. `lost` or `yielded` follows."""
+        """End a lease that its worker still holds, and tell it, however late it may hear; `lost` or `yielded` follows."""
         self._scheduler.release(work.need.job_id)
         link.send(Cancel(job_id=work.need.job_id, epoch=work.epoch, reason=why))
 
@@ -283,10 +316,30 @@ class Dispatcher:
             return None
         return work
 
-    def _gone(self, worker_id: WorkerId, reason: str) -> None:
+    def _renew(self, link: WorkerLink, held: LeaseHeld, now: float) -> bool:
+        """Whether the lease is the worker's; then it runs anew."""
+        if self._valid(link, held.job_id, held.epoch) is not None:
+            return self._scheduler.renew(held.job_id, link.worker.id, now)
+        work = self._works.get(held.job_id)
+        return work is not None and work.settles(link.worker.id, held.epoch)
+
+    def _confirm(self, worker_id: WorkerId, named: set[JobId]) -> None:
+        """After a worker's first heartbeat: what it does not name of its older leases is gone."""
+        for job_id in self._unconfirmed.pop(worker_id, frozenset()) - named:
+            if self.holds(job_id, worker_id) and job_id in self._works:
+                self._scheduler.release(job_id)
+                self._works[job_id].absent(worker_id, "it came back without the job")
+                self._place_soon()
+
+    def _gone(self, worker_id: WorkerId, reason: str, *, for_good: bool) -> None:
         self._connections.pop(worker_id, None)
-        for lost in self._scheduler.left(worker_id, reason):
-            self._lost(lost)
+        self._unconfirmed.pop(worker_id, None)
+        for lost in self._scheduler.left(worker_id, reason, for_good=for_good):
+            if for_good and lost.job_id in self._works:
+                self._works[lost.job_id].yielded(worker_id, reason)
+            else:
+                self._lost(lost)
+        self._place_soon()
 
     def _end_lease(self, job_id: JobId, worker_id: WorkerId, why: str) -> None:
         self._scheduler.release(job_id)

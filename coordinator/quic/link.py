@@ -15,13 +15,13 @@ from typing import Any, Protocol
 from aioquic.quic import events as quic_events
 from cryptography import x509
 
-from coordinator.errors import TokenRefusedError
 from coordinator.links import Directory, LinkHandler
-from coordinator.quic.admission import DirectoryKeys, refusal_of
+from coordinator.quic.admission import DirectoryKeys
+from coordinator.quic.door import Door
 from coordinator.quic.flows import JobFlows
 from coordinator.quic.terms import Terms
 from coordinator.records import WorkerRecord, WorkerStatus
-from gogrid.errors import CloseCode, GoGridError, ProtocolError
+from gogrid.errors import CloseCode, ProtocolError
 from gogrid.identity import spki_pin
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
@@ -97,6 +97,7 @@ class LinkContext:
     directory: Directory
     handler: LinkHandler
     terms: Terms
+    door: Door
     identity: x509.Certificate
     registry: Registry
     sendto: Callable[[bytes, Any], None]
@@ -266,8 +267,9 @@ class QuicLink:
                     handler.refused(self, event)
                 case Suspected():
                     handler.suspected(self, event.silent)
-                case Authenticated() | JoinProved():
-                    self._decision = self._loop.create_task(self._decide(event))
+                case Authenticated() | JoinProved() if self._session is not None:
+                    deciding = self._context.door.decide(self, self._session, event)
+                    self._decision = self._loop.create_task(deciding)
                 case Ended():
                     self._on_ended(event)
 
@@ -289,68 +291,27 @@ class QuicLink:
         else:
             log.info("no session for %s: %s", self.remote, ended.reason)
 
-    # --- who may come in ----------------------------------------------------------------------------------------------
+    # --- before the door ----------------------------------------------------------------------------------------------
 
-    async def _decide(self, event: Authenticated | JoinProved) -> None:
-        """Ask the store; whatever happens, the peer gets an answer."""
-        session = self._session
-        if session is None:
+    def let_in(self, record: WorkerRecord, epoch: int) -> None:
+        """The door has decided: the session opens."""
+        if self._session is None:
             return
-        try:
-            if isinstance(event, Authenticated):
-                await self._open(session, event.worker_id)
-            else:
-                await self._join(session, event)
-        except TokenRefusedError as error:
-            self._handle(session.reject(CloseCode.TOKEN_REFUSED, str(error)))
-        except GoGridError as error:
-            log.error("no session for %s: %s", self.remote, error)
-        finally:
-            if session.phase is Phase.DECISION:
-                busy = "The coordinator cannot look this worker up now; it will try again."
-                self._handle(session.reject(CloseCode.TOO_BUSY, busy))
-            self._flush_soon()
-
-    async def _open(self, session: CoordinatorSession, worker_id: WorkerId) -> None:
-        directory = self._context.directory
-        refusal = refusal_of(directory.worker(worker_id))
-        if refusal is None:
-            epoch = await directory.open_session(worker_id)
-            refusal = refusal_of(directory.worker(worker_id))
-        if session.phase is not Phase.DECISION:
-            return
-        if refusal is not None:
-            self._handle(session.reject(refusal.code, refusal.message))
-            return
-        older = self._context.registry.current(worker_id)
-        if older is not None and older.session_epoch > epoch:
-            self._handle(session.reject(CloseCode.FENCED, "A newer session of this worker is open."))
-            return
-        if older is not None:
-            older.close(CloseCode.FENCED, "A newer session of this worker was opened.")
-        self._record = directory.worker(worker_id)
-        if self._record is not None:
-            self._opened(session, self._record, epoch)
-
-    def _opened(self, session: CoordinatorSession, record: WorkerRecord, epoch: int) -> None:
-        self._epoch = epoch
+        self._record, self._epoch = record, epoch
         self._ticket = secrets.token_urlsafe(32)
-        session.admit(self._welcome(record), self._loop.time())
+        self._session.admit(self.welcome(record), self._loop.time())
         self._connection.allow_one_way_streams(MAX_JOB_STREAMS)
         self._context.registry.known(self)
         self._context.registry.opened(self)
         log.info("%r opened", self)
         self._context.handler.connected(self)
 
-    async def _join(self, session: CoordinatorSession, join: JoinProved) -> None:
-        record = await self._context.directory.redeem(join.token_id, join.worker_key, join.hostname)
-        if session.phase is Phase.DECISION:
-            log.info("%s joined as %s with token %s", self.remote, record.id, join.token_id)
-            pending = record.status is WorkerStatus.PENDING
-            self._handle(session.joined(self._welcome(record), pending=pending))
-
-    def _welcome(self, record: WorkerRecord) -> Welcome:
+    def welcome(self, record: WorkerRecord) -> Welcome:
         return self._context.terms.welcome(record, self._epoch, self._ticket)
+
+    def take(self, events: list[CoordinatorEvent]) -> None:
+        self._handle(events)
+        self._flush_soon()
 
     # --- out ----------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from aioquic.quic.packet import (
 from aioquic.quic.retry import QuicRetryTokenHandler
 
 from coordinator.links import Directory, LinkHandler
+from coordinator.quic.door import Door
 from coordinator.quic.limits import Gate, Limits, network_of
 from coordinator.quic.link import LinkContext, QuicLink
 from coordinator.quic.terms import Terms
@@ -64,7 +65,8 @@ class QuicServer(asyncio.DatagramProtocol):
         self._configuration = _configuration(leaf)
         self._retry = QuicRetryTokenHandler()
         self._gate = Gate(limits)
-        self._context = LinkContext(directory, handler, terms, leaf.identity, self, self._sendto)
+        door = Door(directory, self.current)
+        self._context = LinkContext(directory, handler, terms, door, leaf.identity, self, self._sendto)
         self._transport: asyncio.DatagramTransport | None = None
         self._by_cid: dict[bytes, QuicLink] = {}
         self._cids: dict[QuicLink, set[bytes]] = {}

@@ -2,8 +2,8 @@
 
 Created only after the coordinator's pin was checked; `start` is what says the first byte. `Renewed` tells when the last
 heartbeat was *sent* that the coordinator has acknowledged: the worker counts its fence from there, because it outlives
-this session. While somebody waits for one of our answers the coordinator hears us every `KEEP_ALIVE_S`, whether there is
-anything to say or not.
+this session. While somebody waits for one of our answers the coordinator hears us every `KEEP_ALIVE_S`, whether or not
+there is anything to say.
 """
 
 import math
@@ -36,6 +36,7 @@ from gogrid.protocol.messages import (
     Pong,
     Refuse,
     Reject,
+    Said,
     Settled,
     Welcome,
     WorkerReport,
@@ -164,7 +165,7 @@ class WorkerSession:
     def send(self, message: WorkerReport | Refuse) -> None:
         """Tell the coordinator; ignored unless open. Raises `ProtocolError` if it does not fit into a message."""
         if self._phase is Phase.OPEN:
-            self._out.write(CONTROL_STREAM, _fitting(message))
+            self._out.write(CONTROL_STREAM, framed_fitting(message))
             if isinstance(message, Refuse):
                 self._waited_for.discard(message.job_id, message.epoch)
 
@@ -172,6 +173,12 @@ class WorkerSession:
         """Renew these leases; the answer to `HeartbeatDue`."""
         if self._heartbeats is not None and self._phase is Phase.OPEN:
             self._out.say(Heartbeat(seq=self._heartbeats.sent(now), held=held))
+
+    def tell(self, job_id: JobId, epoch: int, story: bytes) -> None:
+        """Say all of a lease at once, without a stream; `story`: framed messages, see `gogrid.protocol.story`."""
+        if self._phase is Phase.OPEN:
+            self._out.write(CONTROL_STREAM, encode_framed(Said(job_id=job_id, epoch=epoch, story=story)))
+            self._waited_for.discard(job_id, epoch)
 
     def open_job(self, stream_id: int, job_id: JobId, epoch: int) -> None:
         """Use a new stream for this lease."""
@@ -187,7 +194,7 @@ class WorkerSession:
         """
         if self._phase is Phase.OPEN:
             last = isinstance(message, Finished | Failed)
-            self._out.write(stream_id, _fitting(message), last)
+            self._out.write(stream_id, framed_fitting(message), last)
             if last:
                 self._stream_over(stream_id)
 
@@ -367,7 +374,8 @@ class _Heartbeats:
         return [HeartbeatDue()]
 
 
-def _fitting(message: Wire) -> bytes:
+def framed_fitting(message: Wire) -> bytes:
+    """The frame of a message that a coordinator will take; raises `ProtocolError` if it would not."""
     framed = encode_framed(message)
     if len(framed) > _SMALL:
         check_shape(framed[HEADER_SIZE:], STRICT_ROOM, STRICT_TEXT)
