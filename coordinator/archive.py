@@ -142,10 +142,12 @@ class TarSource:
     """Raises `StateError` if it is no archive, or one that was cut off."""
 
     def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
         try:
-            self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115  # closed by `close`
+            self._tar = tarfile.open(fileobj=self._file, mode="r:")  # noqa: SIM115  # closed by `close`
             self._members = {each.name: each for each in self._tar.getmembers() if _NAMES.fullmatch(each.name)}
         except tarfile.TarError as error:
+            self._file.close()
             raise StateError(f"{path} is no backup of a coordinator, or was cut off: {error}.") from None
 
     def names(self) -> list[str]:
@@ -162,6 +164,7 @@ class TarSource:
 
     def close(self) -> None:
         self._tar.close()
+        self._file.close()
 
 
 def _private(path: str, flags: int) -> int:

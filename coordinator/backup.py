@@ -142,9 +142,12 @@ def restore(backup: Path, folder: StateFolder, now: float) -> Manifest:
         manifest = _read_manifest(source, backup)
         folder.begin()
         try:
-            _restore_files(source, manifest, folder)
+            for path in (folder.database, folder.identity_key, folder.identity_certificate):
+                _restore_file(source, manifest, path, 0o644 if path == folder.identity_certificate else 0o600)
             _restore_blobs(source, manifest, folder)
             snapshot.make_current(folder.database, int(now) - _EPOCH_ZERO)
+            if folder.config_file.name in manifest.files and not folder.config_file.exists():
+                _restore_file(source, manifest, folder.config_file, 0o644)  # the only one that a failure would leave
             folder.finish()
         except BaseException:
             folder.abandon()
@@ -161,17 +164,14 @@ def _place(to: Path | None, now: float) -> Path:
     return path
 
 
-def _restore_files(source: Source, manifest: Manifest, folder: StateFolder) -> None:
-    private = (folder.database, folder.identity_key)
-    for path in (*private, folder.identity_certificate):
-        if path.name not in manifest.files:
-            raise StateError(f"The backup has no {path.name}; use another backup.")
-    for path in (*private, folder.identity_certificate, folder.config_file):
-        if path.name in manifest.files and not path.exists():
-            with source.open(path.name) as file:
-                found = _copy(file, path, 0o600 if path in private else 0o644)
-            if found != manifest.files[path.name]:
-                raise StateError(f"{path.name} in the backup is damaged; use another backup.")
+def _restore_file(source: Source, manifest: Manifest, path: Path, mode: int) -> None:
+    try:
+        with source.open(path.name) as file:
+            found = _copy(file, path, mode)
+    except FileNotFoundError:
+        raise StateError(f"{path.name} is missing in the backup; use another backup.") from None
+    if found != manifest.files.get(path.name):
+        raise StateError(f"{path.name} in the backup is damaged; use another backup.")
 
 
 def _restore_blobs(source: Source, manifest: Manifest, folder: StateFolder) -> None:

@@ -2,7 +2,8 @@
 
 Python's own sqlite3 loads another copy of the library, where a VFS of apsw's cannot be used; so the store's very
 statements, its engine and its writer run here on apsw's. A VFS in Python has no shared memory: connections are
-exclusive, which changes nothing in what is written and flushed, and when.
+exclusive, which changes nothing in what is written and flushed, and when. An error that SQLite passes over (a
+checkpoint's, which is tried again) is raised here all the same.
 """
 
 import contextlib

@@ -21,7 +21,7 @@ from tests.faults.figures import Row, Table
 _CALLERS, _JOBS_EACH = 4, 5
 _ILL_FOR = 3
 """How many steps of the disk fail, one after the other."""
-_STEPS = 130
+_STEPS = 180
 """As many does a run without faults take, about."""
 FAULTS: dict[str, tuple[str, int, type[Exception]]] = {
     "full": ("write", apsw.SQLITE_FULL, StorageFullError),
