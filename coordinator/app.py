@@ -69,9 +69,11 @@ async def serve(config: CoordinatorConfig) -> None:
     """Like `run`, in the running loop."""
     config.folder.require()
     lock = config.folder.lock()
+    stop = asyncio.Event()
+    _on_stop_signals(stop.set)  # before anybody is told that it is ready
     try:
         async with _started(config) as parts:
-            await _until_stopped(parts)
+            await _until_stopped(parts, stop)
             log.info("stopping")
     finally:
         config.folder.serve_file.unlink(missing_ok=True)
@@ -163,9 +165,7 @@ async def _listen_for_workers(
         ) from error
 
 
-async def _until_stopped(parts: _Parts) -> None:
-    stop = asyncio.Event()
-    _on_stop_signals(stop.set)
+async def _until_stopped(parts: _Parts, stop: asyncio.Event) -> None:
     ticking = asyncio.create_task(_tick(parts))
     ending = asyncio.create_task(parts.http.wait_ended())
     stopping = asyncio.create_task(stop.wait())
