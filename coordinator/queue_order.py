@@ -38,6 +38,7 @@ _FEW = 4
 
 Resource = Sha256 | None
 """What submitters share: the slots of one model, or (None) the cores for scripts."""
+_Standing = tuple[float, float, float]
 
 
 @dataclass(slots=True)
@@ -46,25 +47,67 @@ class _Line:
 
     account: "_Account"
     order: "SortedList[int]" = field(default_factory=SortedList)
+    """All arrivals."""
     lanes: "dict[Kind, SortedDict[int, Need]]" = field(default_factory=dict)
     """Jobs that ask for the same thing, by arrival: if the first cannot be placed, none of them can."""
+    heads: "SortedDict[int, Kind]" = field(default_factory=SortedDict)
+    """The first arrival of each lane."""
+
+    def insert(self, seq: int, need: Need) -> bool:
+        """True if it is the only one of its kind."""
+        kind = kind_of(need)
+        lane = self.lanes.get(kind)
+        if lane is None:
+            lane = self.lanes[kind] = SortedDict()
+            self.heads[seq] = kind
+        elif seq < (first := lane.keys()[0]):
+            del self.heads[first]
+            self.heads[seq] = kind
+        lane[seq] = need
+        self.order.add(seq)
+        return len(lane) == 1
+
+    def withdraw(self, seq: int, need: Need) -> bool:
+        """True if it was the last of its kind."""
+        kind = kind_of(need)
+        lane = self.lanes[kind]
+        self.order.remove(seq)
+        del lane[seq]
+        if self.heads.pop(seq, None) is not None and lane:
+            self.heads[lane.keys()[0]] = kind
+        if not lane:
+            del self.lanes[kind]
+        return not lane
 
     def head(self, stuck: Container[Kind]) -> tuple[int, Need] | None:
         """The oldest job that may be placed, with its arrival."""
-        heads = [lane.peekitem(0) for kind, lane in self.lanes.items() if kind not in stuck]
-        return min(heads, key=lambda head: head[0]) if heads else None
+        for seq, kind in self.heads.items():
+            if kind not in stuck:
+                return seq, self.lanes[kind][seq]
+        return None
 
 
 @dataclass(slots=True)
 class _Rank:
     """The jobs for one resource that are equally urgent."""
 
+    resource: Resource
     base: int
     since: float
     """When it was last served, or began to wait."""
     passed: int = 0
     """Grants of the same resource to other ranks since."""
     lines: dict[KeyId, _Line] = field(default_factory=dict)
+    owners: list[tuple[_Standing, KeyId]] = field(default_factory=list)
+    """A heap of those who wait; an entry may stand too low, never too high."""
+    lengths: list[tuple[_Standing, int, KeyId]] | None = None
+    """How many jobs of each owner wait; None when that has changed."""
+
+    def stand(self, owner: KeyId, standing: _Standing) -> None:
+        heapq.heappush(self.owners, (standing, owner))
+        if len(self.owners) > 64 + 2 * len(self.lines):
+            self.owners = [(line.account.standing(self.resource), owner) for owner, line in self.lines.items()]
+            heapq.heapify(self.owners)
 
     def urgency(self, now: float) -> float:
         return self.base + self.passed / GRANTS_A_POINT + max(0.0, now - self.since) / SECONDS_A_POINT
@@ -86,6 +129,11 @@ class _Account:
     total: float = 0.0
     had: float = 0.0
     """Slot-seconds, from the moment on at which it last had nothing to do."""
+    waits: dict[tuple[Resource, int], "_Rank"] = field(default_factory=dict)
+
+    def standing(self, resource: Resource) -> _Standing:
+        """Who stands lower is served first."""
+        return (self.here.get(resource, 0.0), self.total, self.had)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +210,8 @@ class WaitingJobs:
             account.here.pop(need.model, None)
         account.total = sum(account.here.values())
         account.had = min(account.had + weight * max(0.0, seconds - 1.0), max(account.had, self._level + DEBT))
+        for (resource, _), rank in account.waits.items():
+            rank.stand(need.owner, account.standing(resource))
 
     def remove(self, job_id: JobId) -> None:
         """The job does not wait any more; its place is kept until `forget`."""
@@ -196,17 +246,20 @@ class WaitingJobs:
         The caller places a job with `take` before it asks for the next one, or adds its kind to `stuck`: what asks for
         something that is stuck is not offered.
         """
-        rounds = [_Round(flow, resource) for resource, flow in self._flows.items()]
-        turns = [turn for each in rounds if (turn := each.turn(now, stuck)) is not None]
-        heapq.heapify(turns)
-        while turns:
-            turn = turns[0]
-            yield turn.need
-            following = turn.round.turn(now, stuck)
-            if following is None:
-                heapq.heappop(turns)
-            else:
-                heapq.heapreplace(turns, following)
+        rounds = [_Round(flow) for flow in self._flows.values()]
+        try:
+            turns = [turn for each in rounds if (turn := each.turn(now, stuck)) is not None]
+            heapq.heapify(turns)
+            while turns:
+                yield turns[0].need
+                following = turns[0].round.turn(now, stuck)
+                if following is None:
+                    heapq.heappop(turns)
+                else:
+                    heapq.heapreplace(turns, following)
+        finally:
+            for each in rounds:
+                each.end()
 
     def need(self, job_id: JobId) -> Need | None:
         """What a waiting job asks for."""
@@ -221,21 +274,26 @@ class WaitingJobs:
         flow = self._flows.get(place.need.model)
         if flow is None:
             return 0
-        before = 0
-        for base, rank in flow.ranks.items():
-            if base > place.base:
-                before += sum(len(line.order) for line in rank.lines.values())
-        rank_here = flow.ranks.get(place.base)
-        if rank_here is None:
+        before = sum(
+            len(line.order) for rank in flow.ranks.values() if rank.base > place.base for line in rank.lines.values()
+        )
+        rank = flow.ranks.get(place.base)
+        if rank is None:
             return before
-        own = rank_here.lines.get(place.need.owner)
+        if rank.lengths is None:
+            lines = rank.lines.items()
+            rank.lengths = [(line.account.standing(rank.resource), len(line.order), owner) for owner, line in lines]
+        owner = place.need.owner
+        own = rank.lines.get(owner)
         in_line = own.order.bisect_left(place.seq) if own is not None else 0
-        mine = _standing(self._account(place.need), place.need.model)
-        for owner, line in rank_here.lines.items():
-            if owner != place.need.owner:
-                first = _standing(line.account, place.need.model) < mine
-                before += min(len(line.order), in_line + first)
-        return before + in_line
+        mine = self._account(place.need).standing(rank.resource)
+        return (
+            before
+            + in_line
+            + sum(
+                min(length, in_line + (standing < mine)) for standing, length, other in rank.lengths if other != owner
+            )
+        )
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""
@@ -263,23 +321,22 @@ class WaitingJobs:
         return account
 
     def _insert(self, place: _Place, now: float) -> None:
-        need, kind = place.need, kind_of(place.need)
+        need = place.need
         self._places[need.job_id] = place
         flow = self._flows.setdefault(need.model, _Flow())
         rank = flow.ranks.get(place.base)
         if rank is None:
-            rank = flow.ranks[place.base] = _Rank(place.base, now)
+            rank = flow.ranks[place.base] = _Rank(need.model, place.base, now)
         line = rank.lines.get(need.owner)
         if line is None:
             account = self._account(need)
             account.had = max(account.had, self._level)
+            account.waits[need.model, place.base] = rank
             line = rank.lines[need.owner] = _Line(account)
-        lane = line.lanes.get(kind)
-        if lane is None:
-            lane = line.lanes[kind] = SortedDict()
-            flow.kinds[kind] = flow.kinds.get(kind, 0) + 1
-        lane[place.seq] = need
-        line.order.add(place.seq)
+            rank.stand(need.owner, account.standing(need.model))
+        rank.lengths = None
+        if line.insert(place.seq, need):
+            flow.kinds[kind_of(need)] = flow.kinds.get(kind_of(need), 0) + 1
 
     def _withdraw(self, place: _Place) -> None:
         need, kind = place.need, kind_of(place.need)
@@ -287,17 +344,15 @@ class WaitingJobs:
         flow = self._flows[need.model]
         rank = flow.ranks[place.base]
         line = rank.lines[need.owner]
-        line.order.remove(place.seq)
-        lane = line.lanes[kind]
-        del lane[place.seq]
-        if lane:
+        rank.lengths = None
+        if not line.withdraw(place.seq, need):
             return
-        del line.lanes[kind]
         flow.kinds[kind] -= 1
         if not flow.kinds[kind]:
             del flow.kinds[kind]
         if not line.lanes:
             del rank.lines[need.owner]
+            del line.account.waits[need.model, place.base]
         if not rank.lines:
             del flow.ranks[place.base]
         if not flow.ranks:
@@ -307,11 +362,10 @@ class WaitingJobs:
 class _Round:
     """What is left of one flow in one round of planning."""
 
-    def __init__(self, flow: _Flow, resource: Resource) -> None:
+    def __init__(self, flow: _Flow) -> None:
         self._flow = flow
-        self._resource = resource
-        self._owners: dict[int, list[tuple[tuple[float, float, float], int, KeyId]]] = {}
-        """For each rank, a heap of those that may still have something to place."""
+        self._aside: list[tuple[_Rank, _Standing, KeyId]] = []
+        """Those who have nothing that may be placed in this round."""
 
     def turn(self, now: float, stuck: Container[Kind]) -> "_Turn | None":
         """Whose job comes next; None: nothing here can be placed."""
@@ -320,27 +374,29 @@ class _Round:
         for rank in sorted(self._flow.ranks.values(), key=lambda rank: -rank.urgency(now)):
             head = self._head(rank, stuck)
             if head is not None:
-                account = rank.lines[head[1].owner].account
-                return _Turn((-rank.urgency(now), account.total, account.had, head[0]), head[1], self)
+                seq, need = head
+                _, total, had = rank.lines[need.owner].account.standing(rank.resource)
+                return _Turn((-rank.urgency(now), total, had, seq), need, self)
         return None
 
+    def end(self) -> None:
+        for rank, standing, owner in self._aside:
+            heapq.heappush(rank.owners, (standing, owner))
+
     def _head(self, rank: _Rank, stuck: Container[Kind]) -> tuple[int, Need] | None:
-        owners = self._owners.get(rank.base)
-        if owners is None:
-            lines = rank.lines.items()
-            owners = [(_standing(line.account, self._resource), line.order[0], owner) for owner, line in lines]
-            heapq.heapify(owners)
-            self._owners[rank.base] = owners
+        owners = rank.owners
         while owners:
-            standing, seq, owner = owners[0]
+            standing, owner = owners[0]
             line = rank.lines.get(owner)
-            head = line.head(stuck) if line is not None else None
-            if line is None or head is None:
+            if line is None:
                 heapq.heappop(owners)
-            elif (now_standing := _standing(line.account, self._resource)) != standing:
-                heapq.heapreplace(owners, (now_standing, seq, owner))
-            else:
+            elif (stands := line.account.standing(rank.resource)) != standing:
+                heapq.heapreplace(owners, (stands, owner))
+            elif (head := line.head(stuck)) is not None:
                 return head
+            else:
+                heapq.heappop(owners)
+                self._aside.append((rank, standing, owner))
         return None
 
 
@@ -352,11 +408,6 @@ class _Turn:
 
     def __lt__(self, other: "_Turn") -> bool:
         return self.order < other.order
-
-
-def _standing(account: _Account, resource: Resource) -> tuple[float, float, float]:
-    """Who stands lower is served first."""
-    return (account.here.get(resource, 0.0), account.total, account.had)
 
 
 def weight_of(need: Need) -> float:
