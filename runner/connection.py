@@ -16,18 +16,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 import gogrid
 from gogrid.addresses import Address
-from gogrid.errors import CloseCode, IdentityError, ProtocolError
+from gogrid.errors import CloseCode, IdentityError
 from gogrid.identity import check_chain
 from gogrid.ids import JobId
 from gogrid.protocol import ALPN
 from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
-from gogrid.protocol.messages import FailCode, Failed, Finished, JobMessage, LeaseHeld, Refuse, WorkerReport
+from gogrid.protocol.messages import JobMessage, LeaseHeld, Refuse, WorkerReport
 from gogrid.protocol.session import Close, Ended, Nudge, Phase, Send, close_code
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent, WorkerSession
 from gogrid.quic.bounded import BoundedQuicConnection
 from gogrid.quic.private import heard_at, peer_chain, session_secret, unsent, was_resumed
 from gogrid.quic.timer import LazyTimer
 from runner.errors import LinkError
+from runner.job_stream import QuicJobStream
 
 DIAL_S = 5.0
 """For one address: from the first packet to a checked pin."""
@@ -58,6 +59,8 @@ class Connection(asyncio.DatagramProtocol):
         self._session: WorkerSession | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._timer = LazyTimer(self._loop, self._on_timer)
+        self._gathering: list[QuicJobStream] = []
+        """Streams that have said something in this turn of the event loop, and may end in it."""
         self._drain_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._shaken = self._loop.create_future()
         self.ended: asyncio.Future[Ended] = self._loop.create_future()
@@ -96,7 +99,7 @@ class Connection(asyncio.DatagramProtocol):
             self._session.heartbeat(held, self._loop.time())
             self._flush_soon()
 
-    def job_stream(self, job_id: JobId, epoch: int) -> "QuicJobStream":
+    def job_stream(self, job_id: JobId, epoch: int) -> QuicJobStream:
         return QuicJobStream(self, job_id, epoch)
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -122,6 +125,17 @@ class Connection(asyncio.DatagramProtocol):
             await asyncio.sleep(0)
 
     # --- for job streams ----------------------------------------------------------------------------------------------
+
+    def gather(self, stream: QuicJobStream) -> None:
+        """Ask it at the end of this turn to send what it holds."""
+        self._gathering.append(stream)
+        self._flush_soon()
+
+    def tell_job(self, job_id: JobId, epoch: int, story: bytes) -> None:
+        """Send all of a lease at once."""
+        if self._session is not None:
+            self._session.tell(job_id, epoch, story)
+            self._flush_soon()
 
     def open_job_stream(self, job_id: JobId, epoch: int) -> int | None:
         """The new stream's id; None on a dead link."""
@@ -249,6 +263,9 @@ class Connection(asyncio.DatagramProtocol):
             self._flush_handle = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        gathering, self._gathering = self._gathering, []
+        for stream in gathering:
+            stream.turn_over()
         self._flush_handle = None
         if self._transport is None:
             return
@@ -299,51 +316,6 @@ class Connection(asyncio.DatagramProtocol):
             self._session.heard(heard_at(self._quic))
             self._handle(self._session.on_deadline(now))
         self._flush()
-
-
-class QuicJobStream:
-    """Implements `runner.session.JobStream`; the QUIC stream opens with the first message."""
-
-    def __init__(self, connection: Connection, job_id: JobId, epoch: int) -> None:
-        self._connection = connection
-        self._job_id = job_id
-        self._epoch = epoch
-        self._stream_id: int | None = None
-        self._over = False
-
-    @property
-    def job_id(self) -> JobId:
-        return self._job_id
-
-    @property
-    def epoch(self) -> int:
-        return self._epoch
-
-    def send(self, message: JobMessage) -> None:
-        if self._over:
-            return
-        if self._stream_id is None:
-            self._stream_id = self._connection.open_job_stream(self._job_id, self._epoch)
-        if self._stream_id is None:
-            self._over = True
-            return
-        try:
-            self._connection.send_job(self._stream_id, message)
-        except ProtocolError as error:
-            self._over = True
-            failed = Failed(code=FailCode.INTERNAL, message=f"A result was too large to send: {error}"[:500])
-            self._connection.send_job(self._stream_id, failed)
-            return
-        self._over = isinstance(message, Finished | Failed)
-
-    def abandon(self) -> None:
-        if self._stream_id is not None and not self._over:
-            self._connection.abandon_job(self._stream_id)
-        self._over = True
-
-    async def drained(self) -> None:
-        if self._stream_id is not None:
-            await self._connection.drained(self._stream_id)
 
 
 async def dial(

@@ -37,6 +37,7 @@ from gogrid.protocol.messages import (
     Pong,
     Refuse,
     Reject,
+    Said,
     Settled,
     Welcome,
     WorkerReport,
@@ -62,6 +63,7 @@ from gogrid.protocol.session import (
     close_code,
     unexpected,
 )
+from gogrid.protocol.story import read_story
 
 QUIET = Rhythm(3.5, 1.5)
 """Of a worker for whose answers nobody waits: suspected after five seconds, and asked as seldom as that allows, for a
@@ -98,7 +100,7 @@ class JoinProved:
 
 
 class JobSaid(msgspec.Struct, frozen=True):
-    """A message on a job's stream; `size` bytes are to be credited to `stream_id` once it is handled."""
+    """A message of a job; `size` bytes are to be credited to `stream_id` once it is handled, 0 of a story."""
 
     stream_id: int
     job_id: JobId
@@ -134,6 +136,8 @@ class CoordinatorSession:
         self._pulse = Pulse(QUIET, now, self._out.nudge)
         self._waited_for = WaitedFor()
         self._jobs: dict[int, _JobStream] = {}
+        self._assigned = self._told = 0
+        """Jobs that were asked for here, and those that were told in one `Said`."""
         self._ended = False
 
     @property
@@ -215,7 +219,9 @@ class CoordinatorSession:
         self._out.close(code, message, Reject(code=code, message=clip(message)))
         return self._closed(code, message)
 
-    def send(self, message: Assign | Cancel | Drain | HeartbeatAck | Settled, now: float, round_trip_s: float = 0.0) -> None:
+    def send(
+        self, message: Assign | Cancel | Drain | HeartbeatAck | Settled, now: float, round_trip_s: float = 0.0
+    ) -> None:
         """Tell the worker; ignored unless open. `round_trip_s`: what a packet takes there and back, if known.
 
         Raises:
@@ -227,6 +233,7 @@ class CoordinatorSession:
         if len(framed) > _SMALL:
             check_shape(framed[HEADER_SIZE:], TASK_ROOM, MAX_FRAME)
         self._out.write(CONTROL_STREAM, framed)
+        self._assigned += isinstance(message, Assign)
         match message:
             case Assign(durable=False):
                 if not self._waited_for:
@@ -323,9 +330,12 @@ class CoordinatorSession:
 
     def _receive_control(self, data: bytes, end: bool, now: float, events: list[CoordinatorEvent]) -> None:
         for frame in self._decoder.feed(data):
-            if not self._bucket.take(now):
+            message = decode_control(frame)
+            if isinstance(message, Said) and self._told < self._assigned:
+                self._told += 1  # one for each job that was asked for is no flood
+            elif not self._bucket.take(now):
                 raise ProtocolError(f"More than {CONTROL_RATE:.0f} control messages per second.", CloseCode.TOO_BUSY)
-            self._on_control(decode_control(frame), events)
+            self._on_control(message, events)
             if self._is_closed():
                 return
         if end:
@@ -333,6 +343,8 @@ class CoordinatorSession:
 
     def _on_control(self, message: ControlMessage, events: list[CoordinatorEvent]) -> None:
         match message:
+            case Said():
+                self._on_story(message, events)
             case WorkerReport() | Heartbeat():
                 events.append(message)
             case Refuse():
@@ -347,6 +359,13 @@ class CoordinatorSession:
                 events.extend(self._closed(close_code(message.code), clip(message.reason), said=True))
             case _:
                 raise unexpected(message, self._phase)
+
+    def _on_story(self, said: Said, events: list[CoordinatorEvent]) -> None:
+        lease = (said.job_id, said.epoch)
+        if any(job.lease == lease for job in self._jobs.values()):
+            raise ProtocolError("A story came for a lease that has a stream.")
+        events.extend(JobSaid(CONTROL_STREAM, *lease, message, 0) for message in read_story(said.story))
+        self._over(*lease)
 
     def _receive_job(self, stream_id: int, data: bytes, end: bool, events: list[CoordinatorEvent]) -> None:
         job = self._jobs.get(stream_id)

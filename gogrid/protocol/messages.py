@@ -2,7 +2,8 @@
 
 The control stream (stream 0, opened by the worker) carries `ControlMessage`s. Each running job has one stream of its
 own, opened by the worker, whose first message is `JobOpen` and whose other messages are `JobMessage`s, the last of
-them `Finished` or `Failed`. A new field needs a default; unknown fields are ignored, unknown tags are refused.
+them `Finished` or `Failed`; a job with little to say has one `Said` instead. A new field needs a default; unknown
+fields are ignored, unknown tags are refused.
 """
 
 from enum import Enum
@@ -235,6 +236,14 @@ class Settled(Wire, frozen=True):
     leases: tuple[LeaseHeld, ...]
 
 
+class Said(Wire, frozen=True):
+    """All that a lease has to say, from first word to end, where that is little; see `gogrid.protocol.story`."""
+
+    job_id: JobId
+    epoch: int
+    story: bytes
+
+
 class Ping(Wire, frozen=True):
     seq: int
 
@@ -265,6 +274,7 @@ ControlMessage = (
     | Heartbeat
     | HeartbeatAck
     | Settled
+    | Said
     | Ping
     | Pong
     | Goodbye
