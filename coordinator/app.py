@@ -1,6 +1,6 @@
 """The coordinator as one process: builds every part, runs them in one event loop, ends them in order.
 
-Promises: nothing is accepted before the state is whole and every unfinished job waits again; on SIGTERM or SIGINT new
+Promises: nothing is accepted before the state is whole and every unfinished job is known; on SIGTERM or SIGINT new
 requests are refused, streams get `STOP_GRACE_S` to end, workers are told, and what is write-behind is written.
 """
 
@@ -22,7 +22,7 @@ from coordinator.blobs import BlobStore
 from coordinator.config import CoordinatorConfig
 from coordinator.directory import Directory, DirectoryChange
 from coordinator.dispatch import Dispatcher
-from coordinator.durable import DurableJobs, DurableLimits
+from coordinator.durable import Clocks, DurableJobs, DurableLimits
 from coordinator.errors import CoordinatorError, StateError
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
@@ -33,6 +33,7 @@ from coordinator.quic.server import QuicServer, serve_quic
 from coordinator.quic.terms import Terms
 from coordinator.retention import INTERVAL_S, tidy
 from coordinator.scheduler import Scheduler
+from coordinator.sick_workers import SickWorkers
 from coordinator.state_folder import StateFolder
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
@@ -43,8 +44,6 @@ log = logging.getLogger("gogrid.coordinator")
 
 STOP_GRACE_S = 5.0
 """How long streams may go on after a stop was asked for."""
-PATIENCE_S = 60.0
-"""How long an interactive request waits for a worker."""
 DURABLE_QUEUE = 100_000
 """How many durable jobs may be unfinished at once."""
 _TICK_S = 0.25
@@ -107,15 +106,20 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         directory = await Directory.load(store, time.time)
         tally = Tally()
         dispatcher = Dispatcher(Scheduler(config.lease_s), time.monotonic, time.time)
-        limits = RequestLimits(config.queue_length, config.key_concurrency, PATIENCE_S)
+        limits = RequestLimits(
+            config.queue_length, config.key_concurrency, config.patience_s, config.longest_wait_s
+        )
         requests = InteractiveRequests(dispatcher, store, limits, tally, time.time)
-        jobs = DurableJobs(dispatcher, store, blobs, DurableLimits(DURABLE_QUEUE), tally, time.time)
+        health = SickWorkers(directory, dispatcher.set_quarantined)
+        stack.push_async_callback(health.close)
+        limits_of_jobs, clocks = DurableLimits(DURABLE_QUEUE), Clocks(time.monotonic, time.time)
+        jobs = DurableJobs(dispatcher, store, blobs, directory.catalogue, health, limits_of_jobs, tally, clocks)
         stack.push_async_callback(jobs.close)
         live = Live(directory, dispatcher, blobs, tally)
         live.learn_models(directory.catalogue.models())
         recovered = await jobs.recover()
         if recovered:
-            log.info("%d unfinished jobs wait again", recovered)
+            log.info("%d jobs are unfinished; workers have %.0f s to come back with theirs", recovered, config.lease_s)
         services = Services(
             requests=requests,
             jobs=jobs,
@@ -214,6 +218,8 @@ def _tell_workers(change: DirectoryChange, dispatcher: Dispatcher) -> None:
         dispatcher.set_draining(worker_id, True)
     for worker_id in change.undrained:
         dispatcher.set_draining(worker_id, False)
+    for worker_id in change.released:
+        dispatcher.set_quarantined(worker_id, "")
 
 
 def _fresh_leaf(identity: Identity, config: CoordinatorConfig) -> tuple[Leaf, ssl.SSLContext]:

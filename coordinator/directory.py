@@ -12,7 +12,7 @@ from coordinator.keyring import Keyring
 from coordinator.models.catalogue import Catalogue
 from coordinator.records import TokenRecord, WorkerRecord, WorkerStatus
 from coordinator.store.base import Store
-from gogrid.ids import WorkerId, new_worker_id
+from gogrid.ids import JobId, WorkerId, new_worker_id
 
 _LONGEST_NAME = 64
 
@@ -25,9 +25,11 @@ class DirectoryChange:
     approved: tuple[WorkerId, ...] = ()
     drained: tuple[WorkerId, ...] = ()
     undrained: tuple[WorkerId, ...] = ()
+    released: tuple[WorkerId, ...] = ()
+    """From quarantine."""
 
     def __bool__(self) -> bool:
-        return bool(self.revoked or self.approved or self.drained or self.undrained)
+        return bool(self.revoked or self.approved or self.drained or self.undrained or self.released)
 
 
 Listener = Callable[[DirectoryChange], None]
@@ -113,6 +115,16 @@ class Directory:
         self._workers[worker.id] = worker
         return worker
 
+    async def set_health(self, worker_id: WorkerId, crashed_jobs: tuple[JobId, ...], quarantined: str) -> None:
+        """Known at once, stored when this returns."""
+        for store in (True, False):
+            known = self._workers.get(worker_id)
+            if known is not None:
+                self._workers[worker_id] = replace(known, crashed_jobs=crashed_jobs, quarantined=quarantined)
+            if store:
+                await self._store.set_worker_health(worker_id, crashed_jobs, quarantined)
+                self._writes += 1
+
     async def open_session(self, worker_id: WorkerId) -> int:
         epoch = await self._store.open_session(worker_id)
         self._writes += 1
@@ -130,6 +142,7 @@ def compare(before: dict[WorkerId, WorkerRecord], after: dict[WorkerId, WorkerRe
         approved=_became(both, WorkerStatus.APPROVED),
         drained=tuple(new.id for old, new in both if new.draining and not old.draining),
         undrained=tuple(new.id for old, new in both if old.draining and not new.draining),
+        released=tuple(new.id for old, new in both if old.quarantined and not new.quarantined),
     )
 
 

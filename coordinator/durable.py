@@ -1,52 +1,60 @@
 """Durable jobs: acknowledged after the commit, run at least once, completed exactly once.
 
-Promises: `submit` returns only when the job is on disk; each step of a job's life is one fenced statement of the store,
-made before anybody is told of it; a job whose worker is lost waits again, up to `ATTEMPTS` leases; after a restart of
-the coordinator every unfinished job waits again. A result counts only if every output file it names is in the blob
-store.
+Promises: `submit` returns only when the job is on disk, and a worker is told of a lease only when that is; every change
+of a job is one fenced statement of the store (`lifecycle.py`); a lease outlives its worker's connection and this
+process, for as long as the worker can come back with it; a job that crashes is tried again after a while, and given up
+when it is poison (`health.py`). A result counts only if every output file it names is in the blob store.
+
+A job costs two commits, one after the other: submitted and leased, then completed.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-import msgspec
-
-from coordinator.dispatch import Dispatcher, Work
+from coordinator.dispatch import Dispatcher
+from coordinator.durable_work import DurableWork, dead_outcome
 from coordinator.errors import CoordinatorError, NotFoundError, QueueFullError
 from coordinator.links import WorkerLink
 from coordinator.placement import Need
-from coordinator.records import Completion, JobKind, JobOutcome, JobRecord, JobState, KeyRecord, LogLine, NewJob
+from coordinator.records import (
+    Completion,
+    JobKind,
+    JobOutcome,
+    JobRecord,
+    JobState,
+    KeyRecord,
+    LeaseEnd,
+    LogLine,
+    ModelRecord,
+    NewJob,
+    UnfinishedJob,
+)
+from coordinator.steps import Steps
 from coordinator.store.base import Store
 from coordinator.tally import Tally
-from coordinator.tickets import Waiting
-from gogrid.ids import JobId, WorkerId, new_job_id
-from gogrid.protocol.messages import (
-    LINES_PER_LEASE,
-    Assign,
-    FailCode,
-    Failed,
-    Finished,
-    JobMessage,
-    Log,
-    PythonDone,
-    Started,
-)
-from gogrid.protocol.tasks import PythonTask
+from coordinator.tickets import Submission, Waiting
+from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
+from gogrid.protocol.messages import Assign, FailCode, Failed, Finished, LeaseHeld, PythonDone, Settled
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5
-"""How often a job may be lost by a worker before it is given up as dead."""
-REFUSED_RETRY_S = 1.0
-"""A job that a worker has refused is placed again after this."""
-STORE_RETRY_S = 2.0
-"""After the store refused a step (disk full, say), the job is tried again this much later."""
 LOG_PAGE = 500
-_RETRYABLE = frozenset({FailCode.NO_ROOM, FailCode.CRASHED, FailCode.INTERNAL, FailCode.YIELDED, FailCode.CANCELLED})
+_AT_ONCE = 256
+"""Jobs of a bulk that are placed in one turn of the event loop."""
+_LONGEST_WAIT_S = 60.0
+"""Whatever the wall clock says, a job that crashed is tried again after this, once the coordinator has started."""
+_KINDS = {
+    ChatTask: JobKind.CHAT,
+    CompletionTask: JobKind.COMPLETION,
+    EmbeddingTask: JobKind.EMBEDDING,
+    PythonTask: JobKind.PYTHON,
+}
 
 
 class Blobs(Protocol):
@@ -56,67 +64,113 @@ class Blobs(Protocol):
         """Bytes of a blob; None if it is not here."""
 
 
+class Models(Protocol):
+    """What durable jobs ask of the catalogue."""
+
+    def with_digest(self, digest: Sha256) -> ModelRecord:
+        """Raises `UnknownModelError`."""
+
+
+class Health(Protocol):
+    """See `sick_workers.SickWorkers`."""
+
+    def crashed(self, worker_id: WorkerId, job_id: JobId, why: str, *, vanished: bool) -> None: ...
+
+    def finished(self, worker_id: WorkerId) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DurableLimits:
     queued: int
-    """How many durable jobs may wait at once."""
+    """How many durable jobs may be unfinished at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    monotonic: Callable[[], float]
+    """What the dispatcher lives by."""
+    wall: Callable[[], float]
 
 
 class DurableJobs:
-    """Implements `coordinator.tickets.Jobs`."""
+    """Implements `coordinator.tickets.Jobs` and `coordinator.durable_work.Keeper`."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         store: Store,
         blobs: Blobs,
+        models: Models,
+        health: Health,
         limits: DurableLimits,
         tally: Tally,
-        wall: Callable[[], float],
+        clocks: Clocks,
     ) -> None:
-        self._dispatcher = dispatcher
-        self._store = store
-        self._blobs = blobs
-        self._limits = limits
-        self._tally = tally
-        self._wall = wall
+        self._dispatcher, self._store, self._blobs, self._models = dispatcher, store, blobs, models
+        self._health, self._limits, self._tally, self._clocks = health, limits, tally, clocks
         self._works: dict[JobId, DurableWork] = {}
-        self._steps: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
+        self._accepting: set[asyncio.Task[list[tuple[JobRecord, bool]]]] = set()
+        self._settled: dict[WorkerId, list[LeaseHeld]] = {}
+        dispatcher.unclaimed = self._unclaimed
 
     async def recover(self) -> int:
-        """At start: take up every unfinished job again; returns how many."""
-        records = await self._store.recover()
-        for record in records:
-            self._take_up(record)
-        return len(records)
+        """At start: take up every unfinished job as it is; returns how many. Leases run anew, for one lease time."""
+        found = await self._store.unfinished()
+        waiting = [work for work in map(self._take_up, found) if work is not None]
+        self._dispatcher.submit(*waiting)
+        return len(found)
 
     async def close(self) -> None:
-        """Wait for the steps under way."""
-        if self._steps:
-            await asyncio.wait(self._steps, timeout=5)
+        """Wait for what is being stored."""
+        while tasks := self._running | self._accepting:
+            _, late = await asyncio.wait(tasks, timeout=5)
+            if late:
+                return
 
-    async def submit(
-        self, key: KeyRecord, label: str, task: PythonTask, idempotency_key: str | None, body_sha256: str
-    ) -> tuple[JobRecord, bool]:
-        if len(self._works) >= self._limits.queued:
-            raise QueueFullError(f"{len(self._works)} jobs wait already, as many as may; try again later.", 30)
-        job = NewJob(
-            new_job_id(), key.id, JobKind.PYTHON, task, label, self._wall(), idempotency_key, body_sha256
-        )  # fmt: skip
-        record, new = await self._store.submit(job)
-        if new:
-            self._tally.accepted += 1
-            self._take_up(record)
-        return record, new
+    # --- for the HTTP layer ------------------------------------------------------------------------------------------
+
+    async def submit(self, key: KeyRecord, submission: Submission) -> tuple[JobRecord, bool]:
+        return (await self.submit_all(key, [submission]))[0]
+
+    async def submit_all(self, key: KeyRecord, submissions: Sequence[Submission]) -> list[tuple[JobRecord, bool]]:
+        self._require_room(len(submissions))
+        now = self._clocks.wall()
+        jobs = [
+            NewJob(
+                id=new_job_id(),
+                owner=key.id,
+                kind=_KINDS[type(wanted.task)],
+                task=wanted.task,
+                label=wanted.label,
+                created_at=now,
+                idempotency_key=wanted.idempotency_key,
+                body_sha256=wanted.body_sha256,
+                priority=wanted.priority,
+            )
+            for wanted in submissions
+        ]
+        works = [self._work(job.id, job.owner, job.task, job.priority) for job in jobs]
+        accepting = asyncio.get_running_loop().create_task(self._accept(jobs, works))
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepting.discard)
+        return await asyncio.shield(accepting)  # a caller that leaves undoes nothing
 
     async def cancel(self, job_id: JobId) -> JobRecord:
+        record = await self._store.cancel(job_id, self._clocks.wall())
         work = self._works.get(job_id)
-        record = await self._store.cancel(job_id, self._wall())
-        if work is not None:
+        if work is not None and record.outcome is not None and record.state is JobState.CANCELLED:
             self._dispatcher.withdraw(job_id, "cancelled by its submitter")
-            if record.outcome is not None:
-                self._tally.ended(record.outcome)
+            self._tally.ended(record.outcome)
             self._forget(work)
+        return record
+
+    async def revive(self, job_id: JobId) -> JobRecord:
+        self._require_room(1)
+        record = await self._store.revive(job_id)
+        work = self._take_up(UnfinishedJob(record, ()))
+        if work is not None:
+            self._dispatcher.submit(work)
         return record
 
     async def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
@@ -145,172 +199,224 @@ class DurableJobs:
         reasons = self._dispatcher.reasons(job_id) if self._dispatcher.connections() else ("no worker is connected",)
         return Waiting(position, reasons)
 
-    # what a job's work asks for
+    # --- steps (`Keeper`) --------------------------------------------------------------------------------------------
 
-    def step(self, work: "DurableWork", step: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Take one step in the store, again and again while the store refuses (disk full, say)."""
-        task = asyncio.get_running_loop().create_task(self._insist(work, step))
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
-
-    async def claim(self, work: "DurableWork", link: WorkerLink) -> None:
-        epoch = await self._store.claim(work.need.job_id, link.worker.id)
+    async def claim(self, work: DurableWork, worker_id: WorkerId) -> None:
+        if work.is_over():
+            return
+        epoch = await self._store.claim(work.job_id, worker_id)
         if epoch is None:
             self._forget(work)
             return
-        work.epoch = epoch
-        if self._dispatcher.holds(work.need.job_id, link.worker.id):
-            link.send(Assign(job_id=work.need.job_id, epoch=epoch, task=work.task, durable=True))
-        else:
-            await self._store.requeue(work.need.job_id, epoch)
+        work.claimed = epoch
+        self._assign(work, worker_id)
 
-    async def mark_running(self, work: "DurableWork", epoch: int) -> None:
-        await self._store.mark_running(work.need.job_id, epoch, self._wall())
-        work.wake()
+    async def mark_running(self, work: DurableWork, began_at: float) -> None:
+        if not work.is_over():
+            await self._store.mark_running(work.job_id, work.claimed, began_at)
+            work.wake()
 
-    async def complete(self, work: "DurableWork", epoch: int, worker: WorkerId, outcome: JobOutcome) -> None:
-        completion = await self._store.complete(work.need.job_id, epoch, worker, outcome, self._wall())
+    async def complete(self, work: DurableWork, worker_id: WorkerId, outcome: JobOutcome) -> None:
+        if work.is_over():
+            return
+        now = self._clocks.wall()
+        completion = await self._store.complete(work.job_id, work.claimed, worker_id, outcome, now, work.began_at)
         if completion is Completion.ACCEPTED:
             self._tally.ended(outcome)
+            self._health.finished(worker_id)
+        elif completion is Completion.FENCED and not work.is_over():
+            self._tally.fenced += 1
+        self._settle(work.settled())
         self._forget(work)
 
-    async def hand_on(self, work: "DurableWork", epoch: int, worker: WorkerId) -> None:
-        """The worker would not take it: wait again, which does not count as an attempt."""
-        if await self._store.requeue(work.need.job_id, epoch):
-            self._dispatcher.retry_later(work, worker, REFUSED_RETRY_S)
-        else:
-            self._forget(work)
-
-    async def give_back(self, work: "DurableWork", epoch: int, worker: WorkerId, why: str) -> None:
-        """A lease ended without a result: wait again, or give up as dead."""
-        if not await self._store.requeue(work.need.job_id, epoch):
+    async def give_back(self, work: DurableWork, worker_id: WorkerId, end: LeaseEnd, why: str, delay_s: float) -> None:
+        if work.is_over():
+            return
+        now = self._clocks.wall()
+        not_before = now + delay_s if delay_s else None
+        if not await self._store.give_back(work.job_id, work.claimed, end, why, now, not_before):
+            self._settle(work.settled())
             self._forget(work)
             return
-        work.losses += 1
-        if work.losses < ATTEMPTS:
-            log.info("job %s waits again: %s", work.need.job_id, why)
-            self._dispatcher.retry(work, worker)
-            work.wake()
+        self._settle(work.settled())
+        if work.is_over():
             return
-        outcome = JobOutcome(
-            JobState.DEAD,
-            error_code="worker_lost",
-            error=f"It failed on {ATTEMPTS} leases, the last time because: {why}",
-        )
-        await self._store.fail(work.need.job_id, outcome, self._wall())
-        self._tally.ended(outcome)
-        self._forget(work)
-
-    def append_log(self, job_id: JobId, epoch: int, line: LogLine) -> None:
-        self._store.append_logs(job_id, epoch, [line])
-
-    def missing_output(self, done: PythonDone) -> str:
-        """The name of an output file that never arrived; empty if all did."""
-        return next((file.name for file in done.files if self._blobs.size(file.sha256) != file.size), "")
-
-    def release(self, work: "DurableWork") -> None:
-        """The worker has ended its lease by itself."""
-        self._dispatcher.release(work)
-
-    def _forget(self, work: "DurableWork") -> None:
-        self._works.pop(work.need.job_id, None)
-        self._dispatcher.finished(work)
+        log.info("job %s waits again after its lease on %s was %s: %s", work.job_id, worker_id, end.value, why)
+        due = self._clocks.monotonic() + delay_s if delay_s else 0.0
+        work.need = replace(work.need, not_before=due, avoid=frozenset(work.crashed_on))
+        self._dispatcher.retry(work, worker_id)
         work.wake()
 
-    def _take_up(self, record: JobRecord) -> None:
-        if not isinstance(record.task, PythonTask):
+    async def bury(self, work: DurableWork, worker_id: WorkerId, end: LeaseEnd, why: str) -> None:
+        if work.is_over():
             return
-        work = DurableWork(record.id, record.task, record.epoch, self)
+        outcome = dead_outcome(work.crashed_on, why)
+        if await self._store.bury(work.job_id, work.claimed, end, why, outcome, self._clocks.wall()):
+            log.warning("job %s is given up: %s", work.job_id, outcome.error)
+            self._tally.ended(outcome)
+        self._settle(work.settled())
+        self._forget(work)
+
+    # --- at once (`Keeper`) ------------------------------------------------------------------------------------------
+
+    def reported(self, work: DurableWork) -> None:
+        self._dispatcher.release(work)
+
+    def released(self, work: DurableWork) -> None:
+        self._dispatcher.release(work)
+
+    def crashed(self, work: DurableWork, worker_id: WorkerId, end: LeaseEnd, why: str) -> None:
+        self._tally.crashes += 1
+        self._health.crashed(worker_id, work.job_id, why, vanished=end is LeaseEnd.VANISHED)
+
+    def append_log(self, work: DurableWork, line: LogLine) -> None:
+        self._store.append_logs(work.job_id, work.epoch, [line])
+
+    def missing_output(self, done: PythonDone) -> str:
+        return next((file.name for file in done.files if self._blobs.size(file.sha256) != file.size), "")
+
+    def wall(self) -> float:
+        return self._clocks.wall()
+
+    def jitter(self) -> float:
+        return random.random()  # noqa: S311  # spreads retries, guards nothing
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    async def _accept(self, jobs: Sequence[NewJob], works: Sequence[DurableWork]) -> list[tuple[JobRecord, bool]]:
+        """Place the jobs in memory, store them with the leases that came of it, and only then tell the workers."""
+        for work in works:
+            work.steps.hold()
+            self._works[work.job_id] = work
+        for some in _slices(works):
+            self._dispatcher.submit(*some)
+            if len(some) < len(works):
+                await asyncio.sleep(0)  # others have their turn between the parts of a large bulk
+        for work in works:
+            work.choosing = False
+        wanted = [(job, work.granted_to) for job, work in zip(jobs, works, strict=True)]
+        try:
+            stored = await self._store.submit_all(wanted)
+        except CoordinatorError:
+            for work in works:
+                self._dispatcher.withdraw(work.job_id, "it could not be stored")
+                self._forget(work)
+            raise
+        for work, (_, new) in zip(works, stored, strict=True):
+            if new:
+                self._tally.accepted += 1
+                self._stored(work)
+            else:
+                self._dispatcher.withdraw(work.job_id, "it was submitted before")
+                self._forget(work)
+        return stored
+
+    def _stored(self, work: DurableWork) -> None:
+        if work.granted_to is not None:
+            work.claimed = 1
+            self._assign(work, work.granted_to)
+        work.steps.go()
+
+    def _assign(self, work: DurableWork, worker_id: WorkerId) -> None:
+        """The lease is on disk: tell the worker, if it is still its own and there to be told."""
+        if not self._dispatcher.holds(work.job_id, worker_id):
+            return  # lost meanwhile: that step comes next
+        link = self._dispatcher.link_of(worker_id)
+        if link is None:
+            self._dispatcher.release(work)
+            work.absent(worker_id, "the worker was gone before it was told")
+            return
+        work.leased(worker_id, work.claimed)
+        link.send(Assign(job_id=work.job_id, epoch=work.claimed, task=work.task, durable=True))
+
+    def _take_up(self, found: UnfinishedJob) -> DurableWork | None:
+        """A job of the store, as this process goes on with it; None: it does not wait for a worker."""
+        record = found.record
+        if record.task is None:
+            return None
+        try:
+            work = self._work(record.id, record.owner, record.task, record.priority, found.crashed_on)
+        except CoordinatorError as error:
+            self._fail(record, str(error))
+            return None
+        work.choosing = False
         self._works[record.id] = work
-        self._dispatcher.submit(work)
+        if record.worker is not None and record.state is not JobState.QUEUED:
+            work.leased(record.worker, record.epoch, heard=True)
+            work.began_at = record.started_at
+            self._dispatcher.adopt(work, record.worker)
+            return None
+        if record.not_before is not None:
+            wait_s = max(0.0, record.not_before - self._clocks.wall())
+            work.need = replace(work.need, not_before=self._clocks.monotonic() + min(wait_s, _LONGEST_WAIT_S))
+        return work
 
-    async def _insist(self, work: "DurableWork", step: Callable[[], Coroutine[None, None, None]]) -> None:
-        while True:
-            try:
-                await step()
-                return
-            except CoordinatorError as error:
-                log.error("job %s: the store refused a step and will be asked again: %s", work.need.job_id, error)
-                await asyncio.sleep(STORE_RETRY_S)
+    def _fail(self, record: JobRecord, why: str) -> None:
+        """Its model is gone: nobody can run it any more."""
+        outcome = JobOutcome(JobState.FAILED, error_code=FailCode.MODEL_UNUSABLE.value, error=why)
 
+        async def fail() -> None:
+            if record.state is not JobState.QUEUED:
+                await self._store.give_back(record.id, record.epoch, LeaseEnd.YIELDED, why, self._clocks.wall())
+            if await self._store.fail(record.id, outcome, self._clocks.wall()):
+                self._tally.ended(outcome)
 
-class DurableWork(Work):
-    """One durable job while it is not over."""
+        Steps(self._running).add(fail)
 
-    def __init__(self, job_id: JobId, task: PythonTask, epoch: int, jobs: DurableJobs) -> None:
-        self.need = Need(job_id, None, "", task.limits.memory_bytes, task.limits.cpu_cores)
-        self.task = task
-        self.epoch = epoch
-        self._jobs = jobs
-        self.losses = 0
-        """Leases that ended without a result since this coordinator started."""
-        self._watchers: list[asyncio.Future[None]] = []
-
-    def changed(self) -> asyncio.Future[None]:
-        """Done at the next change of the job or its log."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watchers.append(future)
-        return future
-
-    def wake(self) -> None:
-        watchers, self._watchers = self._watchers, []
-        for future in watchers:
-            if not future.done():
-                future.set_result(None)
-
-    def granted(self, link: WorkerLink) -> None:
-        self._jobs.step(self, partial(self._jobs.claim, self, link))
-
-    def message(self, link: WorkerLink, message: JobMessage, size: int) -> None:
-        link.consumed(self.need.job_id, self.epoch, size)
-        match message:
-            case Log():
-                line = LogLine(self.epoch * LINES_PER_LEASE + message.seq, message.stream, message.data)
-                self._jobs.append_log(self.need.job_id, self.epoch, line)
-                self.wake()
-            case Started():
-                self._jobs.step(self, partial(self._jobs.mark_running, self, self.epoch))
-            case Finished(result=PythonDone() as done):
-                self._finished(link.worker.id, done)
-            case Failed() if message.code in _RETRYABLE:
-                self._jobs.release(self)
-                self.lost(link.worker.id, message.message)
-            case Failed():
-                outcome = JobOutcome(JobState.FAILED, error_code=message.code.value, error=message.message)
-                self._jobs.step(self, partial(self._jobs.complete, self, self.epoch, link.worker.id, outcome))
-            case _:
-                pass
-
-    def lost(self, worker_id: WorkerId, why: str) -> None:
-        self._jobs.step(self, partial(self._jobs.give_back, self, self.epoch, worker_id, why))
-
-    def refused(self, worker_id: WorkerId, why: str) -> None:
-        self._jobs.step(self, partial(self._jobs.hand_on, self, self.epoch, worker_id))
-
-    def hopeless(self, reasons: tuple[str, ...]) -> None:
-        """A durable job waits for as long as it takes; the reasons are shown with its queue position."""
-
-    def _finished(self, worker_id: WorkerId, done: PythonDone) -> None:
-        missing = self._jobs.missing_output(done)
-        if missing or done.ended == "owner_returned":
-            self._jobs.release(self)
-            why = f"its output file {missing} never arrived" if missing else "the owner of the worker came back"
-            self.lost(worker_id, why)
+    def _work(
+        self, job_id: JobId, owner: KeyId, task: Task, priority: int, crashed_on: tuple[WorkerId, ...] = ()
+    ) -> DurableWork:
+        """Raises `UnknownModelError`."""
+        if isinstance(task, PythonTask):
+            need = Need(job_id, None, "", task.limits.memory_bytes, task.limits.cpu_cores)
         else:
-            self._jobs.step(self, partial(self._jobs.complete, self, self.epoch, worker_id, _outcome(done)))
+            model = self._models.with_digest(task.model.digest)
+            need = Need(job_id, model.digest, model.engine, model.memory_bytes)
+        need = replace(need, owner=owner, priority=priority)
+        return DurableWork(need, task, self, Steps(self._running), crashed_on)
+
+    def _require_room(self, jobs: int) -> None:
+        have = len(self._works)
+        if have + jobs > self._limits.queued:
+            raise QueueFullError(f"{have} jobs are unfinished and {self._limits.queued} may be; try again later.", 30)
+
+    def _unclaimed(self, link: WorkerLink, job_id: JobId, epoch: int, message: Finished | Failed) -> None:
+        """An end that no valid lease tells: it came too late, or again."""
+        work = self._works.get(job_id)
+        if work is None or not work.settles(link.worker.id, epoch):
+            step = partial(self._look_up_stale, link.worker.id, LeaseHeld(job_id=job_id, epoch=epoch))
+            Steps(self._running).add(step)
+
+    async def _look_up_stale(self, worker_id: WorkerId, lease: LeaseHeld) -> None:
+        record = await self._store.job(lease.job_id)
+        if record is None or record.task is None:
+            return
+        if record.state is not JobState.CANCELLED and (record.epoch, record.worker) != (lease.epoch, worker_id):
+            log.info("the end of job %s epoch %d came too late from %s", lease.job_id, lease.epoch, worker_id)
+            self._tally.fenced += 1
+        self._settle((worker_id, lease))
+
+    def _settle(self, told: tuple[WorkerId, LeaseHeld] | None) -> None:
+        """Tell a worker that an end is on disk; what comes of one commit goes in one message."""
+        if told is None:
+            return
+        if not self._settled:
+            asyncio.get_running_loop().call_soon(self._send_settled)
+        self._settled.setdefault(told[0], []).append(told[1])
+
+    def _send_settled(self) -> None:
+        settled, self._settled = self._settled, {}
+        for worker_id, leases in settled.items():
+            link = self._dispatcher.link_of(worker_id)
+            if link is not None:
+                link.send(Settled(leases=tuple(leases)))
+
+    def _forget(self, work: DurableWork) -> None:
+        work.end()
+        self._works.pop(work.job_id, None)
+        self._dispatcher.finished(work)
 
 
-def _outcome(done: PythonDone) -> JobOutcome:
-    result = msgspec.msgpack.encode(done)
-    if done.ended == "exit" and done.exit_code == 0:
-        return JobOutcome(JobState.DONE, result=result)
-    if done.ended == "cancelled":
-        return JobOutcome(JobState.CANCELLED, result=result, error_code="cancelled", error=done.detail)
-    if done.ended == "exit":
-        return JobOutcome(
-            JobState.FAILED,
-            result=result,
-            error_code="exit",
-            error=f"The script ended with exit code {done.exit_code}.",
-        )
-    return JobOutcome(JobState.FAILED, result=result, error_code=done.ended, error=done.detail)
+def _slices(works: Sequence[DurableWork]) -> Iterator[Sequence[DurableWork]]:
+    for begin in range(0, len(works), _AT_ONCE):
+        yield works[begin : begin + _AT_ONCE]

@@ -13,6 +13,7 @@ from gogrid.protocol.messages import (
     HeartbeatAck,
     JobMessage,
     Refuse,
+    Settled,
     WorkerReport,
 )
 
@@ -47,7 +48,7 @@ class WorkerLink(Protocol):
     def remote(self) -> str:
         """`203.0.113.7:51820`, for display only."""
 
-    def send(self, message: Assign | Cancel | Drain | HeartbeatAck) -> None: ...
+    def send(self, message: Assign | Cancel | Drain | HeartbeatAck | Settled) -> None: ...
 
     def consumed(self, job_id: JobId, epoch: int, size: int) -> None:
         """The owner of this job's stream has handled `size` bytes: the worker may send as many more."""
@@ -74,7 +75,8 @@ class LinkHandler(Protocol):
     def job_stream_ended(self, link: WorkerLink, job_id: JobId, epoch: int) -> None:
         """The job's stream closed; without a `Finished` or `Failed` before it, the job is lost."""
 
-    def disconnected(self, link: WorkerLink, reason: str) -> None: ...
+    def disconnected(self, link: WorkerLink, reason: str, *, for_good: bool = False) -> None:
+        """`for_good`: the worker said that it stops, or was revoked; else it may come back with what it holds."""
 
     def suspected(self, link: WorkerLink, silent: bool) -> None:
         """The worker missed (`silent`) or resumed answering pings; it stays connected."""

@@ -94,6 +94,9 @@ class Live:
             cancelled=tally.cancelled,
             tokens_out=tally.tokens_out,
             tokens_in=tally.tokens_in,
+            dead=tally.dead,
+            crashes=tally.crashes,
+            fenced=tally.fenced,
         )
 
     def _scripts(self, worker_id: WorkerId) -> dict[JobId, PythonTask]:

@@ -220,6 +220,11 @@ class LeaseEnd(Enum):
         """Whether it counts against the job and the worker."""
         return self in (LeaseEnd.CRASHED, LeaseEnd.VANISHED)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the job's history shows it: the worker had begun, or may have."""
+        return self not in (LeaseEnd.REFUSED, LeaseEnd.NOT_SENT)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -233,6 +238,15 @@ class Attempt:
     ended_at: float
     ended: LeaseEnd
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedJob:
+    """A job that the coordinator finds when it starts."""
+
+    record: JobRecord
+    crashed_on: tuple[WorkerId, ...]
+    """The worker of each of its crashes, oldest first."""
 
 
 class Completion(Enum):

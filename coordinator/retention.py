@@ -14,6 +14,8 @@ from coordinator.store.base import Store
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 3600.0
+DEAD_KEPT_S = 14 * 86400.0
+"""At least: somebody should see what was given up, and may have it tried again."""
 _YOUNG_S = 3600.0
 _ALL = 1_000_000
 
@@ -25,7 +27,7 @@ async def tidy(store: Store, blobs: BlobStore, model_blobs: frozenset[str], now:
         CoordinatorError: the store refuses.
     """
     forgotten = 0
-    while gone := await store.forget(now - keep_jobs_s):
+    while gone := await store.forget(now - keep_jobs_s, now - max(keep_jobs_s, DEAD_KEPT_S)):
         forgotten += gone
     jobs = await store.jobs(None, (), (JobKind.PYTHON,), _ALL)
     named = model_blobs.union(*(blobs_of_job(job) for job in jobs))

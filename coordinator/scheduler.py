@@ -2,9 +2,10 @@
 
 Events in, instructions out; no clock, socket or task. The only writer is the event loop through `dispatch.py`.
 
-1. A job is either waiting or leased to one connected worker, never both, and leaves only by `remove`.
-2. A worker that leaves, or whose lease runs out, gives its jobs back as `Lost`; whether they wait again is the
-   caller's choice (`retry`), because only it knows what the client has seen.
+1. A job is either waiting or leased to one worker, never both, and leaves only by `remove`.
+2. A lease that runs out, and an interactive one whose worker leaves, comes back as `Lost`; whether the job waits again
+   is the caller's choice (`retry`), because only it knows what the client has seen. The lease of a durable job outlives
+   the connection: the worker may come back with it until it runs out.
 3. Jobs are placed in the order of `queue_order.py`, on the workers that `fleet.py` finds best. One that comes back has
    its old place, and an interactive one goes before all others.
 4. Nothing waits that could run: a job that does not fit holds up nobody but those that ask for the same. One that has
@@ -93,6 +94,8 @@ class Scheduler:
         self._fleet = Fleet()
         self._waiting = WaitingJobs()
         self._leases: dict[JobId, Lease] = {}
+        self._away: dict[WorkerId, dict[JobId, Need]] = {}
+        """Durable jobs of workers that are not connected; their leases run on."""
         self._pace = Pace()
         self._stuck_since: dict[Kind, float] = {}
         self._now = 0.0
@@ -117,6 +120,7 @@ class Scheduler:
         lease = self._leases.pop(job_id, None)
         if lease is not None:
             self._fleet.give_back(lease.worker_id, job_id)
+            self._no_longer_away(lease.worker_id, job_id)
             self._waiting.gave_back(lease.need, self._now - lease.since)
             self._pace.ended(lease.need.model, self._now)
         return lease
@@ -167,13 +171,21 @@ class Scheduler:
         return self._fleet.reasons(need)
 
     def held_by(self, worker_id: WorkerId) -> tuple[JobId, ...]:
-        return self._fleet.held_by(worker_id)
+        return self._fleet.held_by(worker_id) or tuple(self._away.get(worker_id, ()))
+
+    def adopt(self, need: Need, worker_id: WorkerId, now: float) -> None:
+        """A durable job was leased to this worker before this coordinator started: it has a whole lease to return."""
+        self._now = now
+        self._leases[need.job_id] = Lease(need, worker_id, now + self._lease_s, now)
+        self._away.setdefault(worker_id, {})[need.job_id] = need
 
     # workers
 
     def joined(self, worker_id: WorkerId, name: str, draining: bool, quarantined: str = "") -> None:
         """A worker connected; it takes nothing before its first report, nor while `quarantined` says why not."""
         self._fleet.joined(worker_id, name, draining, quarantined)
+        for need in self._away.pop(worker_id, {}).values():
+            self._fleet.take(worker_id, need)
 
     def reported(self, worker_id: WorkerId, report: WorkerReport) -> None:
         self._fleet.reported(worker_id, report)
@@ -188,12 +200,20 @@ class Scheduler:
         """`why` empty: the admin has let it out."""
         self._fleet.set_quarantined(worker_id, why)
 
-    def left(self, worker_id: WorkerId, why: str) -> list[Lost]:
-        """A worker's connection ended; its leases end with it."""
-        lost = [Lost(job_id, worker_id, why) for job_id in self._fleet.held_by(worker_id)]
-        for entry in lost:
-            self.release(entry.job_id)
-        self._fleet.left(worker_id)
+    def left(self, worker_id: WorkerId, why: str, *, for_good: bool = False) -> list[Lost]:
+        """A worker's connection ended, and with it the leases of what somebody waits for at that moment.
+
+        The others run on: the worker may come back with them. With `for_good` they end, too.
+        """
+        lost = []
+        for job_id in self._fleet.held_by(worker_id):
+            need = self._leases[job_id].need
+            if need.interactive or for_good:
+                self.release(job_id)
+                lost.append(Lost(job_id, worker_id, why))
+        away = self._fleet.left(worker_id)
+        if away:
+            self._away[worker_id] = away
         return lost
 
     def report(self, worker_id: WorkerId) -> WorkerReport | None:
@@ -254,7 +274,8 @@ class Scheduler:
 
     def check(self) -> None:
         """Raise AssertionError if an invariant is broken; for tests."""
-        if self._fleet.holders() != {job_id: lease.worker_id for job_id, lease in self._leases.items()}:
+        away = {job_id: worker_id for worker_id, jobs in self._away.items() for job_id in jobs}
+        if self._fleet.holders() | away != {job_id: lease.worker_id for job_id, lease in self._leases.items()}:
             raise AssertionError(f"leases and what workers hold disagree: {self!r}")
         if any(job_id in self._leases for job_id in self._waiting):
             raise AssertionError(f"a job both waits and is leased: {self!r}")
@@ -266,6 +287,13 @@ class Scheduler:
         if need.job_id in self._leases or need.job_id in self._waiting:
             raise ValueError(f"{need.job_id} is already scheduled")
         self._waiting.add(need, self._now, resumed=resumed)
+
+    def _no_longer_away(self, worker_id: WorkerId, job_id: JobId) -> None:
+        away = self._away.get(worker_id)
+        if away is not None:
+            away.pop(job_id, None)
+            if not away:
+                del self._away[worker_id]
 
     def _grant(self, need: Need, worker_id: WorkerId, now: float) -> Grant:
         self._waiting.take(need.job_id, now)

@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 
-import msgspec
-
-from coordinator.records import JobOutcome, JobState
-from gogrid.protocol.messages import EmbeddingDone, PythonDone, TextDone
-
-_decoder = msgspec.msgpack.Decoder(TextDone | EmbeddingDone | PythonDone)
+from coordinator.records import JobOutcome, JobState, TextResult, decode_result
+from gogrid.protocol.messages import PythonDone, TextDone
 
 
 @dataclass(slots=True)
@@ -16,6 +12,12 @@ class Tally:
     finished: int = 0
     failed: int = 0
     cancelled: int = 0
+    dead: int = 0
+    """Of the failed ones: jobs that were given up because they crash."""
+    crashes: int = 0
+    """Leases of durable jobs that ended by a crash."""
+    fenced: int = 0
+    """Ends of durable jobs that came too late: another lease had the job already."""
     tokens_in: int = 0
     tokens_out: int = 0
 
@@ -27,9 +29,10 @@ class Tally:
             self.finished += 1
         else:
             self.failed += 1
+            self.dead += outcome.state is JobState.DEAD
         if outcome.result:
-            result = _decoder.decode(outcome.result)
+            result = decode_result(outcome.result)
             if not isinstance(result, PythonDone):
                 self.tokens_in += result.prompt_tokens
-            if isinstance(result, TextDone):
+            if isinstance(result, TextDone | TextResult):
                 self.tokens_out += result.completion_tokens

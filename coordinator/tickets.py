@@ -1,6 +1,6 @@
 """The seam between the HTTP layer and dispatch: a submitted request and what comes back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from coordinator.loading import Wait
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import Finished, Progress, Started, Tokens, Vectors
-from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, ResumeMode
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ResumeMode, Task
 
 DEFAULT_WAIT = Wait()
 
@@ -66,15 +66,34 @@ class Waiting:
     """Why it waits, in words, one for each worker."""
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A durable job as its submitter wants it."""
+
+    label: str
+    """The script's name, or the model's."""
+    task: Task
+    idempotency_key: str | None = None
+    body_sha256: str = ""
+    """Of the request: the same idempotency key with another one is refused."""
+    priority: int = 0
+    """-100..100, higher first."""
+
+
 class Jobs(Protocol):
     """Durable jobs: acknowledged after the commit."""
 
-    async def submit(
-        self, key: KeyRecord, label: str, task: PythonTask, idempotency_key: str | None, body_sha256: str
-    ) -> tuple[JobRecord, bool]:
-        """Raises `QueueFullError`, `ConflictError`."""
+    async def submit(self, key: KeyRecord, submission: Submission) -> tuple[JobRecord, bool]:
+        """True: it is new. Raises `QueueFullError`, `ConflictError`, `UnknownModelError`."""
 
-    async def cancel(self, job_id: JobId) -> JobRecord: ...
+    async def submit_all(self, key: KeyRecord, submissions: Sequence[Submission]) -> list[tuple[JobRecord, bool]]:
+        """All of them in one commit, or, if one is refused, none."""
+
+    async def cancel(self, job_id: JobId) -> JobRecord:
+        """Raises `NotFoundError`; a job that has ended stays as it is."""
+
+    async def revive(self, job_id: JobId) -> JobRecord:
+        """Try a dead or failed job again. Raises `NotFoundError`, `ConflictError`, `QueueFullError`."""
 
     def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
         """Log lines with `seq > after` as they come (0: all), the final `JobRecord` last."""

@@ -36,6 +36,12 @@ class Statistics:
     cancelled: int
     tokens_out: int
     tokens_in: int
+    dead: int = 0
+    """Of the failed ones: durable jobs that were given up because they crash."""
+    crashes: int = 0
+    """Leases of durable jobs that ended by a crash."""
+    fenced: int = 0
+    """Ends of durable jobs that came too late and were refused."""
 
 
 class LiveState(Protocol):

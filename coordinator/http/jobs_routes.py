@@ -35,6 +35,7 @@ from coordinator.http.native_schema import (
 from coordinator.http.services import Services
 from coordinator.records import JobKind, JobRecord, JobState, KeyRecord
 from coordinator.records import Scope as KeyScope
+from coordinator.tickets import Submission
 from gogrid.ids import JobId
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 
@@ -139,7 +140,7 @@ async def _submit(services: Services, key: KeyRecord, scope: HTTPScope, receive:
     )
     label = request.label or request.entry
     same = hashlib.sha256(msgspec.msgpack.encode((label, task))).hexdigest()
-    return await services.jobs.submit(key, label, task, idempotency_key, same)
+    return await services.jobs.submit(key, Submission(label, task, idempotency_key, same))
 
 
 async def _read_job(services: Services, scope: HTTPScope, receive: Receive) -> tuple[JobRequest, list[InlineFile]]:

@@ -57,6 +57,13 @@ class _Live(Collector):
         ended.add_metric(["failed"], now.failed)
         ended.add_metric(["cancelled"], now.cancelled)
         yield ended
+        yield CounterMetricFamily("gogrid_jobs_dead", "Jobs given up since start because they crash.", now.dead)
+        yield CounterMetricFamily(
+            "gogrid_job_crashes", "Leases of jobs that ended by a crash since start.", now.crashes
+        )
+        yield CounterMetricFamily(
+            "gogrid_results_fenced", "Results refused since start: they came too late.", now.fenced
+        )
         tokens = CounterMetricFamily("gogrid_tokens", "Tokens since start.", labels=["direction"])
         tokens.add_metric(["in"], now.tokens_in)
         tokens.add_metric(["out"], now.tokens_out)

@@ -45,6 +45,13 @@ class Catalogue:
             raise UnknownModelError(f"There is no model {name[:96]!r} here; there is: {known}.")
         return model
 
+    def with_digest(self, digest: Sha256) -> ModelRecord:
+        """Raises `UnknownModelError`."""
+        model = next((model for model in self._models.values() if model.digest == digest), None)
+        if model is None:
+            raise UnknownModelError(f"The model {digest[:12]}… is not here any more.")
+        return model
+
 
 def check_name(name: str) -> str:
     """The name, if it can be used in addresses and commands.

@@ -1,5 +1,7 @@
 """Statements about who and what is allowed: tokens, workers, keys, models. Each runs in a transaction that is given."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from coordinator.errors import ConflictError, NotFoundError, StateError, TokenRefusedError
@@ -16,7 +18,7 @@ from coordinator.store.rows import (
 )
 from coordinator.store.sqlite import insert_new
 from coordinator.store.tables import api_key, model, token, worker
-from gogrid.ids import KeyId, WorkerId
+from gogrid.ids import JobId, KeyId, WorkerId
 
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
@@ -94,6 +96,12 @@ def set_worker_status(connection: sa.Connection, worker_id: WorkerId, status: Wo
 
 def set_worker_draining(connection: sa.Connection, worker_id: WorkerId, draining: bool) -> None:
     _change_worker(connection, worker_id, {"draining": draining})
+
+
+def set_worker_health(
+    connection: sa.Connection, worker_id: WorkerId, crashed_jobs: Sequence[JobId], quarantined: str
+) -> None:
+    _change_worker(connection, worker_id, {"crashed_jobs": " ".join(crashed_jobs), "quarantined": quarantined})
 
 
 def open_session(connection: sa.Connection, worker_id: WorkerId) -> int:

@@ -9,16 +9,19 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from coordinator.records import (
+    Attempt,
     Completion,
     JobKind,
     JobOutcome,
     JobRecord,
     JobState,
     KeyRecord,
+    LeaseEnd,
     LogLine,
     ModelRecord,
     NewJob,
     TokenRecord,
+    UnfinishedJob,
     WorkerRecord,
     WorkerStatus,
 )
@@ -56,6 +59,9 @@ class Store(Protocol):
     async def set_worker_draining(self, worker_id: WorkerId, draining: bool) -> None:
         """Raises `NotFoundError`."""
 
+    async def set_worker_health(self, worker_id: WorkerId, crashed_jobs: Sequence[JobId], quarantined: str) -> None:
+        """Raises `NotFoundError`."""
+
     async def open_session(self, worker_id: WorkerId) -> int:
         """Raise the worker's session epoch by one and return it."""
 
@@ -78,14 +84,18 @@ class Store(Protocol):
 
     # durable jobs
 
-    async def submit(self, job: NewJob) -> tuple[JobRecord, bool]:
+    async def submit(self, job: NewJob, worker: WorkerId | None = None) -> tuple[JobRecord, bool]:
         """Insert, or find the job of the same owner and idempotency key; True if it is new.
 
+        With `worker`, a new job is leased to it in the same commit, as epoch 1.
         Raises `ConflictError` if the key was used with another body.
         """
 
-    async def recover(self) -> list[JobRecord]:
-        """At start: put every leased or running job back in the queue; return all queued ones, oldest first."""
+    async def submit_all(self, jobs: Sequence[tuple[NewJob, WorkerId | None]]) -> list[tuple[JobRecord, bool]]:
+        """Like `submit` for each, in one commit; after a `ConflictError` none is there."""
+
+    async def unfinished(self) -> list[UnfinishedJob]:
+        """At start: every job that has not ended, as it is, oldest first."""
 
     async def claim(self, job_id: JobId, worker: WorkerId) -> int | None:
         """`queued → leased`; the new epoch, or None if the job is no longer queued."""
@@ -93,17 +103,35 @@ class Store(Protocol):
     async def mark_running(self, job_id: JobId, epoch: int, now: float) -> bool: ...
 
     async def complete(
-        self, job_id: JobId, epoch: int, worker: WorkerId, outcome: JobOutcome, now: float
-    ) -> Completion: ...
+        self,
+        job_id: JobId,
+        epoch: int,
+        worker: WorkerId,
+        outcome: JobOutcome,
+        now: float,
+        began_at: float | None = None,
+    ) -> Completion:
+        """`leased | running → done | failed | cancelled`. `began_at` counts if `mark_running` did not come first."""
 
-    async def requeue(self, job_id: JobId, epoch: int) -> bool:
-        """`leased | running → queued` for this lease; False if the lease is no longer valid."""
+    async def give_back(
+        self, job_id: JobId, epoch: int, end: LeaseEnd, why: str, now: float, not_before: float | None = None
+    ) -> bool:
+        """`leased | running → queued` for this lease, which is recorded; False if it is no longer valid."""
+
+    async def bury(self, job_id: JobId, epoch: int, end: LeaseEnd, why: str, outcome: JobOutcome, now: float) -> bool:
+        """`leased | running → dead` for this lease, which is recorded; False if it is no longer valid."""
 
     async def cancel(self, job_id: JobId, now: float) -> JobRecord:
         """Any state but a final one `→ cancelled`; a final job comes back unchanged. Raises `NotFoundError`."""
 
     async def fail(self, job_id: JobId, outcome: JobOutcome, now: float) -> bool:
-        """End a job that no lease can finish (`queued → failed | dead`); False if it is no longer queued."""
+        """End a job that no lease can finish (`queued → failed`); False if it is no longer queued."""
+
+    async def revive(self, job_id: JobId) -> JobRecord:
+        """`dead | failed → queued`: its crashes are forgotten, its epochs go on.
+
+        Raises `NotFoundError`, and `ConflictError` for a job in another state or one whose task is not kept.
+        """
 
     async def job(self, job_id: JobId) -> JobRecord | None: ...
 
@@ -112,8 +140,14 @@ class Store(Protocol):
     ) -> list[JobRecord]:
         """Newest first; `owner` None: everybody's; empty `states` or `kinds`: all."""
 
-    async def forget(self, before: float) -> int:
-        """Delete jobs that ended before `before`, with their logs; at most 1,000 a call, returns how many."""
+    async def attempts(self, job_id: JobId) -> list[Attempt]:
+        """Its leases that ended without a result, oldest first; those the worker never began are left out."""
+
+    async def forget(self, before: float, dead_before: float) -> int:
+        """Delete jobs that ended before `before`, dead ones before `dead_before`, with their logs.
+
+        At most 1,000 a call; returns how many.
+        """
 
     # write-behind
 

@@ -1,97 +1,44 @@
-"""Statements about jobs: every change is one statement, fenced by state and epoch."""
+"""What happens to jobs in the database: every change is one statement, fenced by state and epoch."""
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from coordinator.errors import ConflictError, NotFoundError
-from coordinator.records import Completion, JobKind, JobOutcome, JobRecord, JobState, LogLine, NewJob
+from coordinator.records import (
+    Attempt,
+    Completion,
+    JobKind,
+    JobOutcome,
+    JobRecord,
+    JobState,
+    LeaseEnd,
+    LogLine,
+    NewJob,
+    UnfinishedJob,
+)
+from coordinator.store import job_statements as statements
 from coordinator.store.behind import PendingLines, PendingRequest
-from coordinator.store.rows import Values, encode_task, job_record, log_line
-from coordinator.store.sqlite import insert_new
-from coordinator.store.tables import job, job_log
+from coordinator.store.rows import Values, attempt_record, encode_task, job_record, log_line
+from coordinator.store.tables import job
 from gogrid.ids import JobId, KeyId, WorkerId
 
-_LEASED = (JobState.LEASED.value, JobState.RUNNING.value)
-_ALIVE = (JobState.QUEUED.value, *_LEASED)
-_FORGET_AT_ONCE = 1000
-
-# --- the statements, built once: building one costs more than running it ---------------------------------------------
-
-_the_job = job.c.id == sa.bindparam("the_job")
-_this_lease = sa.and_(_the_job, job.c.epoch == sa.bindparam("the_epoch"), job.c.state.in_(_LEASED))
-_back_in_queue = {"state": JobState.QUEUED.value, "worker": None, "started_at": None}
-_ended: Values = {
-    "state": sa.bindparam("to_state"),
-    "result": sa.bindparam("to_result"),
-    "error_code": sa.bindparam("to_error_code"),
-    "error": sa.bindparam("to_error"),
-    "finished_at": sa.bindparam("now"),
-}
-
-_INSERT = insert_new(job).returning(job)
-_SAME_REQUEST = sa.select(job).where(
-    job.c.owner == sa.bindparam("the_owner"), job.c.idempotency_key == sa.bindparam("the_key")
-)
-_FIND = sa.select(job).where(_the_job)
-_QUEUED = sa.select(job).where(job.c.state == JobState.QUEUED.value).order_by(job.c.seq)
-_RECOVER = sa.update(job).where(job.c.state.in_(_LEASED)).values(_back_in_queue)
-_CLAIM = (
-    sa.update(job)
-    .where(_the_job, job.c.state == JobState.QUEUED.value)
-    .values(
-        state=JobState.LEASED.value,
-        epoch=job.c.epoch + 1,
-        attempts=job.c.attempts + 1,
-        worker=sa.bindparam("to_worker"),
-        started_at=None,
-    )
-    .returning(job.c.epoch)
-)
-_MARK_RUNNING = (
-    sa.update(job)
-    .where(_this_lease)
-    .values(state=JobState.RUNNING.value, started_at=sa.func.coalesce(job.c.started_at, sa.bindparam("now")))
-)
-_COMPLETE = (
-    sa.update(job)
-    .where(_this_lease, job.c.worker == sa.bindparam("the_worker"))
-    .values(_ended | {"outcome_epoch": job.c.epoch})
-)
-_REPORTED = sa.select(job.c.id).where(
-    _the_job, job.c.outcome_epoch == sa.bindparam("the_epoch"), job.c.worker == sa.bindparam("the_worker")
-)
-_REQUEUE = sa.update(job).where(_this_lease).values(_back_in_queue)
-_CANCEL = sa.update(job).where(_the_job, job.c.state.in_(_ALIVE)).values(_ended).returning(job)
-_FAIL = sa.update(job).where(_the_job, job.c.state == JobState.QUEUED.value).values(_ended)
-_FORGET = sa.delete(job).where(
-    job.c.seq.in_(sa.select(job.c.seq).where(job.c.finished_at < sa.bindparam("before")).limit(_FORGET_AT_ONCE))
-)
-_INSERT_REQUEST = insert_new(job)
-_INSERT_LINE = insert_new(job_log)
-_EPOCHS = sa.select(job.c.id, job.c.epoch).where(job.c.id.in_(sa.bindparam("jobs", expanding=True)))
-_EPOCH = sa.select(job.c.epoch).where(_the_job)
-_LINES = (
-    sa.select(job_log)
-    .where(
-        job_log.c.job_id == sa.bindparam("the_job"),
-        job_log.c.epoch == sa.bindparam("the_epoch"),
-        job_log.c.seq > sa.bindparam("after"),
-    )
-    .order_by(job_log.c.seq)
-    .limit(sa.bindparam("at_most"))
-)
-
-# --- the verbs -------------------------------------------------------------------------------------------------------
+# --- the life of a job -----------------------------------------------------------------------------------------------
 
 
-def submit(connection: sa.Connection, new: NewJob) -> tuple[JobRecord, bool]:
-    values = _values(new) | {"task": encode_task(new.task), "idempotency_key": new.idempotency_key}
-    inserted = connection.execute(_INSERT, values).mappings().one_or_none()
-    if inserted is not None:
-        return job_record(inserted), True
+def submit(connection: sa.Connection, wanted: Sequence[tuple[NewJob, WorkerId | None]]) -> list[tuple[JobRecord, bool]]:
+    """All or, by an exception, none."""
+    if len(wanted) > 1 and all(new.idempotency_key is None for new, _ in wanted):
+        connection.execute(sa.insert(job), [_new_values(new, worker) for new, worker in wanted])
+        return [(_new_record(new, worker), True) for new, worker in wanted]
+    return [_submit_one(connection, new, worker) for new, worker in wanted]
+
+
+def _submit_one(connection: sa.Connection, new: NewJob, worker: WorkerId | None) -> tuple[JobRecord, bool]:
+    if connection.execute(statements.INSERT, _new_values(new, worker)).rowcount:
+        return _new_record(new, worker), True
     same = {"the_owner": new.owner, "the_key": new.idempotency_key}
-    found = connection.execute(_SAME_REQUEST, same).mappings().one_or_none()
+    found = connection.execute(statements.SAME_REQUEST, same).mappings().one_or_none()
     if found is None:
         raise ConflictError(f"There is already a job {new.id}.")
     if found["body_sha256"] != new.body_sha256:
@@ -99,37 +46,58 @@ def submit(connection: sa.Connection, new: NewJob) -> tuple[JobRecord, bool]:
     return job_record(found), False
 
 
-def recover(connection: sa.Connection) -> list[JobRecord]:
-    connection.execute(_RECOVER)
-    return [job_record(row) for row in connection.execute(_QUEUED).mappings()]
-
-
 def claim(connection: sa.Connection, job_id: JobId, worker_id: WorkerId) -> int | None:
-    claimed = connection.execute(_CLAIM, {"the_job": job_id, "to_worker": worker_id})
+    claimed = connection.execute(statements.CLAIM, {"the_job": job_id, "to_worker": worker_id})
     epoch: int | None = claimed.scalar_one_or_none()
     return epoch
 
 
 def mark_running(connection: sa.Connection, job_id: JobId, epoch: int, now: float) -> bool:
-    return bool(connection.execute(_MARK_RUNNING, {"the_job": job_id, "the_epoch": epoch, "now": now}).rowcount)
+    lease = {"the_job": job_id, "the_epoch": epoch, "began_at": now}
+    return bool(connection.execute(statements.BEGIN, lease).rowcount)
 
 
 def complete(
-    connection: sa.Connection, job_id: JobId, epoch: int, worker_id: WorkerId, outcome: JobOutcome, now: float
+    connection: sa.Connection,
+    job_id: JobId,
+    epoch: int,
+    worker_id: WorkerId,
+    outcome: JobOutcome,
+    now: float,
+    began_at: float | None,
 ) -> Completion:
     lease = {"the_job": job_id, "the_epoch": epoch, "the_worker": worker_id}
-    if connection.execute(_COMPLETE, lease | _ending(outcome, now)).rowcount:
+    if connection.execute(statements.COMPLETE, lease | _ending(outcome, now) | {"began_at": began_at}).rowcount:
         return Completion.ACCEPTED
-    return Completion.FENCED if connection.execute(_REPORTED, lease).first() is None else Completion.ALREADY
+    return Completion.FENCED if connection.execute(statements.REPORTED, lease).first() is None else Completion.ALREADY
 
 
-def requeue(connection: sa.Connection, job_id: JobId, epoch: int) -> bool:
-    return bool(connection.execute(_REQUEUE, {"the_job": job_id, "the_epoch": epoch}).rowcount)
+def give_back(
+    connection: sa.Connection,
+    job_id: JobId,
+    epoch: int,
+    end: LeaseEnd,
+    why: str,
+    now: float,
+    not_before: float | None,
+) -> bool:
+    lease = {"the_job": job_id, "the_epoch": epoch}
+    _record_attempt(connection, job_id, epoch, end, why, now)
+    back = {"to_not_before": not_before, "more_crashes": int(end.is_crash)}
+    return bool(connection.execute(statements.GIVE_BACK, lease | back).rowcount)
+
+
+def bury(
+    connection: sa.Connection, job_id: JobId, epoch: int, end: LeaseEnd, why: str, outcome: JobOutcome, now: float
+) -> bool:
+    _record_attempt(connection, job_id, epoch, end, why, now)
+    lease = {"the_job": job_id, "the_epoch": epoch}
+    return bool(connection.execute(statements.BURY, lease | _ending(outcome, now)).rowcount)
 
 
 def cancel(connection: sa.Connection, job_id: JobId, now: float) -> JobRecord:
     ending = _ending(JobOutcome(JobState.CANCELLED), now)
-    row = connection.execute(_CANCEL, {"the_job": job_id} | ending).mappings().one_or_none()
+    row = connection.execute(statements.CANCEL, {"the_job": job_id} | ending).mappings().one_or_none()
     if row is not None:
         return job_record(row)
     ended = find(connection, job_id)
@@ -139,12 +107,47 @@ def cancel(connection: sa.Connection, job_id: JobId, now: float) -> JobRecord:
 
 
 def fail(connection: sa.Connection, job_id: JobId, outcome: JobOutcome, now: float) -> bool:
-    return bool(connection.execute(_FAIL, {"the_job": job_id} | _ending(outcome, now)).rowcount)
+    return bool(connection.execute(statements.FAIL, {"the_job": job_id} | _ending(outcome, now)).rowcount)
+
+
+def revive(connection: sa.Connection, job_id: JobId) -> JobRecord:
+    row = connection.execute(statements.REVIVE, {"the_job": job_id}).mappings().one_or_none()
+    if row is not None:
+        return job_record(row)
+    found = find(connection, job_id)
+    if found is None:
+        raise NotFoundError(f"There is no job {job_id}.")
+    if found.task is None:
+        raise ConflictError("This was a request that somebody waited for, and its text is not kept: ask again.")
+    raise ConflictError(f"Only a dead or failed job can be tried again; this one is {found.state.value}.")
+
+
+def forget(connection: sa.Connection, before: float, dead_before: float) -> int:
+    return int(connection.execute(statements.FORGET, {"before": before, "dead_before": dead_before}).rowcount)
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+
+def unfinished(connection: sa.Connection) -> list[UnfinishedJob]:
+    crashed_on: dict[str, list[WorkerId]] = {}
+    for row in connection.execute(statements.CRASHES_OF_UNFINISHED):
+        crashed_on.setdefault(row.job_id, []).append(WorkerId(row.worker))
+    records = [job_record(row) for row in connection.execute(statements.ALL_UNFINISHED).mappings()]
+    return [
+        UnfinishedJob(record, tuple(crashed_on.get(record.id, ())[-record.crashes :]) if record.crashes else ())
+        for record in records
+    ]
 
 
 def find(connection: sa.Connection, job_id: JobId) -> JobRecord | None:
-    row = connection.execute(_FIND, {"the_job": job_id}).mappings().one_or_none()
+    row = connection.execute(statements.FIND, {"the_job": job_id}).mappings().one_or_none()
     return None if row is None else job_record(row)
+
+
+def attempts(connection: sa.Connection, job_id: JobId) -> list[Attempt]:
+    rows = connection.execute(statements.ATTEMPTS, {"the_job": job_id})
+    return [attempt_record(row) for row in rows.mappings()]
 
 
 def newest(
@@ -164,20 +167,16 @@ def newest(
     return [job_record(row) for row in connection.execute(wanted).mappings()]
 
 
-def forget(connection: sa.Connection, before: float) -> int:
-    return int(connection.execute(_FORGET, {"before": before}).rowcount)
-
-
 # --- written behind --------------------------------------------------------------------------------------------------
 
 
 def write_behind(connection: sa.Connection, requests: Sequence[PendingRequest], lines: Sequence[PendingLines]) -> None:
     """Requests already known and lines of an epoch that is over are left out."""
     if requests:
-        connection.execute(_INSERT_REQUEST, [_request_values(request) for request in requests])
+        connection.execute(statements.INSERT, [_request_values(request) for request in requests])
     if not lines:
         return
-    found = connection.execute(_EPOCHS, {"jobs": list({pending.job_id for pending in lines})})
+    found = connection.execute(statements.EPOCHS, {"jobs": list({pending.job_id for pending in lines})})
     current = {row.id: row.epoch for row in found}
     rows = [
         {"job_id": pending.job_id, "epoch": pending.epoch, "seq": line.seq, "stream": line.stream, "data": line.data}
@@ -186,19 +185,58 @@ def write_behind(connection: sa.Connection, requests: Sequence[PendingRequest], 
         for line in pending.lines
     ]
     if rows:
-        connection.execute(_INSERT_LINE, rows)
+        connection.execute(statements.INSERT_LINE, rows)
 
 
 def logs(connection: sa.Connection, job_id: JobId, after: int, limit: int) -> tuple[int | None, list[LogLine]]:
     """The job's current epoch, None without such a job, and its stored lines."""
-    epoch: int | None = connection.execute(_EPOCH, {"the_job": job_id}).scalar_one_or_none()
+    epoch: int | None = connection.execute(statements.EPOCH, {"the_job": job_id}).scalar_one_or_none()
     if epoch is None:
         return None, []
     wanted = {"the_job": job_id, "the_epoch": epoch, "after": after, "at_most": limit}
-    return epoch, [log_line(row) for row in connection.execute(_LINES, wanted).mappings()]
+    return epoch, [log_line(row) for row in connection.execute(statements.LINES, wanted).mappings()]
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
+
+
+def _record_attempt(connection: sa.Connection, job_id: JobId, epoch: int, end: LeaseEnd, why: str, now: float) -> None:
+    """Leases that never began are not worth a row: a worker that refuses may be asked for ever."""
+    if end.is_recorded:
+        values = {"the_job": job_id, "the_epoch": epoch, "now": now, "how": end.value, "why": why}
+        connection.execute(statements.RECORD_ATTEMPT, values)
+
+
+def _new_values(new: NewJob, worker: WorkerId | None) -> Values:
+    leased = worker is not None
+    return _values(new) | {
+        "task": encode_task(new.task),
+        "idempotency_key": new.idempotency_key,
+        "state": (JobState.LEASED if leased else JobState.QUEUED).value,
+        "epoch": int(leased),
+        "attempts": int(leased),
+        "worker": worker,
+    }
+
+
+def _new_record(new: NewJob, worker: WorkerId | None) -> JobRecord:
+    leased = worker is not None
+    return JobRecord(
+        id=new.id,
+        owner=new.owner,
+        kind=new.kind,
+        label=new.label,
+        state=JobState.LEASED if leased else JobState.QUEUED,
+        epoch=int(leased),
+        worker=worker,
+        attempts=int(leased),
+        created_at=new.created_at,
+        started_at=None,
+        finished_at=None,
+        task=new.task,
+        outcome=None,
+        priority=new.priority,
+    )
 
 
 def _values(new: NewJob) -> Values:
@@ -208,9 +246,6 @@ def _values(new: NewJob) -> Values:
         "kind": new.kind.value,
         "label": new.label,
         "body_sha256": new.body_sha256,
-        "state": JobState.QUEUED.value,
-        "epoch": 0,
-        "attempts": 0,
         "created_at": new.created_at,
         "priority": new.priority,
         "result": b"",

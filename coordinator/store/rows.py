@@ -4,11 +4,13 @@ import msgspec
 import sqlalchemy as sa
 
 from coordinator.records import (
+    Attempt,
     JobKind,
     JobOutcome,
     JobRecord,
     JobState,
     KeyRecord,
+    LeaseEnd,
     LogLine,
     ModelKind,
     ModelRecord,
@@ -159,6 +161,18 @@ def job_record(row: sa.RowMapping) -> JobRecord:
         priority=row["priority"],
         not_before=row["not_before"],
         crashes=row["crashes"],
+    )
+
+
+def attempt_record(row: sa.RowMapping) -> Attempt:
+    return Attempt(
+        job_id=JobId(row["job_id"]),
+        epoch=row["epoch"],
+        worker=WorkerId(row["worker"]),
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        ended=LeaseEnd(row["ended"]),
+        why=row["why"],
     )
 
 

@@ -16,16 +16,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from coordinator.errors import StateError, StorageFullError, StoreUnavailableError
 from coordinator.records import (
+    Attempt,
     Completion,
     JobKind,
     JobOutcome,
     JobRecord,
     JobState,
     KeyRecord,
+    LeaseEnd,
     LogLine,
     ModelRecord,
     NewJob,
     TokenRecord,
+    UnfinishedJob,
     WorkerRecord,
     WorkerStatus,
 )
@@ -145,6 +148,11 @@ class SqliteStore:
     async def set_worker_draining(self, worker_id: WorkerId, draining: bool) -> None:
         await self._writer.submit(lambda connection: access.set_worker_draining(connection, worker_id, draining))
 
+    async def set_worker_health(self, worker_id: WorkerId, crashed_jobs: Sequence[JobId], quarantined: str) -> None:
+        await self._writer.submit(
+            lambda connection: access.set_worker_health(connection, worker_id, crashed_jobs, quarantined)
+        )
+
     async def open_session(self, worker_id: WorkerId) -> int:
         return await self._writer.submit(lambda connection: access.open_session(connection, worker_id))
 
@@ -170,12 +178,15 @@ class SqliteStore:
 
     # --- durable jobs ------------------------------------------------------------------------------------------------
 
-    async def submit(self, job: NewJob) -> tuple[JobRecord, bool]:
-        self._room.require()
-        return await self._writer.submit(lambda connection: jobs.submit(connection, job))
+    async def submit(self, job: NewJob, worker: WorkerId | None = None) -> tuple[JobRecord, bool]:
+        return (await self.submit_all([(job, worker)]))[0]
 
-    async def recover(self) -> list[JobRecord]:
-        return await self._writer.submit(jobs.recover)
+    async def submit_all(self, jobs_: Sequence[tuple[NewJob, WorkerId | None]]) -> list[tuple[JobRecord, bool]]:
+        self._room.require()
+        return await self._writer.submit(lambda connection: jobs.submit(connection, jobs_))
+
+    async def unfinished(self) -> list[UnfinishedJob]:
+        return await self._read(jobs.unfinished)
 
     async def claim(self, job_id: JobId, worker: WorkerId) -> int | None:
         return await self._writer.submit(lambda connection: jobs.claim(connection, job_id, worker))
@@ -184,20 +195,41 @@ class SqliteStore:
         return await self._writer.submit(lambda connection: jobs.mark_running(connection, job_id, epoch, now))
 
     async def complete(
-        self, job_id: JobId, epoch: int, worker: WorkerId, outcome: JobOutcome, now: float
+        self,
+        job_id: JobId,
+        epoch: int,
+        worker: WorkerId,
+        outcome: JobOutcome,
+        now: float,
+        began_at: float | None = None,
     ) -> Completion:
         return await self._writer.submit(
-            lambda connection: jobs.complete(connection, job_id, epoch, worker, outcome, now)
+            lambda connection: jobs.complete(connection, job_id, epoch, worker, outcome, now, began_at)
         )
 
-    async def requeue(self, job_id: JobId, epoch: int) -> bool:
-        return await self._writer.submit(lambda connection: jobs.requeue(connection, job_id, epoch))
+    async def give_back(
+        self, job_id: JobId, epoch: int, end: LeaseEnd, why: str, now: float, not_before: float | None = None
+    ) -> bool:
+        return await self._writer.submit(
+            lambda connection: jobs.give_back(connection, job_id, epoch, end, why, now, not_before)
+        )
+
+    async def bury(self, job_id: JobId, epoch: int, end: LeaseEnd, why: str, outcome: JobOutcome, now: float) -> bool:
+        return await self._writer.submit(
+            lambda connection: jobs.bury(connection, job_id, epoch, end, why, outcome, now)
+        )
 
     async def cancel(self, job_id: JobId, now: float) -> JobRecord:
         return await self._writer.submit(lambda connection: jobs.cancel(connection, job_id, now))
 
     async def fail(self, job_id: JobId, outcome: JobOutcome, now: float) -> bool:
         return await self._writer.submit(lambda connection: jobs.fail(connection, job_id, outcome, now))
+
+    async def revive(self, job_id: JobId) -> JobRecord:
+        return await self._writer.submit(lambda connection: jobs.revive(connection, job_id))
+
+    async def attempts(self, job_id: JobId) -> list[Attempt]:
+        return await self._read(lambda connection: jobs.attempts(connection, job_id))
 
     async def job(self, job_id: JobId) -> JobRecord | None:
         return await self._read(lambda connection: jobs.find(connection, job_id))
@@ -207,8 +239,8 @@ class SqliteStore:
     ) -> list[JobRecord]:
         return await self._read(lambda connection: jobs.newest(connection, owner, states, kinds, limit))
 
-    async def forget(self, before: float) -> int:
-        return await self._writer.submit(lambda connection: jobs.forget(connection, before))
+    async def forget(self, before: float, dead_before: float) -> int:
+        return await self._writer.submit(lambda connection: jobs.forget(connection, before, dead_before))
 
     # --- write-behind ------------------------------------------------------------------------------------------------
 

@@ -12,11 +12,13 @@ import pytest
 
 from coordinator.errors import ConflictError, NotFoundError, TokenRefusedError
 from coordinator.records import (
+    Attempt,
     Completion,
     JobKind,
     JobOutcome,
     JobState,
     KeyRecord,
+    LeaseEnd,
     LogLine,
     ModelKind,
     ModelRecord,
@@ -60,6 +62,10 @@ async def leased(store: Store, worker: WorkerId = ANNA) -> tuple[JobId, int]:
     epoch = await store.claim(job.id, worker)
     assert epoch is not None
     return job.id, epoch
+
+
+async def give_back(store: Store, job_id: JobId, epoch: int, end: LeaseEnd = LeaseEnd.VANISHED) -> bool:
+    return await store.give_back(job_id, epoch, end, "it vanished", 12.0)
 
 
 class EnrolmentSuite:
@@ -141,8 +147,17 @@ class EnrolmentSuite:
         expected = replace(worker, status=WorkerStatus.PENDING, draining=True, session_epoch=3)
         assert await store.workers() == [expected]
 
+    async def test_a_workers_health_comes_back(self, store: Store) -> None:
+        await store.add_token(make_token())
+        worker = await store.redeem("t" * 16, make_worker(), 5.0)
+        crashed = (JobId("job_a"), JobId("job_b"))
+        await store.set_worker_health(worker.id, crashed, "3 jobs in a row crashed on it")
+        expected = replace(worker, crashed_jobs=crashed, quarantined="3 jobs in a row crashed on it")
+        assert await store.workers() == [expected]
+
     async def test_an_unknown_worker_is_not_found(self, store: Store) -> None:
         for change in (
+            store.set_worker_health(ANNA, (), ""),
             store.set_worker_status(ANNA, WorkerStatus.REVOKED),
             store.set_worker_draining(ANNA, True),
             store.open_session(ANNA),
@@ -229,14 +244,14 @@ class JobSuite:
 
     async def test_a_zombies_completion_is_fenced(self, store: Store) -> None:
         job_id, old = await leased(store)
-        assert await store.requeue(job_id, old)
+        assert await give_back(store, job_id, old)
         assert await store.complete(job_id, old, ANNA, DONE, 20.0) is Completion.FENCED
         new = await store.claim(job_id, BERT)
         assert new == old + 1
         assert await store.complete(job_id, old, ANNA, DONE, 20.0) is Completion.FENCED
         assert await store.complete(job_id, new, ANNA, DONE, 20.0) is Completion.FENCED
         assert not await store.mark_running(job_id, old, 20.0)
-        assert not await store.requeue(job_id, old)
+        assert not await give_back(store, job_id, old)
         assert await store.complete(job_id, new, BERT, DONE, 20.0) is Completion.ACCEPTED
         assert await store.complete(job_id, old, ANNA, DONE, 21.0) is Completion.FENCED
 
@@ -245,7 +260,7 @@ class JobSuite:
         cancelled = await store.cancel(job_id, 15.0)
         assert (cancelled.state, cancelled.finished_at) == (JobState.CANCELLED, 15.0)
         assert await store.complete(job_id, epoch, ANNA, DONE, 20.0) is Completion.FENCED
-        assert not await store.requeue(job_id, epoch)
+        assert not await give_back(store, job_id, epoch)
         assert await store.claim(job_id, BERT) is None
         assert await store.cancel(job_id, 99.0) == cancelled
 
@@ -257,21 +272,114 @@ class JobSuite:
             await store.cancel(JobId("job_none"), 1.0)
 
     async def test_only_a_queued_job_can_fail_without_a_lease(self, store: Store) -> None:
-        dead = JobOutcome(JobState.DEAD, error_code="crashed", error="It crashed three times.")
+        gone = JobOutcome(JobState.FAILED, error_code="model_unusable", error="Its model is gone.")
         job_id, epoch = await leased(store)
-        assert not await store.fail(job_id, dead, 20.0)
-        await store.requeue(job_id, epoch)
-        assert await store.fail(job_id, dead, 20.0)
+        assert not await store.fail(job_id, gone, 20.0)
+        await give_back(store, job_id, epoch)
+        assert await store.fail(job_id, gone, 20.0)
         job = await store.job(job_id)
         assert job is not None
-        assert job.outcome == dead
+        assert job.outcome == gone
 
     async def test_no_job_ends_in_a_state_that_is_no_end(self, store: Store) -> None:
         job_id, epoch = await leased(store)
         with pytest.raises(ValueError, match="cannot end"):
             await store.complete(job_id, epoch, ANNA, JobOutcome(JobState.RUNNING), 20.0)
 
-    async def test_recovery_queues_what_was_leased_oldest_first(self, store: Store, reopen: Reopen) -> None:
+    async def test_a_job_submitted_with_its_lease_is_leased_in_the_same_commit(
+        self, store: Store, reopen: Reopen
+    ) -> None:
+        job, is_new = await store.submit(make_job(key="once", body="b"), ANNA)
+        assert (is_new, job.state, job.epoch, job.attempts, job.worker) == (True, JobState.LEASED, 1, 1, ANNA)
+        assert await (await reopen()).job(job.id) == job
+        assert await store.submit(make_job(key="once", body="b"), BERT) == (job, False)
+        assert await store.complete(job.id, 1, ANNA, DONE, 20.0) is Completion.ACCEPTED
+
+    async def test_a_bulk_comes_in_whole_and_in_order(self, store: Store) -> None:
+        wanted = [(make_job(), worker) for worker in (None, ANNA, None)]
+        stored = await store.submit_all(wanted)
+        assert [(record.id, new) for record, new in stored] == [(job.id, True) for job, _ in wanted]
+        assert [await store.job(job.id) for job, _ in wanted] == [record for record, _ in stored]
+        assert [found.record for found in await store.unfinished()] == [record for record, _ in stored]
+
+    async def test_of_a_bulk_with_one_refused_job_nothing_is_stored(self, store: Store) -> None:
+        await store.submit(make_job(key="once", body="b1"))
+        with pytest.raises(ConflictError):
+            await store.submit_all([(make_job(), None), (make_job(key="once", body="b2"), None)])
+        assert len(await store.jobs(None, (), (), 10)) == 1
+
+    async def test_a_bulk_may_hold_the_same_request_twice(self, store: Store) -> None:
+        (first, new), (again, new_again) = await store.submit_all([(make_job(key="once"), None)] * 2)
+        assert (first.id, new, new_again) == (again.id, True, False)
+
+    async def test_a_completion_says_when_the_job_began_if_nobody_did_before(self, store: Store) -> None:
+        job_id, epoch = await leased(store)
+        await store.complete(job_id, epoch, ANNA, DONE, 20.0, 19.5)
+        job = await store.job(job_id)
+        assert job is not None
+        assert job.started_at == 19.5
+
+    async def test_a_lease_that_crashed_is_counted_recorded_and_waits(self, store: Store) -> None:
+        job_id, epoch = await leased(store)
+        await store.mark_running(job_id, epoch, 11.0)
+        assert await store.give_back(job_id, epoch, LeaseEnd.CRASHED, "the engine died", 12.0, 17.0)
+        job = await store.job(job_id)
+        assert job is not None
+        assert (job.state, job.worker, job.started_at, job.not_before, job.crashes) == (
+            JobState.QUEUED, None, None, 17.0, 1,
+        )  # fmt: skip
+        assert await store.attempts(job_id) == [
+            Attempt(job_id, epoch, ANNA, 11.0, 12.0, LeaseEnd.CRASHED, "the engine died")
+        ]
+        assert await store.claim(job_id, BERT) == epoch + 1
+        assert (await store.job(job_id)).not_before is None  # type: ignore[union-attr]
+
+    async def test_a_lease_given_back_counts_as_no_crash_and_a_refused_one_leaves_no_trace(self, store: Store) -> None:
+        job_id, epoch = await leased(store)
+        for end in LeaseEnd:
+            assert await give_back(store, job_id, epoch, end)
+            assert not await give_back(store, job_id, epoch, end)
+            epoch += 1
+            assert await store.claim(job_id, ANNA) == epoch
+        job = await store.job(job_id)
+        assert job is not None
+        assert job.crashes == 2
+        recorded = [attempt.ended for attempt in await store.attempts(job_id)]
+        assert recorded == [LeaseEnd.CRASHED, LeaseEnd.VANISHED, LeaseEnd.YIELDED]
+
+    async def test_a_poison_job_is_buried_by_its_lease_only_and_can_be_tried_again(self, store: Store) -> None:
+        dead = JobOutcome(JobState.DEAD, error_code="worker_lost", error="It crashed 3 times.")
+        job_id, epoch = await leased(store)
+        assert not await store.bury(job_id, epoch - 1, LeaseEnd.CRASHED, "boom", dead, 20.0)
+        assert await store.bury(job_id, epoch, LeaseEnd.CRASHED, "boom", dead, 20.0)
+        assert not await store.bury(job_id, epoch, LeaseEnd.CRASHED, "boom", dead, 21.0)
+        assert len(await store.attempts(job_id)) == 1
+        again = await store.revive(job_id)
+        assert (again.state, again.epoch, again.crashes, again.finished_at, again.outcome) == (
+            JobState.QUEUED, epoch, 0, None, None,
+        )  # fmt: skip
+        assert await store.claim(job_id, BERT) == epoch + 1
+        assert await store.complete(job_id, epoch, ANNA, DONE, 30.0) is Completion.FENCED
+        assert await store.complete(job_id, epoch + 1, BERT, DONE, 30.0) is Completion.ACCEPTED
+
+    async def test_only_a_dead_or_failed_job_whose_task_is_kept_can_be_tried_again(self, store: Store) -> None:
+        job_id, epoch = await leased(store)
+        with pytest.raises(ConflictError, match="leased"):
+            await store.revive(job_id)
+        await store.complete(job_id, epoch, ANNA, JobOutcome(JobState.FAILED, error_code="exit"), 20.0)
+        assert (await store.revive(job_id)).state is JobState.QUEUED
+        with pytest.raises(NotFoundError):
+            await store.revive(JobId("job_none"))
+        request = make_job()
+        store.record_request(request, ANNA, JobOutcome(JobState.FAILED), 12.0)
+        while await store.job(request.id) is None:
+            await asyncio.sleep(0.01)
+        with pytest.raises(ConflictError, match="not kept"):
+            await store.revive(request.id)
+
+    async def test_after_a_restart_every_unfinished_job_is_as_it_was_oldest_first(
+        self, store: Store, reopen: Reopen
+    ) -> None:
         first, epoch = await leased(store)
         await store.mark_running(first, epoch, 11.0)
         second, _ = await leased(store, BERT)
@@ -280,10 +388,24 @@ class JobSuite:
         await store.complete(ended, epoch_of_ended, ANNA, DONE, 20.0)
         await store.close()
         again = await reopen()
-        recovered = await again.recover()
-        assert [job.id for job in recovered] == [first, second, third]
-        assert {job.state for job in recovered} == {JobState.QUEUED}
-        assert await again.complete(first, epoch, ANNA, DONE, 20.0) is Completion.FENCED
+        found = [(job.record.id, job.record.state, job.record.worker) for job in await again.unfinished()]
+        assert found == [
+            (first, JobState.RUNNING, ANNA), (second, JobState.LEASED, BERT), (third, JobState.QUEUED, None),
+        ]  # fmt: skip
+        assert await again.complete(first, epoch, ANNA, DONE, 20.0) is Completion.ACCEPTED
+
+    async def test_after_a_restart_it_is_known_where_a_job_crashed_since_it_was_last_revived(
+        self, store: Store
+    ) -> None:
+        job_id, epoch = await leased(store)
+        await store.bury(job_id, epoch, LeaseEnd.CRASHED, "boom", JobOutcome(JobState.DEAD), 20.0)
+        await store.revive(job_id)
+        for worker, end in ((BERT, LeaseEnd.CRASHED), (ANNA, LeaseEnd.YIELDED), (BERT, LeaseEnd.VANISHED)):
+            epoch += 1
+            assert await store.claim(job_id, worker) == epoch
+            await give_back(store, job_id, epoch, end)
+        (found,) = await store.unfinished()
+        assert found.crashed_on == (BERT, BERT)
 
     async def test_jobs_are_listed_newest_first_and_filtered(self, store: Store) -> None:
         mine = [(await store.submit(make_job()))[0].id for _ in range(3)]
@@ -299,15 +421,24 @@ class JobSuite:
         assert await listed("key_1", (JobState.CANCELLED,)) == [mine[1]]
         assert await store.jobs(None, (), (JobKind.CHAT,), 10) == []
 
-    async def test_old_jobs_are_forgotten_with_their_logs(self, store: Store) -> None:
+    async def test_old_jobs_are_forgotten_with_their_logs_and_attempts(self, store: Store) -> None:
         job_id, epoch = await leased(store)
+        await give_back(store, job_id, epoch)
+        epoch = await store.claim(job_id, ANNA) or 0
         store.append_logs(job_id, epoch, [LogLine(1, "stdout", b"x")])
         await store.complete(job_id, epoch, ANNA, DONE, 20.0)
         kept, _ = await leased(store)
-        assert await store.forget(20.0) == 0
-        assert await store.forget(20.1) == 1
+        assert await store.forget(20.0, 20.0) == 0
+        assert await store.forget(20.1, 20.1) == 1
         assert await store.job(job_id) is None
+        assert await store.attempts(job_id) == []
         assert await store.job(kept) is not None
+
+    async def test_dead_jobs_are_kept_for_their_own_time(self, store: Store) -> None:
+        job_id, epoch = await leased(store)
+        await store.bury(job_id, epoch, LeaseEnd.CRASHED, "boom", JobOutcome(JobState.DEAD), 20.0)
+        assert await store.forget(30.0, 20.0) == 0
+        assert await store.forget(30.0, 20.1) == 1
 
 
 class WriteBehindSuite:
@@ -336,7 +467,7 @@ class WriteBehindSuite:
     async def test_logs_show_the_current_lease_only(self, store: Store) -> None:
         job_id, old = await leased(store)
         store.append_logs(job_id, old, [LogLine(1, "stdout", b"from the first try")])
-        await store.requeue(job_id, old)
+        await give_back(store, job_id, old)
         new = await store.claim(job_id, BERT)
         assert new is not None
         store.append_logs(job_id, old, [LogLine(2, "stdout", b"from a zombie")])

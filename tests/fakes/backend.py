@@ -17,6 +17,7 @@ from coordinator.errors import ConflictError, CoordinatorError, KeyRefusedError,
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Limits, Services
+from coordinator.loading import Wait
 from coordinator.records import (
     JobKind,
     JobOutcome,
@@ -31,7 +32,7 @@ from coordinator.records import (
     WorkerStatus,
 )
 from coordinator.store.base import Store
-from coordinator.tickets import Answer, Waiting
+from coordinator.tickets import DEFAULT_WAIT, Answer, Submission, Waiting
 from coordinator.views import Statistics, WorkerView
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
 from gogrid.protocol.messages import (
@@ -147,18 +148,33 @@ class FakeRequests:
         self.refuse_after = 0
         self.tickets: list[FakeTicket] = []
         self.modes: list[ResumeMode] = []
+        self.waits: list[Wait] = []
         self.submitted = asyncio.Event()
 
     def submit(
-        self, key: KeyRecord, model: ModelRecord, task: Task, mode: ResumeMode = ResumeMode.FAST
+        self,
+        key: KeyRecord,
+        model: ModelRecord,
+        task: Task,
+        mode: ResumeMode = ResumeMode.FAST,
+        wait: Wait = DEFAULT_WAIT,
     ) -> FakeTicket:
         self.modes.append(mode)
+        self.waits.append(wait)
         if self.refusal is not None and len(self.tickets) >= self.refuse_after:
             raise self.refusal
         ticket = FakeTicket(task, self.script(task, len(self.tickets)))
         self.tickets.append(ticket)
         self.submitted.set()
         return ticket
+
+
+_KINDS: dict[type, JobKind] = {
+    ChatTask: JobKind.CHAT,
+    CompletionTask: JobKind.COMPLETION,
+    EmbeddingTask: JobKind.EMBEDDING,
+    PythonTask: JobKind.PYTHON,
+}
 
 
 class FakeJobs:
@@ -172,23 +188,33 @@ class FakeJobs:
         self._keys: dict[tuple[KeyId, str], tuple[JobId, str]] = {}
         self._changed = asyncio.Condition()
 
-    async def submit(
-        self, key: KeyRecord, label: str, task: PythonTask, idempotency_key: str | None, body_sha256: str
-    ) -> tuple[JobRecord, bool]:
+    async def submit(self, key: KeyRecord, submission: Submission) -> tuple[JobRecord, bool]:
         if self.refusal is not None:
             raise self.refusal
-        if idempotency_key is not None and (key.id, idempotency_key) in self._keys:
-            job_id, body = self._keys[(key.id, idempotency_key)]
-            if body != body_sha256:
+        once, body = submission.idempotency_key, submission.body_sha256
+        if once is not None and (key.id, once) in self._keys:
+            job_id, same = self._keys[(key.id, once)]
+            if body != same:
                 raise ConflictError("This Idempotency-Key was used with another body.")
             return self.records[job_id], False
-        record = self.add(key.id, JobKind.PYTHON, label, task)
-        self.submitted_tasks.append(task)
-        if idempotency_key is not None:
-            self._keys[(key.id, idempotency_key)] = (record.id, body_sha256)
+        record = self.add(key.id, _KINDS[type(submission.task)], submission.label, submission.task)
+        if isinstance(submission.task, PythonTask):
+            self.submitted_tasks.append(submission.task)
+        if once is not None:
+            self._keys[(key.id, once)] = (record.id, body)
         return record, True
 
-    def add(self, owner: KeyId, kind: JobKind, label: str, task: PythonTask | None) -> JobRecord:
+    async def submit_all(self, key: KeyRecord, submissions: Sequence[Submission]) -> list[tuple[JobRecord, bool]]:
+        return [await self.submit(key, submission) for submission in submissions]
+
+    async def revive(self, job_id: JobId) -> JobRecord:
+        record = self.records[job_id]
+        if record.state not in (JobState.DEAD, JobState.FAILED):
+            raise ConflictError(f"Only a dead or failed job can be tried again; this one is {record.state.value}.")
+        self.records[job_id] = replace(record, state=JobState.QUEUED, outcome=None, finished_at=None)
+        return self.records[job_id]
+
+    def add(self, owner: KeyId, kind: JobKind, label: str, task: Task | PythonTask | None) -> JobRecord:
         record = JobRecord(
             id=new_job_id(), owner=owner, kind=kind, label=label, state=JobState.QUEUED, epoch=0, worker=None,
             attempts=0, created_at=1000.0 + len(self.records), started_at=None, finished_at=None, task=task,

@@ -3,7 +3,7 @@
 from coordinator.records import WorkerRecord, WorkerStatus
 from gogrid.errors import CloseCode
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import Assign, Cancel, Drain, HeartbeatAck
+from gogrid.protocol.messages import Assign, Cancel, Drain, HeartbeatAck, LeaseHeld, Settled
 
 
 class MemoryLink:
@@ -12,11 +12,11 @@ class MemoryLink:
         self.session_epoch = 1
         self.ticket = f"ticket-{name}"
         self.remote = "127.0.0.1:1"
-        self.sent: list[Assign | Cancel | Drain | HeartbeatAck] = []
+        self.sent: list[Assign | Cancel | Drain | HeartbeatAck | Settled] = []
         self.credit: dict[tuple[JobId, int], int] = {}
         self.closed: CloseCode | None = None
 
-    def send(self, message: Assign | Cancel | Drain | HeartbeatAck) -> None:
+    def send(self, message: Assign | Cancel | Drain | HeartbeatAck | Settled) -> None:
         self.sent.append(message)
 
     def consumed(self, job_id: JobId, epoch: int, size: int) -> None:
@@ -30,3 +30,6 @@ class MemoryLink:
 
     def cancelled(self) -> list[Cancel]:
         return [message for message in self.sent if isinstance(message, Cancel)]
+
+    def settled(self) -> list[LeaseHeld]:
+        return [lease for message in self.sent if isinstance(message, Settled) for lease in message.leases]

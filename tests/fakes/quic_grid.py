@@ -52,6 +52,7 @@ class CoordinatorNotes:
     ended: list[tuple[JobId, int]] = field(default_factory=list)
     disconnects: list[tuple[WorkerLink, str]] = field(default_factory=list)
     suspicions: list[bool] = field(default_factory=list)
+    left_for_good: list[bool] = field(default_factory=list)
 
     def connected(self, link: WorkerLink) -> None:
         self.links.append(link)
@@ -76,8 +77,9 @@ class CoordinatorNotes:
     def job_stream_ended(self, link: WorkerLink, job_id: JobId, epoch: int) -> None:
         self.ended.append((job_id, epoch))
 
-    def disconnected(self, link: WorkerLink, reason: str) -> None:
+    def disconnected(self, link: WorkerLink, reason: str, *, for_good: bool = False) -> None:
         self.disconnects.append((link, reason))
+        self.left_for_good.append(for_good)
 
     def suspected(self, link: WorkerLink, silent: bool) -> None:
         self.suspicions.append(silent)
@@ -93,6 +95,8 @@ class WorkerNotes:
     cancels: list[Cancel] = field(default_factory=list)
     drains: list[Drain] = field(default_factory=list)
     lost_leases: list[tuple[LeaseHeld, ...]] = field(default_factory=list)
+    renewals: list[float] = field(default_factory=list)
+    settled_leases: list[tuple[LeaseHeld, ...]] = field(default_factory=list)
     leases: tuple[LeaseHeld, ...] = ()
     disconnects: list[str] = field(default_factory=list)
 
@@ -112,6 +116,12 @@ class WorkerNotes:
 
     def lost(self, leases: tuple[LeaseHeld, ...]) -> None:
         self.lost_leases.append(leases)
+
+    def renewed(self, sent_at: float) -> None:
+        self.renewals.append(sent_at)
+
+    def settled(self, leases: tuple[LeaseHeld, ...]) -> None:
+        self.settled_leases.append(leases)
 
     def held(self) -> tuple[LeaseHeld, ...]:
         return self.leases

@@ -9,15 +9,17 @@ import pytest
 from coordinator.blobs import BlobStore
 from coordinator.directory import Directory
 from coordinator.dispatch import Dispatcher
-from coordinator.durable import DurableJobs, DurableLimits
+from coordinator.durable import DurableJobs
 from coordinator.live import Live
 from coordinator.records import KeyRecord, Scope
 from coordinator.scheduler import Scheduler
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
+from coordinator.tickets import Submission
 from gogrid.ids import KeyId
 from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
+from tests.fakes.durable import durable_jobs
 from tests.fakes.links import MemoryLink
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
@@ -54,7 +56,7 @@ async def grid(tmp_path: Path) -> AsyncIterator[Grid]:
     directory = await Directory.load(store, lambda: 0.0)
     blobs, tally = BlobStore(tmp_path / "blobs"), Tally()
     dispatcher = Dispatcher(Scheduler(30.0), lambda: 0.0, lambda: 0.0)
-    jobs = DurableJobs(dispatcher, store, blobs, DurableLimits(queued=10), tally, lambda: 0.0)
+    jobs = await durable_jobs(dispatcher, store, blobs, tally=tally, directory=directory)
     yield Grid(Live(directory, dispatcher, blobs, tally), dispatcher, jobs, blobs)
     await jobs.close()
     await store.close()
@@ -65,7 +67,7 @@ async def test_a_worker_fetches_only_the_inputs_of_its_own_jobs(grid: Grid) -> N
     other = grid.blobs.put_bytes(b"somebody else's")
     holder = grid.worker("holder")
     task = PythonTask(files=(InputFile(name="x", sha256=mine.sha256, size=5),), entry="x")
-    await grid.jobs.submit(KEY, "x", task, None, "")
+    await grid.jobs.submit(KEY, Submission("x", task))
     idle = grid.worker("idle")
     assert grid.live.may_fetch(holder.worker.id, mine.sha256)
     assert not grid.live.may_fetch(idle.worker.id, mine.sha256)
@@ -75,14 +77,15 @@ async def test_a_worker_fetches_only_the_inputs_of_its_own_jobs(grid: Grid) -> N
 async def test_a_worker_stores_no_more_than_its_jobs_may_put_out(grid: Grid) -> None:
     holder = grid.worker("holder")
     limits = PythonLimits(output_bytes=10 << 20)
-    record, _ = await grid.jobs.submit(KEY, "x", PythonTask(files=(), entry="x", limits=limits), None, "")
+    script = Submission("x", PythonTask(files=(), entry="x", limits=limits))
+    record, _ = await grid.jobs.submit(KEY, script)
     room = grid.live.may_store(holder.worker.id)
     assert 10 << 20 <= room < 12 << 20
     grid.live.stored(holder.worker.id, room)
     assert grid.live.may_store(holder.worker.id) == 0
     await grid.jobs.cancel(record.id)
     assert grid.live.may_store(holder.worker.id) == 0
-    await grid.jobs.submit(KEY, "x", PythonTask(files=(), entry="x", limits=limits), None, "")
+    await grid.jobs.submit(KEY, script)
     assert grid.live.may_store(holder.worker.id) == room
 
 
