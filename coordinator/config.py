@@ -37,6 +37,10 @@ class CoordinatorConfig:
     """Interactive requests that may wait."""
     key_concurrency: int
     """Requests of one API key at a time."""
+    patience_s: float
+    """A request that no worker takes, and whose model does not get on with loading, is given up after this long."""
+    longest_wait_s: float
+    """However well the loading gets on."""
     heartbeat_s: float
     lease_s: float
     fence_s: float
@@ -134,6 +138,20 @@ PER_KEY = Setting(
     "GOGRID_COORDINATOR_KEY_CONCURRENCY",
     "Requests of one key at a time.",
 )
+PATIENCE = Setting(
+    "limits.patience",
+    _seconds(0, 3600),
+    60.0,
+    "GOGRID_COORDINATOR_PATIENCE",
+    "How long a request waits while nothing gets on.",
+)
+LONGEST_WAIT = Setting(
+    "limits.longest_wait",
+    _seconds(1, 86400),
+    1800.0,
+    "GOGRID_COORDINATOR_LONGEST_WAIT",
+    "How long a request waits for a loading model at most.",
+)
 HEARTBEAT = Setting("workers.heartbeat", _seconds(0.1, 60), 10.0, "GOGRID_COORDINATOR_HEARTBEAT", "Between heartbeats.")
 LEASE = Setting("workers.lease", _seconds(0.3, 600), 30.0, "GOGRID_COORDINATOR_LEASE", "Life of a lease.")
 FENCE = Setting("workers.fence", _seconds(0.2, 600), 24.0, "GOGRID_COORDINATOR_FENCE", "Until a worker fences itself.")
@@ -157,6 +175,8 @@ SETTINGS: tuple[Setting[Any], ...] = (
     PUBLIC,
     QUEUE,
     PER_KEY,
+    PATIENCE,
+    LONGEST_WAIT,
     HEARTBEAT,
     LEASE,
     FENCE,
@@ -197,6 +217,8 @@ def load_config(folder: StateFolder, flags: Mapping[str, object], environment: M
         public=resolved.value(PUBLIC),
         queue_length=resolved.value(QUEUE),
         key_concurrency=resolved.value(PER_KEY),
+        patience_s=resolved.value(PATIENCE),
+        longest_wait_s=resolved.value(LONGEST_WAIT),
         heartbeat_s=resolved.value(HEARTBEAT),
         lease_s=resolved.value(LEASE),
         fence_s=resolved.value(FENCE),

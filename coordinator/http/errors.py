@@ -7,6 +7,7 @@ and that nothing of an unexpected error but its existence reaches a client.
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from coordinator.errors import (
     BusyError,
@@ -15,6 +16,7 @@ from coordinator.errors import (
     JobFailedError,
     KeyRefusedError,
     NotFoundError,
+    NotReadyError,
     NoWorkerError,
     QueueFullError,
     RequestError,
@@ -23,6 +25,7 @@ from coordinator.errors import (
     StoreUnavailableError,
     UnknownModelError,
 )
+from coordinator.http.model_status import LoadingDetail, loading_detail
 from gogrid.protocol.messages import FailCode
 
 _RETRY_SOON_S = 1
@@ -35,6 +38,8 @@ class ErrorDetail(msgspec.Struct, frozen=True):
     type: str
     param: str | None
     code: str
+    loading: LoadingDetail | UnsetType = UNSET
+    """Of a model that cannot answer yet."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -93,9 +98,7 @@ def reply_to(error: Exception) -> ErrorReply:
         case JobFailedError():
             return _failed(error)
         case StorageFullError():
-            return _reply(
-                507, str(error), "api_error", None, "insufficient_storage", (_retry_after(_RETRY_FULL_S),)
-            )
+            return _reply(507, str(error), "api_error", None, "insufficient_storage", (_retry_after(_RETRY_FULL_S),))
         case _:
             return _reply(
                 500, "The coordinator failed on this request; its log says why.", "api_error", None, "internal"
@@ -106,6 +109,11 @@ def _busy(error: BusyError) -> ErrorReply:
     match error:
         case QueueFullError():
             return _reply(429, str(error), "rate_limit_error", None, "queue_full", (_retry_after(error.retry_after_s),))
+        case NotReadyError():
+            loading = loading_detail(error.loading)
+            code = "no_worker" if loading.state == "queued" else "model_loading"
+            detail = ErrorDetail(str(error), "api_error", None, code, loading)
+            return ErrorReply(503, detail, (_retry_after(error.retry_after_s),))
         case NoWorkerError():
             return _reply(503, str(error), "api_error", None, "no_worker", (_retry_after(error.retry_after_s),))
         case StoreUnavailableError():

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from coordinator.errors import RequestError
+from coordinator.http.model_status import ModelStatus, model_status
 from coordinator.http.openai_schema import decode
 from coordinator.http.services import Limits
 from coordinator.records import JobRecord, ModelRecord
@@ -165,6 +166,8 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
     added_at: float
     workers: list[str]
     """Names of the connected workers that have it loaded."""
+    status: ModelStatus
+    """Where it is."""
     object: str = "model"
 
 
@@ -333,4 +336,5 @@ def model_shape(record: ModelRecord, workers: list[WorkerView]) -> ModelShape:
         width=record.width,
         added_at=record.added_at,
         workers=[view.record.name for view in workers if view.connected and record.name in view.models],
+        status=model_status(record, workers),
     )

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from coordinator.http.model_status import ModelStatus
 from coordinator.records import ModelRecord
 from gogrid.protocol.messages import TokenLogprob
 
@@ -135,6 +136,8 @@ class Model(msgspec.Struct, frozen=True):
     created: int
     owned_by: str = "gogrid"
     object: str = "model"
+    status: ModelStatus | UnsetType = UNSET
+    """Where it is; not in the list."""
 
 
 class ModelList(msgspec.Struct, frozen=True):
@@ -142,8 +145,8 @@ class ModelList(msgspec.Struct, frozen=True):
     object: str = "list"
 
 
-def model_shape(record: ModelRecord) -> Model:
-    return Model(record.name, int(record.added_at))
+def model_shape(record: ModelRecord, status: ModelStatus | UnsetType = UNSET) -> Model:
+    return Model(record.name, int(record.added_at), status=status)
 
 
 def chat_logprobs(tokens: tuple[TokenLogprob, ...] | list[TokenLogprob]) -> ChatLogprobs | None:

@@ -11,10 +11,19 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from coordinator.errors import JobFailedError
-from coordinator.http.asgi import AnyRequest, WhileConnected, http_scope, read_body, require_json, send_reply
+from coordinator.http.asgi import (
+    AnyRequest,
+    WhileConnected,
+    header,
+    http_scope,
+    read_body,
+    require_json,
+    send_reply,
+)
 from coordinator.http.auth import key_of
 from coordinator.http.gather import Gather
 from coordinator.http.metrics import HttpMetrics
+from coordinator.http.model_status import model_status
 from coordinator.http.openai_replies import (
     EmbeddingReply,
     EmbeddingUsage,
@@ -33,6 +42,8 @@ from coordinator.http.openai_schema import (
 )
 from coordinator.http.services import Services
 from coordinator.http.text_answers import TextAnswer, reply_streaming, reply_whole
+from coordinator.http.waiting import HEADER, wait_of
+from coordinator.loading import Wait
 from coordinator.records import KeyRecord, ModelRecord
 from coordinator.records import Scope as KeyScope
 from coordinator.tickets import Again, Ticket
@@ -59,12 +70,13 @@ class OpenAIRoutes:
 
     async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
-        key, body = await self._posted(scope, receive)
+        key, body, patience = await self._posted(scope, receive)
         request = parse_chat(body)
+        wait = wait_of(request.wait, patience)
         model = self._services.catalogue.model(request.model)
         tasks = chat_tasks(request, model, secrets.randbits(31), self._services.limits)
         answer = self._answer("chatcmpl-", model, choices=len(tasks), prompts=1, usage=request.include_usage)
-        with Gather(self._submit(key, model, tasks, request.resume_mode)) as gather:
+        with Gather(self._submit(key, model, tasks, wait, request.resume_mode)) as gather:
             async with WhileConnected(receive):
                 if request.streamed:
                     await self._stream(send, gather, answer, begun)
@@ -73,13 +85,14 @@ class OpenAIRoutes:
 
     async def completions(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
-        key, body = await self._posted(scope, receive)
+        key, body, patience = await self._posted(scope, receive)
         request = parse_completion(body)
+        wait = wait_of(request.wait, patience)
         model = self._services.catalogue.model(request.model)
         tasks = completion_tasks(request, model, secrets.randbits(31), self._services.limits)
         prompts = len(tasks) // request.choices
         answer = self._answer("cmpl-", model, choices=len(tasks), prompts=prompts, usage=request.include_usage)
-        with Gather(self._submit(key, model, tasks, request.resume_mode)) as gather:
+        with Gather(self._submit(key, model, tasks, wait, request.resume_mode)) as gather:
             async with WhileConnected(receive):
                 if request.streamed:
                     await self._stream(send, gather, answer, begun)
@@ -87,32 +100,40 @@ class OpenAIRoutes:
                     await reply_whole(send, gather, answer)
 
     async def embeddings(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key, body = await self._posted(scope, receive)
+        key, body, patience = await self._posted(scope, receive)
         request = parse_embedding(body)
+        wait = wait_of(request.wait, patience)
         model = self._services.catalogue.model(request.model)
         task = embedding_task(request, model, self._services.limits)
-        with Gather(self._submit(key, model, [task])) as gather:
+        with Gather(self._submit(key, model, [task], wait)) as gather:
             async with WhileConnected(receive):
                 rows, done = await _vectors(gather, len(task.inputs))
                 data = embedding_shapes(rows, done.width, request.base64)
                 usage = EmbeddingUsage(done.prompt_tokens, done.prompt_tokens)
                 await send_reply(send, 200, msgspec.json.encode(EmbeddingReply(data, model.name, usage)))
 
-    async def _posted(self, scope: Scope, receive: Receive) -> tuple[KeyRecord, bytes]:
+    async def _posted(self, scope: Scope, receive: Receive) -> tuple[KeyRecord, bytes, str | None]:
+        """The key, the body, and what the header says about waiting."""
         http = http_scope(scope, "POST")
         key = key_of(http, KeyScope.INFERENCE)
         require_json(http["headers"])
         limits = self._services.limits
-        return key, await read_body(http["headers"], receive, limits.json_bytes, limits)
+        body = await read_body(http["headers"], receive, limits.json_bytes, limits)
+        return key, body, header(http["headers"], HEADER)
 
     def _submit(
-        self, key: KeyRecord, model: ModelRecord, tasks: Sequence[_Task], mode: ResumeMode = ResumeMode.FAST
+        self,
+        key: KeyRecord,
+        model: ModelRecord,
+        tasks: Sequence[_Task],
+        wait: Wait,
+        mode: ResumeMode = ResumeMode.FAST,
     ) -> list[Ticket]:
         """All or none."""
         tickets: list[Ticket] = []
         try:
             for task in tasks:
-                tickets.append(self._services.requests.submit(key, model, task, mode))
+                tickets.append(self._services.requests.submit(key, model, task, mode, wait))
         except BaseException:
             for ticket in tickets:
                 ticket.cancel("another answer of the same request was refused")
@@ -149,9 +170,10 @@ def model_handlers(services: Services) -> list[HTTPRouteHandler]:
 
     @get("/v1/models/{model_id:path}")
     async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> Model:
-        """One model by name, which may contain slashes."""
+        """One model by name, which may contain slashes, and where it is."""
         key_of(request.scope, KeyScope.INFERENCE)
-        return model_shape(services.catalogue.model(model_id.removeprefix("/")))
+        record = services.catalogue.model(model_id.removeprefix("/"))
+        return model_shape(record, model_status(record, services.live.workers()))
 
     return [list_models, retrieve_model]
 

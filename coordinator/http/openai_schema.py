@@ -63,6 +63,7 @@ class _TextRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stop: StopText | Annotated[list[StopText], Meta(max_length=4)] | None = None
     seed: int | None = None
     resume: str | None = None
+    wait: bool | float | None = None
     """Ours: `exact` or `fast`."""
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
@@ -129,6 +130,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     input: str | list[str | TokenId | list[TokenId]]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None
+    wait: bool | float | None = None
     user: object = None
 
     @property

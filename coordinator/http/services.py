@@ -53,6 +53,8 @@ class Limits:
     """A client that takes nothing for this long has gone."""
     keep_alive_s: float = 15.0
     """A stream that is silent for this long gets a comment line."""
+    loading_s: float = 5.0
+    """A stream whose model is loading begins after this long, and gets a comment line as often."""
 
 
 @dataclass(frozen=True, slots=True)

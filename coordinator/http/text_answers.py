@@ -1,9 +1,11 @@
 """Chat and completion answers: gathered into one reply, or written as server-sent events.
 
 Promises: the status line is sent only when the first answer has begun, so a request that fails before has its true
-status; a stream ends with `[DONE]` exactly if it is complete, else with one `error` event.
+status; only a stream whose model takes long to load begins before, with comment lines that say how far it is, so that
+no proxy takes it for dead; a stream ends with `[DONE]` exactly if it is complete, else with one `error` event.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -30,6 +32,7 @@ from coordinator.http.openai_replies import (
     completion_logprobs,
 )
 from coordinator.http.services import Limits
+from coordinator.loading import loading_of
 from gogrid.protocol.messages import FailCode, Finished, Progress, TextDone, TokenLogprob, Tokens
 
 _ENCODER = msgspec.json.Encoder()
@@ -140,13 +143,17 @@ async def reply_streaming(
 
     `first` is called when the first token goes out. Raises only before the response has begun.
     """
-    batch = await _first_batch(gather)
+    first_batch = _FirstBatch(gather, limits.loading_s)
+    batch = await first_batch.soon()
     await send_start(send, 200, _STREAM_HEADERS)
     buffer = bytearray()
-    for chunk in answer.opening():
-        _event(buffer, chunk)
     timed = False
     try:
+        while batch is None:
+            await _write(send, bytearray(first_batch.comment), limits)
+            batch = await first_batch.soon()
+        for chunk in answer.opening():
+            _event(buffer, chunk)
         while batch:
             for at, item in batch:
                 if isinstance(item, Tokens):
@@ -173,12 +180,31 @@ async def reply_streaming(
     await send_body(send, bytes(buffer), more=False)
 
 
-async def _first_batch(gather: Gather) -> list[Numbered]:
+class _FirstBatch:
     """The first batch that says more than how far the model is with loading."""
-    while batch := await gather.batch():
-        if not all(isinstance(item, Progress) for _, item in batch):
-            return batch
-    return []
+
+    def __init__(self, gather: Gather, patience_s: float) -> None:
+        self._gather, self._patience_s = gather, patience_s
+        self._progress: Progress | None = None
+
+    async def soon(self) -> list[Numbered] | None:
+        """None: it has not come within the patience."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._patience_s
+        try:
+            while batch := await self._gather.batch(max(0.0, until - loop.time())):
+                if not all(isinstance(item, Progress) for _, item in batch):
+                    return batch
+                self._progress = next((item for _, item in reversed(batch) if isinstance(item, Progress)), None)
+        except TimeoutError:
+            return None
+        return []
+
+    @property
+    def comment(self) -> bytes:
+        if self._progress is None:
+            return _STILL_HERE
+        return f": {loading_of(self._progress).in_words}\n\n".encode()
 
 
 async def _next_batch(send: Send, gather: Gather, limits: Limits) -> list[Numbered]:
