@@ -25,6 +25,7 @@ from gogrid.protocol.messages import (
 )
 from gogrid.protocol.tasks import CompletionTask, ModelRef, Sampling
 from runner.link import Credentials, join
+from runner.session import JobStream
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 
 TASK = CompletionTask(model=ModelRef(name="m", digest=Sha256("0" * 64)), prompt="hi", sampling=Sampling())
@@ -74,6 +75,7 @@ async def test_jobs_flow_and_end_on_their_own_streams() -> None:
             assign, stream = notes.assigned_jobs[0]
             assert assign.task == TASK
             stream.send(Tokens(seq=0, text="ä", token_ids=(1,)))
+            await wait_until(lambda: bool(grid.notes.messages))
             stream.send(DONE)
             stream.send(DONE)
             await wait_until(lambda: bool(grid.notes.ended))
@@ -85,9 +87,50 @@ async def test_jobs_flow_and_end_on_their_own_streams() -> None:
             await wait_until(lambda: bool(grid.notes.refusals))
 
 
-async def test_many_jobs_one_after_another_find_free_streams() -> None:
+async def test_a_small_job_is_told_whole_and_opens_no_stream() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes):
+            grid.notes.links[0].send(Assign(job_id=JOB, epoch=3, task=TASK))
+            await wait_until(lambda: bool(notes.assigned_jobs))
+            stream = notes.assigned_jobs[0][1]
+            for message in (Tokens(seq=0, text="ä", token_ids=(1,)), DONE, DONE):
+                stream.send(message)
+            await wait_until(lambda: len(grid.notes.messages) == 2)
+            assert grid.notes.messages == [(JOB, 3, Tokens(seq=0, text="ä", token_ids=(1,))), (JOB, 3, DONE)]
+            assert not grid.notes.ended
+
+
+async def test_a_job_that_says_more_than_a_story_holds_has_a_stream() -> None:
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes):
+            grid.notes.links[0].send(Assign(job_id=JOB, epoch=1, task=TASK))
+            await wait_until(lambda: bool(notes.assigned_jobs))
+            said = [Log(seq=number, stream="stdout", data=bytes(1000)) for number in range(1, 8)]
+            for message in (*said, DONE):
+                notes.assigned_jobs[0][1].send(message)
+            await wait_until(lambda: bool(grid.notes.ended))
+            assert grid.notes.messages == [(JOB, 1, message) for message in (*said, DONE)]
+
+
+async def test_thousands_of_small_jobs_a_second_are_no_flood() -> None:
     async with coordinator() as grid:
         notes = WorkerNotes(on_assigned=lambda assign, stream: stream.send(DONE))
+        async with worker(grid, grid.credentials(), notes):
+            for number in range(2000):
+                grid.notes.links[0].send(Assign(job_id=JobId(f"job_{number}"), epoch=1, task=TASK))
+            await wait_until(lambda: len(grid.notes.messages) == 2000)
+            assert not grid.notes.disconnects
+
+
+async def test_many_jobs_one_after_another_find_free_streams() -> None:
+    def answer(assign: Assign, stream: JobStream) -> None:
+        stream.send(Tokens(seq=0, text="ä", token_ids=(1,)))
+        asyncio.get_running_loop().call_later(0.001, stream.send, DONE)
+
+    async with coordinator() as grid:
+        notes = WorkerNotes(on_assigned=answer)
         async with worker(grid, grid.credentials(), notes):
             for number in range(300):
                 grid.notes.links[0].send(Assign(job_id=JobId(f"job_{number}"), epoch=1, task=TASK))
@@ -126,7 +169,7 @@ async def test_a_result_too_large_to_send_fails_its_job_and_nothing_else() -> No
             link.send(Assign(job_id=JOB, epoch=1, task=TASK))
             await wait_until(lambda: bool(notes.assigned_jobs))
             notes.assigned_jobs[0][1].send(Log(seq=0, stream="stdout", data=bytes(2 << 20)))
-            await wait_until(lambda: bool(grid.notes.ended))
+            await wait_until(lambda: bool(grid.notes.messages))
             (_, _, failed) = grid.notes.messages[0]
             assert isinstance(failed, Failed)
             assert failed.code is FailCode.INTERNAL
