@@ -1,37 +1,55 @@
 """How a database gets its schema: migrations and metadata agree, cuts do no harm, newer ones are refused."""
 
+import random
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import SQLAlchemyError
 
 from coordinator.errors import StateError
 from coordinator.store import schema, sqlite
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.store.tables import metadata
 from coordinator.store.upgrade import alembic_config, upgrade
+from tests.fakes.apsw_driver import Driver, PowerVfs
+from tests.fakes.power_disk import CutError, Disk
 
-_CUT_MIGRATION = """
-import os, signal, sys
+_CUT_MIGRATIONS = """
+import os, shutil, signal, sys
 from pathlib import Path
 from sqlalchemy import event
 from coordinator.store import schema, sqlite
-engine = sqlite.write_engine(Path(sys.argv[1]))
-left = int(sys.argv[2])
-@event.listens_for(engine, "after_cursor_execute")
-def count(connection, cursor, statement, *rest):
-    global left
-    if statement.lstrip().startswith(("CREATE", "INSERT", "ALTER")):
-        left -= 1
-        if left == 0:
+from coordinator.store import upgrade  # now, not in each child
+
+def cut(path, moment):
+    engine, left = sqlite.write_engine(path), [moment]
+    def here(*_):
+        left[0] -= 1
+        if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-schema.prepare(engine)
+    for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
+        event.listen(engine, name, here)
+    schema.prepare(engine)
+
+original, folder = Path(sys.argv[1]), Path(sys.argv[2])
+moment, killed = 1, True
+while killed:
+    path = folder / f"{moment}.db"
+    shutil.copy(original, path)
+    child = os.fork()
+    if child == 0:
+        cut(path, moment)
+        os._exit(0)
+    killed = os.waitpid(child, 0)[1] == signal.SIGKILL
+    moment += 1
+print(moment - 2)
 """
 _IMPORTED = """
 import asyncio, sys
@@ -108,14 +126,87 @@ async def test_a_damaged_database_is_one_clear_error(tmp_path: Path) -> None:
         await SqliteStore.open(tmp_path / "x.db")
 
 
-def test_a_migration_cut_at_any_statement_runs_again(tmp_path: Path) -> None:
-    for cut in range(1, 19, 3):
-        path = tmp_path / f"{cut}.db"
-        assert run(_CUT_MIGRATION, path, cut).returncode == -signal.SIGKILL
+def at_revision(path: Path, revision: str) -> None:
+    """A database as an older program left it, with a job, its log and a worker in it."""
+    engine = sqlite.write_engine(path)
+    with engine.begin() as connection:
+        upgrade(connection, revision)
+        connection.exec_driver_sql(
+            "INSERT INTO job (id, owner, kind, label, body_sha256, state, epoch, attempts, created_at, result, "
+            "error_code, error) VALUES ('j1', 'k', 'python', 'a.py', '', 'queued', 3, 1, 1.0, x'', '', '')"
+        )
+        connection.exec_driver_sql("INSERT INTO job_log VALUES ('j1', 3, 1, 'stdout', x'00')")
+        connection.exec_driver_sql("INSERT INTO token VALUES ('t', x'00', '', 1.0, 2.0, 1, 1, 0, 0)")
+        connection.exec_driver_sql("INSERT INTO worker VALUES ('w', 'w', x'00', 'approved', 0, 7, 1.0, 't')")
+    engine.dispose()
+
+
+def kept(path: Path) -> list[tuple[object, ...]]:
+    with sqlite3.connect(path) as database:
+        found = database.execute(
+            "SELECT job.id, job.epoch, job_log.data, worker.session_epoch FROM job, job_log, worker"
+        ).fetchall()
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize("start", [None, "0001"])
+def test_a_migration_killed_at_any_statement_runs_again(tmp_path: Path, start: str | None) -> None:
+    original, cuts = tmp_path / "original", tmp_path / "cuts"
+    original.touch()
+    cuts.mkdir()
+    if start is not None:
+        at_revision(original, start)
+    done = run(_CUT_MIGRATIONS, original, cuts)
+    assert done.returncode == 0, done.stderr
+    kills = int(done.stdout)
+    assert kills >= (50 if start is None else 15)
+    made = sqlite.write_engine(tmp_path / "made.db")
+    schema.prepare(made)
+    made.dispose()
+    for moment in range(1, kills + 1):
+        engine = sqlite.write_engine(cuts / f"{moment}.db")
+        schema.prepare(engine)
+        engine.dispose()
+        assert statements(cuts / f"{moment}.db") == statements(tmp_path / "made.db")
+        if start is not None:
+            assert kept(cuts / f"{moment}.db") == [("j1", 3, b"\0", 7)]
+
+
+def test_a_migration_survives_a_power_cut_at_any_step(tmp_path: Path) -> None:
+    at_revision(tmp_path / "old.db", "0001")
+    step, cut = 0, True
+    while cut:
+        step += 1
+        disk = Disk()
+        disk.put("x.db", (tmp_path / "old.db").read_bytes())
+        disk.before = power_off_at(step)
+        vfs = PowerVfs(disk)
+        engine = sqlite.write_engine(Path("x.db"), lambda vfs=vfs: Driver(vfs))
+        cut = False
+        try:
+            schema.prepare(engine)
+        except (SQLAlchemyError, sqlite3.Error):
+            cut = True
+        engine.dispose()
+        vfs.unregister()
+        path = tmp_path / f"{step}.db"
+        for name, content in disk.after_cut(random.Random(step)).items():
+            path.with_name(path.name + name.removeprefix("x.db")).write_bytes(content)
         engine = sqlite.write_engine(path)
         schema.prepare(engine)
         engine.dispose()
-        assert {name for name, _ in statements(path)} >= set(metadata.tables)
+        assert kept(path) == [("j1", 3, b"\0", 7)]
+    assert step > 10
+
+
+def power_off_at(last: int) -> Callable[[int, str, str], None]:
+    def cut(step: int, what: str, name: str) -> None:
+        if step >= last:
+            raise CutError("the power is off")
+
+    return cut
 
 
 def test_the_logs_of_a_database_of_the_first_version_outlive_its_migration(tmp_path: Path) -> None:
