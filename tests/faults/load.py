@@ -11,7 +11,6 @@ import base64
 import hashlib
 import itertools
 import json
-import os
 import random
 import sys
 import threading
@@ -260,7 +259,9 @@ def read_stream(http: httpx.Client, order: Order, op: str) -> Streamed:
         why = f"{type(error).__name__}: {error}"
         time.sleep(0.2)
     if not why and text != expected:
-        at = len(os.path.commonprefix([text, expected]))
+        at = next(
+            (at for at, pair in enumerate(zip(text, expected, strict=False)) if pair[0] != pair[1]), len(expected)
+        )
         why = f"{len(text)} characters instead of {len(expected)}, from {at} on …{text[max(0, at - 40) : at + 60]!r}"
     if not why and usage != order.stream_words:
         why = f"usage counts {usage} tokens of {order.stream_words}"
