@@ -13,6 +13,7 @@ from coordinator.own_addresses import reachable_addresses
 from coordinator.records import KeyRecord, Scope
 from gogrid.addresses import Address, parse_address
 from gogrid.apikey import ApiKey, new_api_key
+from gogrid.files import make_folder, write_whole
 from gogrid.identity import Identity, create_identity, fingerprint, save_identity
 
 
@@ -41,9 +42,10 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
         key = new_api_key()
         asyncio.run(_make_database(shell, key))
         save_identity(identity, shell.folder.identity_key, shell.folder.identity_certificate)
-        shell.folder.blobs.mkdir(mode=0o700)
+        make_folder(shell.folder.blobs)
         if args.name or args.host:
-            shell.folder.config_file.write_text(_config_text(args.name, args.host), encoding="utf-8")
+            config_text = _config_text(args.name, args.host).encode()
+            write_whole(shell.folder.config_file, config_text, private=False, replace=False)
         shell.folder.finish()
     except BaseException:
         shell.folder.abandon()
