@@ -99,6 +99,17 @@ class Connection(asyncio.DatagramProtocol):
             self._session.heartbeat(held, self._loop.time())
             self._flush_soon()
 
+    @property
+    def peer(self) -> Any:
+        """The coordinator's socket address."""
+        return self._peer
+
+    def doubt(self) -> None:
+        """Find out soon whether the coordinator still hears us; `ended` resolves if not."""
+        if self._session is not None:
+            self._session.doubt(self._loop.time())
+            self._flush_soon()
+
     def job_stream(self, job_id: JobId, epoch: int) -> QuicJobStream:
         return QuicJobStream(self, job_id, epoch)
 

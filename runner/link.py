@@ -1,15 +1,18 @@
 """The runner's link to its coordinator: dials, reconnects for ever, and tells the work what it is asked to do.
 
-Promises: addresses are tried in order; a lost link comes back with jittered back-off; what no retry can mend (another
-identity, a revoked or cloned key, a version) ends `run` with one sentence. A dead link swallows what is sent.
+Promises: addresses are tried in order; a lost link comes back with jittered back-off, and at once when this machine has
+slept or moved to another network; what no retry can mend (another identity, a revoked or cloned key, a version) ends
+`run` with one sentence. A dead link swallows what is sent.
 """
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -30,10 +33,17 @@ from gogrid.protocol.worker_session import (
 from runner.backoff import Backoff
 from runner.connection import Connection, dial
 from runner.errors import LinkError, TokenRefusedError
+from runner.senses import clock_through_sleep, source_address
 from runner.session import JobStream, SessionHandler
+from runner.surroundings import Advice, Surroundings
 
 log = logging.getLogger(__name__)
 
+LOOK_S = 2.0
+"""How often this machine's clock and address are looked at."""
+SOON_AFTER_DOUBT_S = 5.0
+AT_ONCE_S = 0.25
+"""The longest wait after the machine slept or moved: many may do so in the same moment."""
 PENDING_S = 15.0
 """How often a worker asks whether it was approved."""
 _FOR_GOOD = {
@@ -92,6 +102,10 @@ class CoordinatorLink:
         self._opened_at = 0.0
         self._address: Address | None = None
         self._status = "not started"
+        self._surroundings = Surroundings()
+        self._peer: Any = None
+        self._doubted_at = -math.inf
+        self._dial_now = asyncio.Event()
 
     @property
     def status(self) -> str:
@@ -130,10 +144,18 @@ class CoordinatorLink:
         Raises:
             LinkError: no retry can help; says what to do.
         """
-        backoff = Backoff(lambda: secrets.randbelow(1 << 20) / (1 << 20))
+        looking = asyncio.create_task(self._look_around(), name="surroundings")
+        try:
+            await self._stay_connected()
+        finally:
+            looking.cancel()
+
+    async def _stay_connected(self) -> NoReturn:
+        backoff = Backoff(_jitter)
         loop = asyncio.get_running_loop()
         while True:
             self._opened_at = 0.0
+            self._dial_now.clear()
             ended = await self._session()
             if ended.code in _FOR_GOOD:
                 raise LinkError(_FOR_GOOD[ended.code])
@@ -142,9 +164,27 @@ class CoordinatorLink:
             delay = backoff.next_delay(loop.time() - self._opened_at if self._opened_at else 0.0)
             if ended.code is CloseCode.PENDING:
                 delay += PENDING_S
+            elif loop.time() - self._doubted_at < SOON_AFTER_DOUBT_S:
+                delay = AT_ONCE_S * _jitter()
             self._status = f"not connected: {ended.reason} Trying again in {delay:.0f} s."
             log.info("%s", self._status)
-            await asyncio.sleep(delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._dial_now.wait()
+
+    async def _look_around(self) -> NoReturn:
+        """Notice what the connection cannot: that the machine slept, or has another address."""
+        while True:
+            advice, why = self._surroundings.look(clock_through_sleep(), source_address(self._peer), LOOK_S)
+            if advice is not Advice.NOTHING:
+                log.info("%s", why)
+                self._doubted_at = asyncio.get_running_loop().time()
+                self._dial_now.set()
+            if advice is Advice.ASK and self._connection is not None:
+                self._connection.doubt()
+            elif advice is Advice.REDIAL and self._connection is not None:
+                self._connection.close(CloseCode.NORMAL, f"The worker connects anew: {why}.")
+            await asyncio.sleep(LOOK_S)
 
     async def _session(self) -> Ended:
         """Dial, and stay until the session ends."""
@@ -158,7 +198,7 @@ class CoordinatorLink:
             return Ended(CloseCode.PIN_MISMATCH, str(error))
         except LinkError as error:
             return Ended(CloseCode.TIMEOUT, str(error))
-        self._connection = connection
+        self._connection, self._peer = connection, connection.peer
         connection.open()
         try:
             return await asyncio.shield(connection.ended)
@@ -205,6 +245,10 @@ class CoordinatorLink:
             self._connection.heartbeat(self._handler.held())  # before the report: nothing is placed here until then
         if self._report is not None and self._reported is not self._report:
             self.report(self._report)
+
+
+def _jitter() -> float:
+    return secrets.randbelow(1 << 20) / (1 << 20)
 
 
 async def join(token: JoinToken, key: Ed25519PrivateKey, hostname: str) -> Joined:

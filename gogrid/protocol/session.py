@@ -187,6 +187,11 @@ class Pulse:
         self._heard_at = max(self._heard_at, since)
         self._asked_at = None
 
+    def doubt(self, now: float, timeout_s: float) -> None:
+        """Ask now, and hold the peer silent if nothing comes within `timeout_s`."""
+        self._asked_at = now - self._rhythm.timeout_s + timeout_s
+        self._ask()
+
     def tick(self, now: float) -> bool:
         """Act on the deadline if it has come; True if the peer is silent from now on."""
         deadline = self.deadline

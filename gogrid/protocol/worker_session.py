@@ -59,6 +59,8 @@ from gogrid.protocol.session import (
 )
 from gogrid.protocol.wire import Wire
 
+DOUBT_S = 2.0
+"""What a coordinator gets to answer once the connection is in doubt."""
 _SMALL = 4096
 _LONGEST_S = 3600.0
 _SHORTEST_S = 0.05
@@ -232,6 +234,11 @@ class WorkerSession:
         if self._phase is not Phase.CLOSED and self._deadline is not None and now >= self._deadline:
             return self._end(CloseCode.TIMEOUT, "The coordinator did not let us in within its time.")
         return []
+
+    def doubt(self, now: float) -> None:
+        """There is reason to believe that the connection is dead: find out soon."""
+        if self._phase is Phase.OPEN and self._pulse is not None:
+            self._pulse.doubt(now, DOUBT_S)
 
     def heard(self, at: float) -> None:
         """A packet of the coordinator came at this time, whatever was in it; `receive` says so by itself."""
