@@ -1,14 +1,59 @@
-"""Durable jobs put together as the coordinator does it, on clocks that a test holds."""
+"""Durable jobs put together as the coordinator does it: real store, links in memory, clocks that the test holds."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from coordinator.blobs import BlobStore
 from coordinator.directory import Directory
 from coordinator.dispatch import Dispatcher
 from coordinator.durable import Clocks, DurableJobs, DurableLimits
+from coordinator.records import (
+    JobRecord,
+    JobState,
+    KeyRecord,
+    ModelRecord,
+    Scope,
+    TokenRecord,
+    WorkerRecord,
+    WorkerStatus,
+)
+from coordinator.scheduler import Scheduler
 from coordinator.sick_workers import SickWorkers
 from coordinator.store.base import Store
+from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
+from coordinator.tickets import Submission
+from gogrid.ids import KeyId, WorkerId
+from gogrid.protocol.messages import (
+    Device,
+    DeviceKind,
+    Heartbeat,
+    JobMessage,
+    LeaseHeld,
+    Readiness,
+    WorkerReport,
+)
+from gogrid.protocol.tasks import PythonTask, Task
+from tests.fakes.links import MemoryLink
+
+KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
+SCRIPT = PythonTask(files=(), entry="main.py")
+WALL = 1e9
+REPORT = WorkerReport(
+    software="t",
+    hostname="h",
+    platform="p",
+    readiness=Readiness.READY,
+    reason="ready",
+    devices=(Device(kind=DeviceKind.CPU, name="c", memory_bytes=1 << 40, cap_bytes=1 << 40, why=""),),
+    engines=("echo",),
+    sandbox="s",
+    python_jobs=True,
+    cores=4,
+)
 
 
 async def durable_jobs(
@@ -19,7 +64,7 @@ async def durable_jobs(
     tally: Tally | None = None,
     directory: Directory | None = None,
     monotonic: Callable[[], float] = lambda: 0.0,
-    wall: Callable[[], float] = lambda: 1e9,
+    wall: Callable[[], float] = lambda: WALL,
     queued: int = 10,
 ) -> DurableJobs:
     known = directory or await Directory.load(store, wall)
@@ -33,3 +78,96 @@ async def durable_jobs(
         tally or Tally(),
         Clocks(monotonic, wall),
     )
+
+
+@dataclass
+class Desk:
+    """A coordinator's inside, and its workers."""
+
+    path: Path
+    store: SqliteStore
+    directory: Directory
+    tally: Tally = field(default_factory=Tally)
+    now: float = 0.0
+    scheduler: Scheduler = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
+    jobs: DurableJobs = field(init=False)
+    blobs: BlobStore = field(init=False)
+
+    async def start(self) -> int:
+        """A new process over the same database; nobody is connected to it yet."""
+        self.scheduler = Scheduler(30.0)
+        self.dispatcher = Dispatcher(self.scheduler, lambda: self.now, lambda: WALL + self.now)
+        self.blobs = BlobStore(self.path / "blobs")
+        self.jobs = await durable_jobs(
+            self.dispatcher,
+            self.store,
+            self.blobs,
+            tally=self.tally,
+            directory=self.directory,
+            monotonic=lambda: self.now,
+            wall=lambda: WALL + self.now,
+        )
+        return await self.jobs.recover()
+
+    def worker(self, name: str, *held: LeaseHeld) -> MemoryLink:
+        """It connects, and its first heartbeat names what it holds."""
+        link = MemoryLink(name)
+        self.dispatcher.connected(link)
+        self.dispatcher.heartbeat(link, Heartbeat(seq=1, held=held))
+        self.dispatcher.reported(link, REPORT)
+        return link
+
+    async def submit(self, task: Task = SCRIPT, once: str | None = None) -> JobRecord:
+        record, _ = await self.jobs.submit(KEY, Submission("main.py", task, once))
+        return record
+
+    def says(self, link: MemoryLink, record: JobRecord, epoch: int, *messages: JobMessage) -> None:
+        for message in messages:
+            self.dispatcher.job_message(link, record.id, epoch, message, 1)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0)
+
+    async def assigned(self, link: MemoryLink, count: int = 1) -> int:
+        """Wait for so many assignments; the epoch of the last."""
+        await self.until(lambda: len(link.assigned()) >= count)
+        return link.assigned()[-1].epoch
+
+    async def record(self, record: JobRecord) -> JobRecord:
+        """As it is in the store, once nothing is under way."""
+        await self.jobs.close()
+        found = await self.store.job(record.id)
+        assert found is not None
+        return found
+
+    async def state(self, record: JobRecord) -> JobState:
+        return (await self.record(record)).state
+
+    async def pass_time(self, seconds: float) -> None:
+        await self.jobs.close()
+        self.now += seconds
+        self.dispatcher.expire_leases()
+
+
+@asynccontextmanager
+async def open_desk(folder: Path, *models: ModelRecord) -> AsyncIterator[Desk]:
+    """A coordinator that knows the workers `a`, `b` and `c`."""
+    store = await SqliteStore.open(folder / "coordinator.db")
+    try:
+        await store.add_token(TokenRecord("t" * 16, b"p", "lab", 1.0, 2e9, 9, 0, False, False))
+        for number, name in enumerate("abc"):
+            key = bytes([number]) * 32
+            record = WorkerRecord(WorkerId(name), name, key, WorkerStatus.APPROVED, False, 1, 0.0, "t" * 16)
+            await store.redeem("t" * 16, record, 5.0)
+        for model in models:
+            await store.add_model(model)
+        made = Desk(folder, store, await Directory.load(store, lambda: WALL))
+        await made.start()
+        yield made
+        made.scheduler.check()
+        await made.jobs.close()
+    finally:
+        await store.close()

@@ -2,173 +2,57 @@
 coordinator itself starts anew: real store, links in memory, clocks that the test holds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from coordinator.blobs import BlobStore
-from coordinator.directory import Directory
-from coordinator.dispatch import Dispatcher
-from coordinator.durable import DurableJobs
 from coordinator.errors import ConflictError, QueueFullError
 from coordinator.records import (
     JobRecord,
     JobState,
-    KeyRecord,
     LeaseEnd,
     LogLine,
     ModelKind,
     ModelRecord,
-    Scope,
     TextResult,
-    TokenRecord,
     VectorsResult,
-    WorkerRecord,
-    WorkerStatus,
     decode_result,
 )
-from coordinator.scheduler import Scheduler
-from coordinator.store.sqlite_store import SqliteStore
-from coordinator.tally import Tally
 from coordinator.tickets import Submission
-from gogrid.ids import KeyId, Sha256, WorkerId
+from gogrid.ids import Sha256, WorkerId
 from gogrid.manifest import digest_of
 from gogrid.protocol.messages import (
     LINES_PER_LEASE,
-    Device,
-    DeviceKind,
     EmbeddingDone,
     FailCode,
     Failed,
     Finished,
     Heartbeat,
     HeartbeatAck,
-    JobMessage,
     LeaseHeld,
     Log,
     OutputFile,
     PythonDone,
-    Readiness,
     Refuse,
     Started,
     TextDone,
     Tokens,
     Vectors,
-    WorkerReport,
 )
-from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, ModelRef, PythonTask, Sampling, Task
-from tests.fakes.durable import durable_jobs
+from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, ModelRef, Sampling
+from tests.fakes.durable import KEY, SCRIPT, WALL, Desk, open_desk
 from tests.fakes.links import MemoryLink
 
-KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
 MODEL = ModelRecord("m", Sha256("a" * 64), ModelKind.CHAT, "echo", 0, 100, 8192, 0, 0.0)
-SCRIPT = PythonTask(files=(), entry="main.py")
-REPORT = WorkerReport(
-    software="t",
-    hostname="h",
-    platform="p",
-    readiness=Readiness.READY,
-    reason="ready",
-    devices=(Device(kind=DeviceKind.CPU, name="c", memory_bytes=1 << 40, cap_bytes=1 << 40, why=""),),
-    engines=("echo",),
-    sandbox="s",
-    python_jobs=True,
-    cores=4,
-)
 SCRIPT_DONE = Finished(result=PythonDone(exit_code=0, ended="exit"))
 CRASH = Failed(code=FailCode.CRASHED, message="The engine died.")
-WALL = 1e9
-
-
-@dataclass
-class Desk:
-    """A coordinator's inside, and its workers."""
-
-    path: Path
-    store: SqliteStore
-    directory: Directory
-    tally: Tally = field(default_factory=Tally)
-    now: float = 0.0
-    scheduler: Scheduler = field(init=False)
-    dispatcher: Dispatcher = field(init=False)
-    jobs: DurableJobs = field(init=False)
-    blobs: BlobStore = field(init=False)
-
-    async def start(self) -> int:
-        """A new process over the same database; nobody is connected to it yet."""
-        self.scheduler = Scheduler(30.0)
-        self.dispatcher = Dispatcher(self.scheduler, lambda: self.now, lambda: WALL + self.now)
-        self.blobs = BlobStore(self.path / "blobs")
-        self.jobs = await durable_jobs(
-            self.dispatcher,
-            self.store,
-            self.blobs,
-            tally=self.tally,
-            directory=self.directory,
-            monotonic=lambda: self.now,
-            wall=lambda: WALL + self.now,
-        )
-        return await self.jobs.recover()
-
-    def worker(self, name: str, *held: LeaseHeld) -> MemoryLink:
-        """It connects, and its first heartbeat names what it holds."""
-        link = MemoryLink(name)
-        self.dispatcher.connected(link)
-        self.dispatcher.heartbeat(link, Heartbeat(seq=1, held=held))
-        self.dispatcher.reported(link, REPORT)
-        return link
-
-    async def submit(self, task: Task = SCRIPT, once: str | None = None) -> JobRecord:
-        record, _ = await self.jobs.submit(KEY, Submission("main.py", task, once))
-        return record
-
-    def says(self, link: MemoryLink, record: JobRecord, epoch: int, *messages: JobMessage) -> None:
-        for message in messages:
-            self.dispatcher.job_message(link, record.id, epoch, message, 1)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0)
-
-    async def assigned(self, link: MemoryLink, count: int = 1) -> int:
-        """Wait for so many assignments; the epoch of the last."""
-        await self.until(lambda: len(link.assigned()) >= count)
-        return link.assigned()[-1].epoch
-
-    async def record(self, record: JobRecord) -> JobRecord:
-        """As it is in the store, once nothing is under way."""
-        await self.jobs.close()
-        found = await self.store.job(record.id)
-        assert found is not None
-        return found
-
-    async def state(self, record: JobRecord) -> JobState:
-        return (await self.record(record)).state
-
-    async def pass_time(self, seconds: float) -> None:
-        await self.jobs.close()
-        self.now += seconds
-        self.dispatcher.expire_leases()
 
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    store = await SqliteStore.open(tmp_path / "coordinator.db")
-    await store.add_token(TokenRecord("t" * 16, b"p", "lab", 1.0, 2e9, 9, 0, False, False))
-    for number, name in enumerate("abc"):
-        key = bytes([number]) * 32
-        record = WorkerRecord(WorkerId(name), name, key, WorkerStatus.APPROVED, False, 1, 0.0, "t" * 16)
-        await store.redeem("t" * 16, record, 5.0)
-    await store.add_model(MODEL)
-    made = Desk(tmp_path, store, await Directory.load(store, lambda: WALL))
-    await made.start()
-    yield made
-    made.scheduler.check()
-    await made.jobs.close()
-    await store.close()
+    async with open_desk(tmp_path, MODEL) as made:
+        yield made
 
 
 def held(record: JobRecord, epoch: int) -> LeaseHeld:
