@@ -1,7 +1,8 @@
 """One answer on its way out: numbering, stop strings, the count of tokens and why it ended. Pure.
 
 Promises: `seq` counts from 0 without gaps; every sampled token's id goes out exactly once, the end token's too, so
-that the ids sent are `completion_tokens` in number; text follows the stop strings' rule.
+that the ids sent are `completion_tokens` in number; text follows the stop strings' rule. Of tokens that another
+worker sent already (`replay`) nothing goes out, but all of this counts them.
 """
 
 from typing import Literal
@@ -40,15 +41,11 @@ class Answer:
             end: the model itself ends here.
             logprob: its entry, if asked for.
         """
-        self.count += 1
-        out = self._stops.feed(text)
-        if end or self._stops.stopped():
-            self.ended = "stop"
-        elif self.count >= self._limit:
-            self.ended = "length"
-        if self.ended:
-            out += self._stops.finish()
-        return self._tokens(out, (token_id,), () if logprob is None else (logprob,))
+        return self._tokens(self._take(text, end), (token_id,), () if logprob is None else (logprob,))
+
+    def replay(self, text: str, *, end: bool) -> None:
+        """Take one token that was sent already; what it holds back goes out when it is released."""
+        self._take(text, end)
 
     def preface(self, text: str) -> Tokens:
         """Text that was not generated: the prompt, where the request wants it echoed."""
@@ -60,6 +57,16 @@ class Answer:
         return Finished(
             result=TextDone(finish_reason=self.ended, prompt_tokens=self._prompt_tokens, completion_tokens=self.count)
         )
+
+    def _take(self, text: str, end: bool) -> str:
+        """Count one token; what may go out now."""
+        self.count += 1
+        out = self._stops.feed(text)
+        if end or self._stops.stopped():
+            self.ended = "stop"
+        elif self.count >= self._limit:
+            self.ended = "length"
+        return out + self._stops.finish() if self.ended else out
 
     def _tokens(self, text: str, ids: tuple[int, ...], logprobs: tuple[TokenLogprob, ...]) -> Tokens:
         tokens = Tokens(seq=self._seq, text=text, token_ids=ids, logprobs=logprobs)

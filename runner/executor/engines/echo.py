@@ -10,6 +10,9 @@ answer):
 - `die_after=N`: the process dies at that point without a word;
 - `error_after=N`: this request alone fails.
 
+An answer that another worker began is gone on with; its tokens must be those that this engine says. In `exact` mode
+each of them takes one turn, as it would in a real engine.
+
 Without `chunks` the text is said once. Embeddings are 8 wide, normalised and made from a hash of the text.
 Everything is deterministic. All active requests advance together, one token each per step.
 """
@@ -25,7 +28,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from gogrid.protocol.messages import EmbeddingDone, FailCode, Failed, Finished, JobMessage, TokenLogprob, Vectors
-from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, Resume, ResumeMode
 from runner.errors import JobError
 from runner.executor.engines.answer import Answer
 from runner.executor.messages import Item, Load, Ready
@@ -46,6 +49,10 @@ class _Talk:
     controls: dict[str, int]
     logprobs: bool
     prefix: str = ""
+    behind: int = 0
+    """Turns until it has caught up with the worker that began it."""
+    over: bool = False
+    """Its answer had ended before it came here."""
     started: bool = False
 
 
@@ -104,13 +111,19 @@ class EchoEngine:
             out.append(answer.started(_DEVICE))
             if talk.prefix:
                 out.append(answer.preface(talk.prefix))
+        if talk.behind:
+            talk.behind -= 1
+            return out
+        if talk.over:
+            del self._talks[request]
+            return [*out, answer.finished()]
         _misbehave(talk)
         if answer.count == talk.controls.get("error_after", -1):
             del self._talks[request]
             message = f"This request was told to fail after {answer.count} tokens."
             return [*out, Failed(code=FailCode.INTERNAL, message=message)]
         word = talk.words[answer.count]
-        token_id = zlib.crc32(word.encode()) % _VOCABULARY
+        token_id = _token_id(word)
         entry = TokenLogprob(token=word, token_id=token_id, logprob=0.0) if talk.logprobs else None
         out.append(answer.push(token_id, word, end=answer.count + 1 == len(talk.words), logprob=entry))
         if answer.ended:
@@ -131,8 +144,28 @@ def _talk(task: ChatTask | CompletionTask) -> _Talk:
     words = _words(text, controls.get("chunks"))
     room = CONTEXT - prompt
     limit = min(task.sampling.max_tokens or room, room)
-    prefix = text if isinstance(task, CompletionTask) and task.echo else ""
-    return _Talk(Answer(task.sampling, prompt, limit), words, controls, task.sampling.logprobs >= 0, prefix)
+    prefix = text if isinstance(task, CompletionTask) and task.echo and not task.resume else ""
+    talk = _Talk(Answer(task.sampling, prompt, limit), words, controls, task.sampling.logprobs >= 0, prefix)
+    if task.resume:
+        if len(task.resume.token_ids) > room:
+            message = f"This input has {prompt} tokens and its answer {len(task.resume.token_ids)}; {CONTEXT} fit."
+            raise JobError(message, FailCode.CONTEXT_LENGTH, param)
+        _catch_up(talk, task.resume)
+    return talk
+
+
+def _catch_up(talk: _Talk, resume: Resume) -> None:
+    for place, token in enumerate(resume.token_ids):
+        if talk.answer.ended:
+            break
+        word = talk.words[place]
+        if token != _token_id(word):
+            message = f"Token {place} of this answer is {_token_id(word)}, and it is to go on after {token}."
+            raise JobError(message, FailCode.BAD_REQUEST, "resume")
+        talk.answer.replay(word, end=place + 1 == len(talk.words))
+    talk.over = talk.answer.ended is not None
+    if resume.mode is ResumeMode.EXACT and not talk.over:
+        talk.behind = len(resume.token_ids)
 
 
 def _controls(said: str) -> tuple[dict[str, int], str]:
@@ -164,6 +197,10 @@ def _misbehave(talk: _Talk) -> None:
         os._exit(71)
     if talk.answer.count == talk.controls.get("fail_after", -1):
         raise RuntimeError(f"told to fail after {talk.answer.count} tokens")
+
+
+def _token_id(word: str) -> int:
+    return zlib.crc32(word.encode()) % _VOCABULARY
 
 
 def _count(text: str | tuple[int, ...]) -> int:

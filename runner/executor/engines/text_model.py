@@ -55,7 +55,7 @@ class TextModel:
     def completion(self, prompt: str | tuple[int, ...], context: int) -> list[int]:
         """The tokens to go on from; raises `JobError`."""
         if not isinstance(prompt, str):
-            self._check_ids(prompt)
+            self.check_ids(prompt, "prompt")
             ids = list(prompt)
         else:
             ids = self._encode(prompt, context, "prompt", special=True)
@@ -67,6 +67,13 @@ class TextModel:
                 )
             ids = [int(start)]
         return ids
+
+    def check_ids(self, ids: tuple[int, ...], param: str) -> None:
+        """Raises `JobError` naming the first id that this model does not have."""
+        wrong = next((number for number in ids if not 0 <= number < self._vocabulary), None)
+        if wrong is not None:
+            message = f"The {param} has token id {wrong}; this model has tokens 0 to {self._vocabulary - 1}."
+            raise JobError(message, FailCode.BAD_REQUEST, param)
 
     def some_tokens(self) -> list[int]:
         """A short prompt for trying the model."""
@@ -82,12 +89,6 @@ class TextModel:
             raise JobError(message, FailCode.CONTEXT_LENGTH, param)
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
         return ids
-
-    def _check_ids(self, ids: tuple[int, ...]) -> None:
-        wrong = next((number for number in ids if not 0 <= number < self._vocabulary), None)
-        if wrong is not None:
-            message = f"The prompt has token id {wrong}; this model has tokens 0 to {self._vocabulary - 1}."
-            raise JobError(message, FailCode.BAD_REQUEST, "prompt")
 
     def _template_source(self) -> str:
         source = self._tokenizer.chat_template

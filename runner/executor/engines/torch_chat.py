@@ -2,10 +2,10 @@
 
 Promises of the `Engine` seam, and: an answer depends on its own prompt, its sampling and its seed alone; text is
 whole characters without special tokens; usage numbers count what was computed; a request that cannot be served is
-refused before it enters the batch.
+refused before it enters the batch. An answer that another worker began goes on where it stopped.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -15,11 +15,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from gogrid.ids import Sha256
 from gogrid.protocol.messages import DeviceKind, FailCode, Failed, JobMessage, LoadStage, TokenLogprob
-from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ModelRef, ResumeMode, Sampling
 from runner.errors import JobError, ModelError
 from runner.executor.engines.answer import Answer
 from runner.executor.engines.base import Report
-from runner.executor.engines.batcher import PAGE, Batcher
+from runner.executor.engines.batcher import PAGE, Batcher, Turn
 from runner.executor.engines.capacity import Demand, capacity
 from runner.executor.engines.detokenize import Detokenizer
 from runner.executor.engines.device import Placement, choose_dtype, place
@@ -46,6 +46,8 @@ class _Request:
     ends: frozenset[int]
     preface: str
     counts: Counter[int] = field(default_factory=Counter)
+    known: deque[int] = field(default_factory=deque)
+    """Tokens of another worker's still to be fed one at a time, instead of choosing."""
     started: bool = False
 
 
@@ -55,6 +57,8 @@ class TorchChat:
     def __init__(self, batcher: Batcher, text: TextModel, ready: Ready) -> None:
         self._batcher, self._text, self._ready = batcher, text, ready
         self._requests: dict[int, _Request] = {}
+        self._over: list[int] = []
+        """Requests whose answer had ended before it came here."""
 
     def ready(self) -> Ready:
         return self._ready
@@ -69,38 +73,52 @@ class TorchChat:
             raise JobError(message, FailCode.BAD_REQUEST, "model")
         _check_sampling(task.sampling)
         prompt, preface = self._prompt(task)
+        known = task.resume.token_ids if task.resume else ()
+        self._text.check_ids(known, "resume")
         context = self._ready.context_length
         room = context - len(prompt)
-        if room < 1:
-            message = f"This prompt has {len(prompt)} tokens; the model's context here is {context} tokens."
+        if room < 1 or len(known) > room:
+            begun = f" and its answer has {len(known)} already" if known else ""
+            message = f"This prompt has {len(prompt)} tokens{begun}; the model's context here is {context} tokens."
             raise JobError(message, FailCode.CONTEXT_LENGTH, "messages" if isinstance(task, ChatTask) else "prompt")
-        self._requests[request] = _Request(
+        self._requests[request] = taken = _Request(
             answer=Answer(task.sampling, len(prompt), min(task.sampling.max_tokens or room, room)),
             sampling=task.sampling,
             detokenizer=Detokenizer(self._text.decode, prompt),
             ends=self._text.turn_ends if isinstance(task, ChatTask) else self._text.ends,
-            preface=preface,
+            preface="" if task.resume else preface,
         )
-        self._batcher.add(request, prompt)
+        _replay(taken, known)
+        if taken.answer.ended:
+            self._over.append(request)
+        elif task.resume and task.resume.mode is ResumeMode.EXACT:
+            taken.known.extend(known)
+            self._batcher.add(request, prompt)
+        else:
+            self._batcher.add(request, [*prompt, *known])
 
     def abort(self, request: int) -> None:
         if self._requests.pop(request, None) is not None:
             self._batcher.drop(request)
+        if request in self._over:
+            self._over.remove(request)
 
     def step(self) -> tuple[Item, ...]:
+        items = [Item(request=number, message=message) for number in self._over for message in self._end(number)]
+        self._over.clear()
         turn = self._batcher.forward()
         if turn is None:
-            return ()
-        waiting = [self._requests[number] for number in turn.ready]
-        rows = [Row(request.sampling, request.answer.count, request.counts) for request in waiting]
-        choices = choose(turn.logits, rows) if rows else []
+            return tuple(items)
+        choices = self._choose(turn)
         self._batcher.commit([choice.token if choice else 0 for choice in choices])
-        items: list[Item] = []
         for number in turn.computed:
             if not self._requests[number].started:
                 items += (Item(request=number, message=message) for message in self._start(self._requests[number]))
         for number, choice in zip(turn.ready, choices, strict=True):
-            items += (Item(request=number, message=message) for message in self._advance(number, choice))
+            if self._requests[number].known:
+                self._requests[number].known.popleft()
+            else:
+                items += (Item(request=number, message=message) for message in self._advance(number, choice))
         return tuple(items)
 
     def close(self) -> None:
@@ -114,6 +132,23 @@ class TorchChat:
         if not task.echo:
             return prompt, ""
         return prompt, task.prompt if isinstance(task.prompt, str) else self._text.decode(prompt)
+
+    def _choose(self, turn: Turn) -> list[Choice | None]:
+        """The next token of each ready request: the one it is known to have, or a new one."""
+        ready = [self._requests[number] for number in turn.ready]
+        choices: list[Choice | None] = [Choice(request.known[0]) if request.known else None for request in ready]
+        free = [place for place, request in enumerate(ready) if not request.known]
+        rows = [Row(ready[place].sampling, ready[place].answer.count, ready[place].counts) for place in free]
+        if rows:
+            logits = turn.logits if len(rows) == len(ready) else turn.logits[free]
+            for place, choice in zip(free, choose(logits, rows), strict=True):
+                choices[place] = choice
+        return choices
+
+    def _end(self, number: int) -> list[JobMessage]:
+        """All there is to say of an answer that had ended before it came here."""
+        request = self._requests.pop(number)
+        return [*self._start(request), request.answer.finished()]
 
     def _start(self, request: _Request) -> list[JobMessage]:
         request.started = True
@@ -141,6 +176,16 @@ class TorchChat:
         name = self._text.name
         top = tuple((name(token), token, value) for token, value in choice.top)
         return TokenLogprob(token=name(choice.token), token_id=choice.token, logprob=choice.logprob, top=top)
+
+
+def _replay(request: _Request, known: Sequence[int]) -> None:
+    """Bring a request to where another worker left it; tokens beyond its end are ignored."""
+    for token in known:
+        if request.answer.ended:
+            return
+        request.counts[token] += 1
+        end = token in request.ends
+        request.answer.replay("" if end else request.detokenizer.push(token), end=end)
 
 
 def load_chat(load: Load, folder: ModelFolder, report: Report) -> TorchChat:
