@@ -111,3 +111,23 @@ def _becomes(look: object, wanted: object, within_s: float = 5.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def test_of_two_that_start_at_once_one_serves(tmp_path: Path) -> None:
+    data = tmp_path / "state"
+    assert admin(data, "init").returncode == 0
+    command = [sys.executable, "-m", "coordinator.cli.main", "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    deadline = time.monotonic() + _READY_S
+    while all(process.poll() is None for process in both) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    refused = [process for process in both if process.poll() is not None]
+    assert len(refused) == 1
+    said, complaint = refused[0].communicate()
+    assert (refused[0].returncode, said, complaint.count("\n")) == (2, "", 1)
+    assert "Another coordinator serves" in complaint
+    [serving] = [process for process in both if process is not refused[0]]
+    assert _becomes(lambda: StateFolder(data).read_serving() is not None, True, _READY_S)
+    serving.terminate()
+    serving.communicate()
+    assert serving.returncode == 0

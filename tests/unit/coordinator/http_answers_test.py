@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from coordinator.errors import JobFailedError, NoWorkerError
+from coordinator.errors import JobFailedError, NoWorkerError, StorageFullError, StoreUnavailableError
 from coordinator.http.errors import reply_to
 from coordinator.http.gather import Gather
 from coordinator.http.openai_replies import chat_logprobs, completion_logprobs
@@ -106,3 +106,16 @@ def test_every_failure_code_has_a_status_and_retries_say_when(code):
     assert reply.detail.message == "What happened."
     assert (reply.status == 503) == any(name == b"retry-after" for name, _ in reply.headers)
     assert (reply.status == 400) == (code in ("bad_request", "context_length_exceeded"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "again"),
+    [
+        (StorageFullError("The disk is full."), 507, "insufficient_storage", b"60"),
+        (StoreUnavailableError("The disk fails."), 503, "store_unavailable", b"5"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_told_from_a_fault_of_ours(error, status, code, again):
+    reply = reply_to(error)
+    assert (reply.status, reply.detail.code, reply.detail.message) == (status, code, str(error))
+    assert dict(reply.headers)[b"retry-after"] == again

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.blobs import BlobStore
-from coordinator.errors import NotFoundError, RequestError, StorageFullError
+from coordinator.errors import NotFoundError, RequestError, StorageFullError, StoreUnavailableError
+from coordinator.room import Room
 from gogrid.ids import Sha256
 
 
@@ -132,3 +133,56 @@ def test_a_deleted_blob_is_gone_and_deleting_twice_is_fine(store):
     assert store.size(digest) is None
     with pytest.raises(NotFoundError):
         store.open(digest)
+
+
+def test_an_io_error_is_said_as_such_and_leaves_nothing(store, monkeypatch):
+    def broken(_fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(StoreUnavailableError, match="fails now"):
+        store.put_bytes(b"x")
+    assert list(store.digests()) == []
+    assert leftovers(store) == []
+
+
+async def test_blobs_leave_the_database_its_room(tmp_path):
+    free = [100 << 20]
+    store = BlobStore(tmp_path / "blobs", Room(tmp_path, lambda _folder: (1 << 40, free[0])))
+    store.put_bytes(b"x")
+    free[0] = (64 << 20) - 1
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    with pytest.raises(StorageFullError, match="nearly full"):
+        store.put_bytes(b"y")
+    with pytest.raises(StorageFullError):
+        store.put_file(source)
+    with pytest.raises(StorageFullError):
+        await store.put(pieces(b"y"), limit=9)
+    assert store.put_bytes(b"x").size == 1, "what is here needs no room"
+    free[0] = 65 << 20
+    store.put_bytes(b"y")
+
+
+def test_a_blob_stored_again_becomes_young(store):
+    digest = store.put_bytes(b"x").sha256
+    os.utime(store.path(digest), (1.0, 1.0))
+    store.put_bytes(b"x")
+    assert store.remove_unnamed(frozenset(), before=1000.0) == 0
+    assert store.size(digest) == 1
+
+
+def test_a_blob_stored_again_while_it_is_removed_stays(store, monkeypatch):
+    digest = store.put_bytes(b"x").sha256
+    os.utime(store.path(digest), (1.0, 1.0))
+    rename = os.replace
+
+    def stored_again_just_before(source, target):
+        if source == store.path(digest):
+            store._keep(digest, 1)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", stored_again_just_before)
+    assert store.remove_unnamed(frozenset(), before=1000.0) == 0
+    assert store.size(digest) == 1
+    assert leftovers(store) == []
