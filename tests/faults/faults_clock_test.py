@@ -35,7 +35,7 @@ def test_a_turned_clock_shows_its_time_and_keeps_the_monotonic_one(tmp_path: Pat
 def test_leases_sessions_and_jobs_do_not_notice_a_clock_that_jumps(tmp_path: Path, form: Form, table: Table) -> None:
     """The coordinator's and one worker's; a day forward, two days back, a day forward. In the full form a worker dies
     just before a jump back: its jobs, which wait for their next attempt, would wait a day by the wall clock."""
-    pause_s, clock = form.pick(0.5, 5.0), Clock(tmp_path / "clock")
+    pause_s, clock = form.pick(0.5, 3.0), Clock(tmp_path / "clock")
     jumps = (DAY_S, -DAY_S, 0, -DAY_S, DAY_S, 0)[: form.pick(3, 6)]
     with FaultGrid(tmp_path, {**SHORT, **clock.environment}) as grid:
         for name in ("one", "two")[: form.pick(1, 2)]:

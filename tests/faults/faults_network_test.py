@@ -38,7 +38,7 @@ def test_jobs_are_done_exactly_once_over_a_bad_network(pair: FaultGrid, form: Fo
     for proxy in pair.proxies.values():
         proxy.conditions(_NETWORKS[name], _NETWORKS[name])
     before = [lane.tally.given for proxy in pair.proxies.values() for lane in (proxy.up, proxy.down)]
-    seconds = form.pick(3.0, 15.0)
+    seconds = form.pick(3.0, 10.0)
     load = pair.load(f"network {name}", _LOAD)
     begun = time.monotonic()
     time.sleep(seconds)
