@@ -67,7 +67,7 @@ class Coming:
     digest: Sha256
     manifest: ModelManifest
     tell: Callable[[Progress], None]
-    stage: LoadStage = LoadStage.DOWNLOADING
+    stage: LoadStage
     fraction: float = 0.0
     since: float = 0.0
     """When this stage began, monotonic seconds."""
@@ -84,8 +84,15 @@ class Bringer:
         self._loads, self._conversions = Durations(), Durations()
 
     def expected_s(self, manifest: ModelManifest, digest: Sha256) -> float | None:
-        """Of a model that lies in the cache: how long its load will take."""
-        return self._loads.expect(digest, manifest.memory_bytes)
+        """How long its load will take, if it needs nothing else; None: not known."""
+        return None if digest not in self._cache.cached else self._loads.expect(digest, manifest.memory_bytes)
+
+    def coming(self, digest: Sha256, manifest: ModelManifest, tell: Callable[[Progress], None]) -> Coming:
+        """For `bring`; `tell` hears of it at once."""
+        stage = LoadStage.LOADING if digest in self._cache.cached else LoadStage.DOWNLOADING
+        coming = Coming(digest, manifest, tell, stage, since=self._clock())
+        tell(self._progress(coming))
+        return coming
 
     async def bring(self, coming: Coming, most_bytes: int) -> Brought:
         """Until the model can serve.
@@ -191,9 +198,6 @@ class Bringer:
 
     @contextmanager
     def _telling(self, coming: Coming) -> "Iterator[None]":
-        coming.since = self._clock()
-        if coming.digest in self._cache.cached:
-            coming.stage = LoadStage.LOADING
         teller = asyncio.create_task(self._tell_on(coming), name=f"tell {coming.digest[:12]}")
         try:
             yield
@@ -203,8 +207,8 @@ class Bringer:
     async def _tell_on(self, coming: Coming) -> None:
         with suppress(asyncio.CancelledError):
             while True:
-                coming.tell(self._progress(coming))
                 await asyncio.sleep(_TELL_EVERY_S)
+                coming.tell(self._progress(coming))
 
     def _step(self, coming: Coming, stage: LoadStage, fraction: float) -> None:
         if stage is not coming.stage:

@@ -277,7 +277,7 @@ class ExecutorPool:
         """Count the model's memory from now on."""
         entry = self._entries[wanted.digest] = Entry(wanted.digest, wanted.manifest.memory_bytes, now)
         most = self._engine.cap_bytes - self._held() - self.memory_held + entry.memory_bytes
-        coming = Coming(wanted.digest, wanted.manifest, lambda progress: self._progressed(wanted, progress))
+        coming = self._bringer.coming(wanted.digest, wanted.manifest, lambda said: self._progressed(wanted, said))
         entry.start = asyncio.create_task(self._bring(entry, coming, most), name=f"start {entry.digest[:12]}")
 
     def _progressed(self, wanted: Wanted, progress: Progress) -> None:

@@ -83,7 +83,7 @@ def plan(residents: Sequence[Resident], claims: Iterable[Claim], cap: int, held:
     free = cap - held - sum(resident.memory_bytes for resident in residents)
     start: list[Sha256] = []
     refused: dict[Sha256, str] = {}
-    for claim in sorted(claims, key=lambda claim: (claim.since, claim.digest)):
+    for claim in sorted(claims, key=lambda claim: claim.since):
         if claim.memory_bytes > cap - held:
             refused[claim.digest] = _too_large(claim.memory_bytes, cap, held)
         elif claim.memory_bytes <= free:

@@ -103,7 +103,8 @@ async def test_a_chat_through_a_real_sandbox_and_no_process_stays(grid: Grid) ->
 async def test_a_killed_executor_fails_its_requests_and_the_next_one_works(grid: Grid) -> None:
     victim = chat(grid, "job_1", "#echo chunks=100000 delay_ms=2\nx")
     async with asyncio.timeout(20):
-        await victim.begun.wait()
+        while not any(isinstance(message, Tokens) for message in victim.messages):
+            await asyncio.sleep(0.01)
     grid.pool.kill()
     await ended(victim)
     assert isinstance(victim.last, Failed)
