@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from coordinator.lifecycle import UNFINISHED, JobEvent, after, before
 from coordinator.records import JobState, LeaseEnd
+from coordinator.store.many import Many
 from coordinator.store.rows import Values
 from coordinator.store.sqlite import insert_new
 from coordinator.store.tables import job, job_attempt, job_log
@@ -19,13 +20,18 @@ _crash_ends = [end.value for end in LeaseEnd if end.is_crash]
 
 
 def _may(event: JobEvent) -> sa.ColumnElement[bool]:
-    return job.c.state.in_([state.value for state in before(event)])
+    return sa.or_(*(job.c.state == sa.literal(state.value) for state in before(event)))
 
 
 def _lease_may(event: JobEvent) -> sa.ColumnElement[bool]:
     return sa.and_(_the_job, job.c.epoch == sa.bindparam("the_epoch"), _may(event))
 
 
+NEW_COLUMNS = (
+    *("id", "owner", "kind", "label", "body_sha256", "created_at", "priority", "result", "error_code", "error"),
+    *("task", "idempotency_key", "state", "epoch", "attempts", "worker"),
+)
+"""What a new job has; the rest comes later in its life."""
 _ended: Values = {
     "state": sa.bindparam("to_state"),
     "result": sa.bindparam("to_result"),
@@ -50,7 +56,9 @@ CLAIM = (
         started_at=None,
         not_before=None,
     )
-    .returning(job.c.epoch)
+)
+CLAIMABLE = sa.select(job.c.id, job.c.epoch).where(
+    job.c.id.in_(sa.bindparam("jobs", expanding=True)), _may(JobEvent.CLAIM)
 )
 BEGIN = (
     sa.update(job)
@@ -120,6 +128,9 @@ FORGET = sa.delete(job).where(
     )
 )
 INSERT_LINE = insert_new(job_log)
+INSERT_MANY = Many(sa.insert(job).values({name: sa.bindparam(name) for name in NEW_COLUMNS}))
+CLAIM_MANY = Many(CLAIM)
+COMPLETE_MANY = Many(COMPLETE)
 
 # --- questions -------------------------------------------------------------------------------------------------------
 

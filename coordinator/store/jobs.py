@@ -1,6 +1,7 @@
 """What happens to jobs in the database: every change is one statement, fenced by state and epoch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -29,7 +30,7 @@ from gogrid.ids import JobId, KeyId, WorkerId
 def submit(connection: sa.Connection, wanted: Sequence[tuple[NewJob, WorkerId | None]]) -> list[tuple[JobRecord, bool]]:
     """All or, by an exception, none."""
     if len(wanted) > 1 and all(new.idempotency_key is None for new, _ in wanted):
-        connection.execute(sa.insert(job), [_new_values(new, worker) for new, worker in wanted])
+        statements.INSERT_MANY.run(connection, [_new_values(new, worker) for new, worker in wanted])
         return [(_new_record(new, worker), True) for new, worker in wanted]
     return [_submit_one(connection, new, worker) for new, worker in wanted]
 
@@ -46,10 +47,15 @@ def _submit_one(connection: sa.Connection, new: NewJob, worker: WorkerId | None)
     return job_record(found), False
 
 
-def claim(connection: sa.Connection, job_id: JobId, worker_id: WorkerId) -> int | None:
-    claimed = connection.execute(statements.CLAIM, {"the_job": job_id, "to_worker": worker_id})
-    epoch: int | None = claimed.scalar_one_or_none()
-    return epoch
+def claim(connection: sa.Connection, wanted: Sequence[tuple[JobId, WorkerId]]) -> list[int | None]:
+    """The new epoch of each; None: it is no longer queued."""
+    found = connection.execute(statements.CLAIMABLE, {"jobs": [job_id for job_id, _ in wanted]})
+    epochs = {row.id: row.epoch + 1 for row in found}
+    claimed = [(epochs.pop(job_id, None), job_id, worker) for job_id, worker in wanted]  # the first of two gets it
+    leases = [{"the_job": job_id, "to_worker": worker} for epoch, job_id, worker in claimed if epoch is not None]
+    if leases:
+        statements.CLAIM_MANY.run(connection, leases)
+    return [epoch for epoch, _, _ in claimed]
 
 
 def mark_running(connection: sa.Connection, job_id: JobId, epoch: int, now: float) -> bool:
@@ -57,19 +63,44 @@ def mark_running(connection: sa.Connection, job_id: JobId, epoch: int, now: floa
     return bool(connection.execute(statements.BEGIN, lease).rowcount)
 
 
-def complete(
-    connection: sa.Connection,
-    job_id: JobId,
-    epoch: int,
-    worker_id: WorkerId,
-    outcome: JobOutcome,
-    now: float,
-    began_at: float | None,
-) -> Completion:
-    lease = {"the_job": job_id, "the_epoch": epoch, "the_worker": worker_id}
-    if connection.execute(statements.COMPLETE, lease | _ending(outcome, now) | {"began_at": began_at}).rowcount:
-        return Completion.ACCEPTED
-    return Completion.FENCED if connection.execute(statements.REPORTED, lease).first() is None else Completion.ALREADY
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A worker's word of how a lease ended."""
+
+    job_id: JobId
+    epoch: int
+    worker_id: WorkerId
+    outcome: JobOutcome
+    now: float
+    began_at: float | None
+
+
+class NotAllError(Exception):
+    """Of many reports some are not to be believed: they must be looked at one by one, from where they began."""
+
+
+def complete(connection: sa.Connection, reports: Sequence[Report]) -> list[Completion]:
+    """What became of each report. With more than one they must all count.
+
+    Raises:
+        NotAllError: one of many does not count; what was done must be undone.
+    """
+    rows = [_lease_of(report) | _ending(report.outcome, report.now) for report in reports]
+    if statements.COMPLETE_MANY.run(connection, rows) == len(rows):
+        return [Completion.ACCEPTED] * len(rows)
+    if len(reports) > 1:
+        raise NotAllError
+    known = connection.execute(statements.REPORTED, _lease_of(reports[0])).first()
+    return [Completion.FENCED if known is None else Completion.ALREADY]
+
+
+def _lease_of(report: Report) -> Values:
+    return {
+        "the_job": report.job_id,
+        "the_epoch": report.epoch,
+        "the_worker": report.worker_id,
+        "began_at": report.began_at,
+    }
 
 
 def give_back(

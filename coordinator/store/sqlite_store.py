@@ -189,7 +189,7 @@ class SqliteStore:
         return await self._read(jobs.unfinished)
 
     async def claim(self, job_id: JobId, worker: WorkerId) -> int | None:
-        return await self._writer.submit(lambda connection: jobs.claim(connection, job_id, worker))
+        return await self._writer.submit_item(jobs.claim, (job_id, worker))
 
     async def mark_running(self, job_id: JobId, epoch: int, now: float) -> bool:
         return await self._writer.submit(lambda connection: jobs.mark_running(connection, job_id, epoch, now))
@@ -203,9 +203,8 @@ class SqliteStore:
         now: float,
         began_at: float | None = None,
     ) -> Completion:
-        return await self._writer.submit(
-            lambda connection: jobs.complete(connection, job_id, epoch, worker, outcome, now, began_at)
-        )
+        report = jobs.Report(job_id, epoch, worker, outcome, now, began_at)
+        return await self._writer.submit_item(jobs.complete, report)
 
     async def give_back(
         self, job_id: JobId, epoch: int, end: LeaseEnd, why: str, now: float, not_before: float | None = None
