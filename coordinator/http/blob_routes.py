@@ -54,9 +54,12 @@ async def _store(
     allowed = services.live.may_store(worker)
     if allowed <= 0:
         raise HttpRefusal(403, "This worker holds no job that may leave output.", "no_output_expected", close=True)
+    had = services.blobs.size(digest)  # a worker whose acknowledgement was lost sends it again
+    allowed = max(allowed, had or 0)
     chunks = body_chunks(scope["headers"], receive, allowed, services.limits)
     stored = await services.blobs.put(chunks, allowed, Sha256(digest))
-    services.live.stored(worker, stored.size)
+    if had is None:
+        services.live.stored(worker, stored.size)
     await send_reply(send, 201, b"", ((b"etag", _etag(digest)),))
 
 

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 _CHUNK = 1 << 18
 _WAITS_S = (0.2, 1.0, 2.0, 4.0, 8.0)
 _TIMEOUT_S = 15.0
+_WITHOUT_SESSION_S = 60.0
+"""How long a transfer waits for a connection: longer than any job is kept without its coordinator."""
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,23 @@ class _TransferError(Exception):
     """This attempt failed; another may not."""
 
 
+class _NoSessionError(_TransferError):
+    """There is no connection to the coordinator now; that is no failed attempt."""
+
+
 class Blobs:
     """Fetches and stores blobs; any number at once."""
 
-    def __init__(self, access: Callable[[], Access | None], waits_s: tuple[float, ...] = _WAITS_S) -> None:
+    def __init__(
+        self,
+        access: Callable[[], Access | None],
+        waits_s: tuple[float, ...] = _WAITS_S,
+        patience_s: float = _WITHOUT_SESSION_S,
+    ) -> None:
         """`access` is asked before every attempt: it changes with the session; None: there is no session now."""
         self._access = access
         self._waits_s = waits_s
+        self._patience_s = patience_s
 
     async def fetch(self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved) -> None:
         """Make `target` hold the blob.
@@ -102,12 +115,16 @@ class Blobs:
         sync_folder(target.parent)
 
     def _persist(self, attempt: Callable[[], None], stop: threading.Event) -> None:
-        waits = iter(self._waits_s)
+        waits, patience_s = iter(self._waits_s), self._patience_s
         while not stop.is_set():
             try:
                 attempt()
                 return
             except _TransferError as error:
+                if isinstance(error, _NoSessionError) and patience_s > 0:
+                    patience_s -= _LOOK_S
+                    stop.wait(_LOOK_S)
+                    continue
                 wait = next(waits, None)
                 if wait is None:
                     raise ModelError(f"The coordinator's files cannot be moved: {error}.", FailCode.INTERNAL) from error
@@ -168,7 +185,7 @@ class Blobs:
 
         access = self._access()
         if access is None:
-            raise _TransferError("there is no connection to the coordinator")
+            raise _NoSessionError("there is no connection to the coordinator")
         headers = {"Authorization": f"Bearer {access.ticket}", "Accept-Encoding": "identity", **headers}
         try:
             with (

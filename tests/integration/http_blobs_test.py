@@ -92,6 +92,14 @@ async def test_output_is_stored_under_its_hash_and_counted(http, backend):
     assert backend.blobs.size(more) is None
 
 
+async def test_output_sent_again_because_its_acknowledgement_was_lost_counts_once(http, backend):
+    backend.live.room = 10
+    digest = hashlib.sha256(b"output").hexdigest()
+    for _ in range(3):
+        assert (await http.put(f"/blobs/{digest}", content=b"output")).status_code == 201
+    assert backend.live.room == 4
+
+
 async def test_output_with_another_hash_is_refused_and_leaves_nothing(http, backend, tmp_path):
     backend.live.room = 10
     digest = hashlib.sha256(b"one").hexdigest()

@@ -237,10 +237,23 @@ async def test_a_file_the_coordinator_no_longer_has_is_said_so(server: BlobServe
 
 
 async def test_without_a_session_the_fetch_ends_with_words(root: Path) -> None:
-    cache = ModelCache(ModelDisk(root), Blobs(lambda: None, waits_s=(0.01,)), 10**9, lambda: 1e9)
+    blobs = Blobs(lambda: None, waits_s=(0.01,), patience_s=0.0)
+    cache = ModelCache(ModelDisk(root), blobs, 10**9, lambda: 1e9)
     cache.open()
     with pytest.raises(ModelError, match="no connection to the coordinator"):
         await cache.manifest(Sha256("0" * 64))
+
+
+async def test_an_upload_waits_for_the_next_session_and_its_ticket(server: BlobServer, tmp_path: Path) -> None:
+    (tmp_path / "out.bin").write_bytes(b"result")
+    asked: list[None] = []
+
+    def no_session_at_first() -> Access | None:
+        asked.append(None)
+        return None if len(asked) < 3 else server.access()
+
+    await Blobs(no_session_at_first, waits_s=()).store(digest_of(b"result"), tmp_path / "out.bin")
+    assert server.stored == {digest_of(b"result"): b"result"}
 
 
 async def test_an_output_file_is_stored_under_its_hash(server: BlobServer, tmp_path: Path) -> None:
