@@ -1,0 +1,135 @@
+"""What the official `openai` client and a plain one see of models that cannot serve yet."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import msgspec
+import openai
+import pytest
+
+from coordinator.errors import NotReadyError
+from coordinator.http.services import Limits
+from coordinator.loading import Loading, Wait
+from gogrid.protocol.messages import (
+    Device,
+    DeviceKind,
+    LoadedModel,
+    LoadingModel,
+    LoadStage,
+    Progress,
+    Readiness,
+    WorkerReport,
+)
+from tests.fakes.backend import CHAT, EMBED, USER, Backend, Step, echo, serving
+
+HELLO = [{"role": "user", "content": "hello big world"}]
+LOADING = NotReadyError("echo cannot answer yet: it is loading 40% on one.", 7, Loading(LoadStage.LOADING, 0.4, 6.5))
+AUTH = {"authorization": f"Bearer {USER}"}
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Backend:
+    return Backend(tmp_path, Limits(loading_s=0.05, keep_alive_s=0.05))
+
+
+@pytest.fixture
+async def url(backend: Backend) -> AsyncIterator[str]:
+    async with serving(backend) as address:
+        yield address
+
+
+def slowly(*steps: Step) -> object:
+    """A script that says these before the answer."""
+    return lambda task, number: [*steps, *echo(task, number)]
+
+
+async def test_a_cold_model_is_a_503_with_how_far_it_is(url: str, backend: Backend) -> None:
+    backend.requests.script = lambda _task, _number: [LOADING]
+    async with openai.AsyncOpenAI(api_key=USER, base_url=url + "/v1", max_retries=0) as client:
+        with pytest.raises(openai.InternalServerError) as caught:
+            await client.chat.completions.create(model=CHAT, messages=HELLO, extra_body={"wait": False})  # type: ignore[arg-type]
+    assert (caught.value.status_code, caught.value.code) == (503, "model_loading")
+    assert caught.value.response.headers["retry-after"] == "7"
+    assert caught.value.body["loading"] == {"state": "loading", "progress": 0.4, "eta_s": 6.5}  # type: ignore[index]
+    assert backend.requests.waits == [Wait(0.0)]
+
+
+async def test_the_header_says_how_long_to_wait_for_every_kind_of_request(url: str, backend: Backend) -> None:
+    headers = {**AUTH, "x-gogrid-wait": "30"}
+    async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+        for path, body in (
+            ("/v1/chat/completions", {"model": CHAT, "messages": HELLO}),
+            ("/v1/completions", {"model": CHAT, "prompt": "x"}),
+            ("/v1/embeddings", {"model": EMBED, "input": "x"}),
+        ):
+            assert (await client.post(path, json=body)).status_code == 200
+        assert backend.requests.waits == [Wait(30.0)] * 3
+        refused = await client.post(path, json=body, headers={"x-gogrid-wait": "soon"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "X-GoGrid-Wait")
+        refused = await client.post(path, json={**body, "wait": "no"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "wait")
+
+
+async def test_a_stream_that_waits_for_its_model_is_kept_alive_by_comments(url: str, backend: Backend) -> None:
+    backend.requests.script = slowly(Progress(stage=LoadStage.LOADING, fraction=0.4), 0.2)  # type: ignore[assignment]
+    async with httpx.AsyncClient(base_url=url, headers=AUTH) as client:
+        body = {"model": CHAT, "messages": HELLO, "stream": True}
+        lines = (await client.post("/v1/chat/completions", json=body)).text.split("\n\n")
+    comments = [line for line in lines if line.startswith(":")]
+    assert len(comments) >= 2
+    assert set(comments) == {": loading 40%"}
+    assert lines[: len(comments)] == comments
+    assert lines[-2] == "data: [DONE]"
+    async with openai.AsyncOpenAI(api_key=USER, base_url=url + "/v1", max_retries=0) as official:
+        stream = await official.chat.completions.create(model=CHAT, messages=HELLO, stream=True)  # type: ignore[arg-type]
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+    assert text == "hello big world"
+
+
+async def test_a_stream_that_failed_while_it_waited_says_why(url: str, backend: Backend) -> None:
+    backend.requests.script = lambda _task, _number: [Progress(stage=LoadStage.LOADING, fraction=0.4), 0.2, LOADING]
+    async with httpx.AsyncClient(base_url=url, headers=AUTH) as client:
+        body = {"model": CHAT, "messages": HELLO, "stream": True}
+        lines = (await client.post("/v1/chat/completions", json=body)).text.strip().split("\n\n")
+    assert lines[0] == ": loading 40%"
+    error = msgspec.json.decode(lines[-1].removeprefix("data: ").encode())["error"]
+    assert (error["code"], error["loading"]["state"]) == ("model_loading", "loading")
+
+
+async def test_both_apis_show_where_a_model_is(url: str, backend: Backend) -> None:
+    digest = backend.catalogue.records[0].digest
+    report = WorkerReport(
+        software="t",
+        hostname="h",
+        platform="p",
+        readiness=Readiness.READY,
+        reason="ready",
+        devices=(Device(kind=DeviceKind.CPU, name="c", memory_bytes=1, cap_bytes=1, why=""),),
+        engines=("echo",),
+        sandbox="s",
+        python_jobs=True,
+        cached=(digest,),
+        loading=(LoadingModel(digest=digest, stage=LoadStage.CONVERTING, fraction=0.25, eta_s=30.0),),
+    )
+    backend.live.views = [replace(backend.live.views[0], report=report)]
+    expected = {
+        "state": "loading",
+        "loaded": [],
+        "loading": [{"worker": "one", "state": "converting", "progress": 0.25, "eta_s": 30.0}],
+        "cached": ["one"],
+        "refused": [],
+    }
+    async with httpx.AsyncClient(base_url=url, headers=AUTH) as client:
+        assert (await client.get(f"/v1/models/{CHAT}")).json()["status"] == expected
+        assert (await client.get("/api/v1/models")).json()["data"][0]["status"] == expected
+        assert "status" not in (await client.get("/v1/models")).json()["data"][0]
+        loaded = msgspec.structs.replace(
+            report, loading=(), loaded=(LoadedModel(digest=digest, memory_bytes=1, running=0, slots=1),)
+        )
+        backend.live.views = [replace(backend.live.views[0], report=loaded)]
+        status = (await client.get(f"/v1/models/{CHAT}")).json()["status"]
+        assert (status["state"], status["loaded"]) == ("loaded", ["one"])
+        backend.live.views = [replace(backend.live.views[0], connected=False)]
+        assert (await client.get(f"/v1/models/{CHAT}")).json()["status"]["state"] == "absent"
