@@ -6,6 +6,7 @@ requests are refused, streams get `STOP_GRACE_S` to end, workers are told, and w
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -49,6 +50,8 @@ DURABLE_QUEUE = 100_000
 _TICK_S = 0.25
 _TIDY_RETRY_S = 60.0
 _LEAF_CHECK_S = 6 * 3600.0
+_COLLECT_AFTER = 20_000
+"""New objects between two looks for dead cycles. With Python's 700 they took a tenth of what a busy coordinator has."""
 
 
 def run(config: CoordinatorConfig) -> None:
@@ -72,11 +75,19 @@ async def serve(config: CoordinatorConfig) -> None:
     _on_stop_signals(stop.set)  # before anybody is told that it is ready
     try:
         async with _started(config) as parts:
+            _spare_the_collector()
             await _until_stopped(parts, stop)
             log.info("stopping")
     finally:
         config.folder.serve_file.unlink(missing_ok=True)
         lock.release()
+
+
+def _spare_the_collector() -> None:
+    """What there is now stays until the end: never look through it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +117,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         directory = await Directory.load(store, time.time)
         tally = Tally()
         dispatcher = Dispatcher(Scheduler(config.lease_s), time.monotonic, time.time)
-        limits = RequestLimits(
-            config.queue_length, config.key_concurrency, config.patience_s, config.longest_wait_s
-        )
+        limits = RequestLimits(config.queue_length, config.key_concurrency, config.patience_s, config.longest_wait_s)
         requests = InteractiveRequests(dispatcher, store, limits, tally, time.time)
         health = SickWorkers(directory, dispatcher.set_quarantined)
         stack.push_async_callback(health.close)
