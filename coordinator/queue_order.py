@@ -32,6 +32,8 @@ SECONDS_A_POINT = 30.0
 """Not served for so long, a rank counts one point more."""
 DEBT = 600.0
 """What an owner had before counts for no more than this over what the others had, in slot-seconds."""
+QUANTUM = 0.05
+"""The shortest job counts for so many seconds."""
 _LEAST_WEIGHT = 0.25
 _FEW = 4
 """So many kinds are looked through before a flow is; with more it is not worth it."""
@@ -192,7 +194,7 @@ class WaitingJobs:
         self._level = max(self._level, account.had)
         account.here[need.model] = account.here.get(need.model, 0.0) + weight
         account.total += weight
-        account.had += weight
+        account.had += weight * QUANTUM
         for base, rank in self._flows[need.model].ranks.items() if need.model in self._flows else ():
             if base == place.base:
                 rank.passed, rank.since = 0, now
@@ -209,7 +211,7 @@ class WaitingJobs:
         else:
             account.here.pop(need.model, None)
         account.total = sum(account.here.values())
-        account.had = min(account.had + weight * max(0.0, seconds - 1.0), max(account.had, self._level + DEBT))
+        account.had = min(account.had + weight * max(0.0, seconds - QUANTUM), max(account.had, self._level + DEBT))
         for (resource, _), rank in account.waits.items():
             rank.stand(need.owner, account.standing(resource))
 

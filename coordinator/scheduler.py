@@ -97,6 +97,8 @@ class Scheduler:
         self._away: dict[WorkerId, dict[JobId, Need]] = {}
         """Durable jobs of workers that are not connected; their leases run on."""
         self._pace = Pace()
+        self._over: list[Lease] = []
+        """Leases that have ended since the time was last told: how long they took is not known yet."""
         self._stuck_since: dict[Kind, float] = {}
         self._now = 0.0
         """The last time it was told."""
@@ -121,8 +123,7 @@ class Scheduler:
         if lease is not None:
             self._fleet.give_back(lease.worker_id, job_id)
             self._no_longer_away(lease.worker_id, job_id)
-            self._waiting.gave_back(lease.need, self._now - lease.since)
-            self._pace.ended(lease.need.model, self._now)
+            self._over.append(lease)
         return lease
 
     def remove(self, job_id: JobId) -> Lease | None:
@@ -230,7 +231,7 @@ class Scheduler:
 
     def renew(self, job_id: JobId, worker_id: WorkerId, now: float) -> bool:
         """A heartbeat names this lease; False if it is not the worker's."""
-        self._now = now
+        self._tell(now)
         lease = self._leases.get(job_id)
         if lease is None or lease.worker_id != worker_id:
             return False
@@ -239,7 +240,7 @@ class Scheduler:
 
     def expire(self, now: float) -> list[Lost]:
         """End the leases that ran out."""
-        self._now = now
+        self._tell(now)
         over = [lease for lease in self._leases.values() if lease.until <= now]
         for lease in over:
             self.release(lease.need.job_id)
@@ -251,7 +252,7 @@ class Scheduler:
 
     def place(self, now: float) -> list[Grant | Hopeless]:
         """Lease what can be leased now."""
-        self._now = now
+        self._tell(now)
         self._waiting.wake(now)
         instructions: list[Grant | Hopeless] = []
         stuck = _Stuck(self._fleet.kept)
@@ -282,6 +283,13 @@ class Scheduler:
         self._waiting.check()
 
     # inside
+
+    def _tell(self, now: float) -> None:
+        self._now = now
+        over, self._over = self._over, []
+        for lease in over:
+            self._waiting.gave_back(lease.need, now - lease.since)
+            self._pace.ended(lease.need.model, now)
 
     def _add(self, need: Need, *, resumed: bool) -> None:
         if need.job_id in self._leases or need.job_id in self._waiting:

@@ -157,10 +157,10 @@ def test_a_draining_worker_keeps_its_jobs_and_gets_no_new_ones(scheduler: Schedu
     assert scheduler.lease(JobId("1")) is not None
 
 
-def test_a_worker_that_leaves_gives_every_lease_back_once(scheduler: Scheduler) -> None:
+def test_a_worker_that_leaves_gives_every_interactive_lease_back_once(scheduler: Scheduler) -> None:
     gone = worker(scheduler, "a")
     for name in ("1", "2"):
-        scheduler.add(need(name))
+        scheduler.add(dataclasses.replace(need(name), interactive=True))
     scheduler.place(0.0)
     lost = scheduler.left(gone, "link lost")
     assert lost == [Lost(JobId("1"), gone, "link lost"), Lost(JobId("2"), gone, "link lost")]
