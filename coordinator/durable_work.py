@@ -5,7 +5,7 @@ step after step. So the store may lag behind this picture, and never contradicts
 """
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from coordinator.health import back_off_s, is_poison
 from coordinator.links import WorkerLink
 from coordinator.placement import Need
 from coordinator.records import JobOutcome, JobState, LeaseEnd, LogLine
-from coordinator.steps import Steps
+from coordinator.steps import Batch, Steps
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import JobMessage, LeaseHeld, PythonDone
 from gogrid.protocol.tasks import Task
@@ -26,14 +26,33 @@ RUNNING_AFTER_S = 0.05
 """A job that has begun is stored as running only if it is not over by then."""
 
 
-class Keeper(Protocol):
-    """What a job asks of `DurableJobs`. The first group is steps, which wait for the store."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """This worker was chosen."""
 
-    async def claim(self, work: "DurableWork", worker_id: WorkerId) -> None: ...
+    work: "DurableWork"
+    worker_id: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """This worker has told how the job ended."""
+
+    work: "DurableWork"
+    worker_id: WorkerId
+    outcome: JobOutcome
+
+
+class Keeper(Protocol):
+    """What a job asks of `DurableJobs`. The first two groups are steps, which wait for the store."""
+
+    @property
+    def claims(self) -> "Batch[Claim]": ...
+
+    @property
+    def ends(self) -> "Batch[End]": ...
 
     async def mark_running(self, work: "DurableWork", began_at: float) -> None: ...
-
-    async def complete(self, work: "DurableWork", worker_id: WorkerId, outcome: JobOutcome) -> None: ...
 
     async def give_back(
         self, work: "DurableWork", worker_id: WorkerId, end: LeaseEnd, why: str, delay_s: float
@@ -129,7 +148,7 @@ class DurableWork(Work):
         if self.choosing:
             self.granted_to = link.worker.id
         else:
-            self.steps.add(partial(self._keeper.claim, self, link.worker.id))
+            self.steps.add_to(self._keeper.claims, Claim(self, link.worker.id))
 
     def message(self, link: WorkerLink, message: JobMessage, size: int) -> None:
         link.consumed(self.job_id, self.epoch, size)
@@ -190,7 +209,7 @@ class DurableWork(Work):
         self._reported = LeaseHeld(job_id=self.job_id, epoch=self.epoch)
         self.epoch = 0
         self._keeper.reported(self)
-        self.steps.add(partial(self._keeper.complete, self, worker_id, outcome))
+        self.steps.add_to(self._keeper.ends, End(self, worker_id, outcome))
 
     def _give_up(self, worker_id: WorkerId, end: LeaseEnd, why: str) -> None:
         """The worker has said that nothing comes of this lease."""

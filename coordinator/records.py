@@ -249,6 +249,19 @@ class UnfinishedJob:
     """The worker of each of its crashes, oldest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A worker's word of how a lease ended."""
+
+    job_id: JobId
+    epoch: int
+    worker_id: WorkerId
+    outcome: JobOutcome
+    now: float
+    began_at: float | None = None
+    """When the job began, if the store was not told before."""
+
+
 class Completion(Enum):
     """What became of a reported outcome."""
 

@@ -60,6 +60,9 @@ CLAIM = (
 CLAIMABLE = sa.select(job.c.id, job.c.epoch).where(
     job.c.id.in_(sa.bindparam("jobs", expanding=True)), _may(JobEvent.CLAIM)
 )
+COMPLETABLE = sa.select(job.c.id, job.c.epoch, job.c.worker).where(
+    job.c.id.in_(sa.bindparam("jobs", expanding=True)), _may(JobEvent.COMPLETE)
+)
 BEGIN = (
     sa.update(job)
     .where(_lease_may(JobEvent.BEGIN))

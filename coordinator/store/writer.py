@@ -17,7 +17,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -28,9 +28,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from coordinator.errors import StateError, StorageFullError, StoreUnavailableError
 from coordinator.store import sqlite
 
-Item = TypeVar("Item")
 T = TypeVar("T")
-MAX_GROUP = 1024
+MAX_GROUP = 256
 GATHER_S = 0.002
 
 _log = logging.getLogger(__name__)
@@ -38,13 +37,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Operation:
-    work: Callable[[sa.Connection], Any] | None
+    work: Callable[[sa.Connection], Any]
     future: "asyncio.Future[Any]"
-    peek: bool = False
+    peek: bool
     """Reads the writer's own connection, outside any transaction."""
-    many: Callable[[sa.Connection, list[Any]], Sequence[Any]] | None = None
-    """Instead of `work`: does it for many items at once."""
-    item: Any = None
     result: Any = None
     error: Exception | None = None
 
@@ -70,15 +66,6 @@ class Writer:
         """
         return self._enqueue(work, peek=False)
 
-    def submit_item(self, many: Callable[[sa.Connection, list[Item]], Sequence[T]], item: Item) -> "asyncio.Future[T]":
-        """Like `submit`, of what can be done for many at once: neighbours with the same `many` share one call.
-
-        `many` gives one result for each item, in order, or raises; then each item gets a call of its own.
-        """
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._put(_Operation(None, future, many=many, item=item))
-        return future
-
     def peek(self, work: Callable[[sa.Connection], T]) -> "asyncio.Future[T]":
         """Run `work`, which writes nothing, on the writing connection between two groups."""
         return self._enqueue(work, peek=True)
@@ -92,14 +79,11 @@ class Writer:
             await self._loop.run_in_executor(waiter, self._thread.join)
 
     def _enqueue(self, work: Callable[[sa.Connection], T], peek: bool) -> "asyncio.Future[T]":
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._put(_Operation(work, future, peek))
-        return future
-
-    def _put(self, operation: _Operation) -> None:
         if self._closed:
             raise StateError("The store is closed.")
-        self._queue.put(operation)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Operation(work, future, peek))
+        return future
 
     # --- in the writer's thread --------------------------------------------------------------------------------------
 
@@ -145,7 +129,7 @@ class Writer:
 
     def _peek(self, operation: _Operation) -> None:
         try:
-            _run([operation], self._connection)
+            operation.result = operation.work(self._connection)
         except Exception as error:  # noqa: BLE001  # the caller gets it; the thread must live
             operation.error = sqlite.in_our_words(error, "read")
         self._undo()  # if it read through SQLAlchemy, that began a transaction
@@ -155,8 +139,8 @@ class Writer:
         try:
             with self._connection.begin() as transaction:
                 try:
-                    for alike in _neighbours(changes):
-                        _run(alike, self._connection)
+                    for operation in changes:
+                        operation.result = operation.work(self._connection)
                 except Exception as error:  # noqa: BLE001  # the caller gets it, if it happens again
                     transaction.rollback()
                     if len(changes) > 1:
@@ -177,7 +161,7 @@ class Writer:
     def _change(self, operation: _Operation) -> None:
         sqlite.savepoint(self._connection)
         try:
-            _run([operation], self._connection)
+            operation.result = operation.work(self._connection)
         except Exception as error:  # the caller gets it
             operation.error = sqlite.in_our_words(error, "store")
             if not sqlite.undo_to_savepoint(self._connection):
@@ -201,28 +185,6 @@ class Writer:
             self._loop.call_soon_threadsafe(_settle, group)
         except RuntimeError:
             _log.error("the event loop was closed before the store")
-
-
-def _neighbours(changes: list[_Operation]) -> Iterator[list[_Operation]]:
-    """The operations in their order, those together that can be done together."""
-    alike: list[_Operation] = []
-    for operation in changes:
-        if alike and (operation.many is None or operation.many is not alike[0].many):
-            yield alike
-            alike = []
-        alike.append(operation)
-    if alike:
-        yield alike
-
-
-def _run(alike: list[_Operation], connection: sa.Connection) -> None:
-    first = alike[0]
-    if first.many is not None:
-        results = first.many(connection, [operation.item for operation in alike])
-        for operation, result in zip(alike, results, strict=True):
-            operation.result = result
-    elif first.work is not None:
-        first.result = first.work(connection)
 
 
 def _settle(group: list[_Operation]) -> None:
