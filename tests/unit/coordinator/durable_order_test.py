@@ -56,7 +56,15 @@ class Log:
         patch.setattr(os, "link", hard_link)
 
     def follow(self, disk: Disk) -> None:
-        disk.before = lambda step, what, name: self.entries.append(f"database {what}")
+        """Log the steps of the database's disk; before each flush the event loop may say what it has to say."""
+        loop = asyncio.get_running_loop()
+
+        def step(_number: int, what: str, _name: str) -> None:
+            for _ in range(3 if what == "flush" else 0):
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)
+            self.entries.append(f"database {what}")
+
+        disk.before = step
 
     def acknowledge(self, what: object) -> None:
         del what
