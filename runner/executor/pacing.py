@@ -1,8 +1,9 @@
 """When the pieces of an answer leave the executor: on a beat, because each one wakes every process on its way.
 
 Promises: what begins or ends a request, its first tokens and whatever is no token leaves at once, and takes along all
-that is held; other tokens leave with the first step that ends `beat_s` after something last left. Within a request
-nothing is lost, repeated or put out of order; the pieces of an aborted request are dropped.
+that is held; other tokens leave with the first step that ends `beat_s` after something last left, or before they are
+more than one message carries. Within a request nothing is lost, repeated or put out of order; the pieces of an aborted
+request are dropped.
 """
 
 from gogrid.protocol.messages import DeviceKind, Tokens
@@ -11,6 +12,10 @@ from runner.executor.messages import Item
 _CPU_BEAT_S = 0.1
 """Here the engine itself loses the processor to every wake-up."""
 _GPU_BEAT_S = 0.03
+_MOST_CHARACTERS = 4096
+"""Held of one request: half of what a message's text may be, should each character take four bytes."""
+_MOST_TOKENS = 64
+"""With them their log-probabilities, up to twenty each."""
 
 
 def beat_of(device: DeviceKind) -> float:
@@ -33,6 +38,9 @@ class Pacer:
         leaving: list[Item] = []
         for item in items:
             if isinstance(item.message, Tokens):
+                if self._is_full(item.request, item.message):
+                    urgent = True
+                    leaving += self._release(item.request)
                 urgent |= self._hold(item.request, item.message)
             else:
                 urgent = True
@@ -50,6 +58,14 @@ class Pacer:
         """The request is over: it ended or nobody wants it any more."""
         self._held.pop(request, None)
         self._begun.discard(request)
+
+    def _is_full(self, request: int, then: Tokens) -> bool:
+        """Whether what is held has no room for more of it."""
+        held = self._held.get(request)
+        return held is not None and (
+            len(held.text) + len(then.text) > _MOST_CHARACTERS
+            or len(held.token_ids) + len(then.token_ids) > _MOST_TOKENS
+        )
 
     def _hold(self, request: int, tokens: Tokens) -> bool:
         """Keep tokens; True if they are the first of their request that show anything."""

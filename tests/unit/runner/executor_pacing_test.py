@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gogrid.protocol.codec import STRICT_TEXT
 from gogrid.protocol.messages import FailCode, Failed, Finished, Started, TextDone, TokenLogprob, Tokens
 from runner.executor.messages import Item
 from runner.executor.pacing import Pacer
@@ -95,3 +96,15 @@ def test_every_token_leaves_once_and_in_order(steps: list[tuple[set[int], float,
     leaving = pacer.due(tuple(Item(request=request, message=DONE) for request in made), now)
     for request, numbers in left.items():
         assert numbers + said(leaving, request) == list(range(made[request]))
+
+
+def test_what_is_held_never_grows_beyond_what_one_message_carries() -> None:
+    pacer = Pacer(BEAT)
+    pacer.due((tokens(1, 0),), 0.0)
+    left = [item for number in range(1, 40) for item in pacer.due((tokens(1, number, "ü" * 3000),), 0.01)]
+    left += [item for number in range(40, 300) for item in pacer.due((tokens(1, number),), 0.02)]
+    texts = [item.message.text for item in left if isinstance(item.message, Tokens)]
+    assert len(texts) > 40
+    assert max(len(text.encode()) for text in texts) <= STRICT_TEXT / 2
+    assert max(len(item.message.token_ids) for item in left if isinstance(item.message, Tokens)) <= 64
+    assert said(tuple(left), 1) == list(range(1, len(said(tuple(left), 1)) + 1))
