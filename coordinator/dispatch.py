@@ -256,7 +256,7 @@ class Dispatcher:
                 lost.append(LeaseHeld(job_id=held.job_id, epoch=held.epoch))
         link.send(HeartbeatAck(seq=heartbeat.seq, lost=tuple(lost)))
         if self._is_current(link):
-            self._confirm(link.worker.id, {held.job_id for held in heartbeat.held})
+            self._confirm(link.worker.id, {held.job_id for held in heartbeat.held if held not in lost})
 
     def job_message(self, link: WorkerLink, job_id: JobId, epoch: int, message: JobMessage, size: int) -> None:
         work = self._valid(link, job_id, epoch)

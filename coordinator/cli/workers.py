@@ -1,4 +1,4 @@
-"""`worker list | approve | drain | undrain | revoke`: the machines that joined.
+"""`worker list | approve | drain | undrain | release | revoke`: the machines that joined.
 
 Works on the database, so it also works while no coordinator runs; a running one takes notice within a second. What
 workers are doing right now is shown by `gogrid workers`.
@@ -22,6 +22,7 @@ def add(commands: Subparsers) -> None:
         ("approve", "Let a worker that waits for approval work."),
         ("drain", "Give a worker no new jobs."),
         ("undrain", "Give a drained worker jobs again."),
+        ("release", "Let a worker out of quarantine: give it jobs again although they crashed on it."),
         ("revoke", "Shut a worker out for good; it may come back only with a new token."),
     ):
         verb(verbs, name, run_change, words).add_argument("worker", help="its id or name")
@@ -77,11 +78,23 @@ async def _undrain(store: Store, worker: WorkerRecord) -> None:
     await store.set_worker_draining(worker.id, False)
 
 
-_CHANGES = {"approve": _approve, "drain": _drain, "undrain": _undrain, "revoke": _revoke}
+async def _release(store: Store, worker: WorkerRecord) -> None:
+    await store.set_worker_health(worker.id, (), "")
+
+
+_CHANGES = {
+    "approve": _approve,
+    "drain": _drain,
+    "undrain": _undrain,
+    "release": _release,
+    "revoke": _revoke,
+}
 
 
 def _state(worker: WorkerRecord) -> str:
-    return worker.status.value + (", drained" if worker.draining else "")
+    drained = ", drained" if worker.draining else ""
+    quarantined = f", quarantined: {worker.quarantined}" if worker.quarantined else ""
+    return worker.status.value + drained + quarantined
 
 
 def _value(worker: WorkerRecord) -> dict[str, Json]:
@@ -90,6 +103,7 @@ def _value(worker: WorkerRecord) -> dict[str, Json]:
         "name": worker.name,
         "status": worker.status.value,
         "draining": worker.draining,
+        "quarantined": worker.quarantined,
         "joined_at": worker.joined_at,
         "token_id": worker.token_id,
         "fingerprint": fingerprint(worker.public_key),

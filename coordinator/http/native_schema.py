@@ -132,7 +132,7 @@ class WorkerShape(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool
     silent: bool
     readiness: str
-    """`ready`, `paused`, `draining`, `unable`, or `offline`."""
+    """`ready`, `paused`, `draining`, `unable`, `quarantined`, or `offline`."""
     reason: str
     platform: str
     software: str
@@ -297,7 +297,7 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
         status=view.record.status.value,
         connected=view.connected,
         silent=view.silent,
-        readiness=report.readiness.value if view.connected and report else "offline",
+        readiness=_readiness(view),
         reason=_reason(view),
         platform=report.platform if report else "",
         software=report.software if report else "",
@@ -312,7 +312,15 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
     )
 
 
+def _readiness(view: WorkerView) -> str:
+    if not view.connected or view.report is None:
+        return "offline"
+    return "quarantined" if view.record.quarantined else view.report.readiness.value
+
+
 def _reason(view: WorkerView) -> str:
+    if view.record.quarantined:
+        return f"{view.record.quarantined}; an admin lets it out: gogrid-coordinator worker release {view.record.name}"
     if not view.connected:
         return "not connected"
     if view.report is None:

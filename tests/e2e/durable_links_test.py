@@ -1,0 +1,184 @@
+"""A running Python job, its worker and its coordinator, over lost links and restarts: real programs and sandboxes."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gogrid.client.answers import Job, Limits
+from gogrid.client.client import GoGrid
+from tests.faults.faultgrid import FaultGrid, within
+from tests.faults.impairment import BLACKHOLE
+
+pytestmark = pytest.mark.sandbox
+
+NOTICED_SOON = {
+    "GOGRID_COORDINATOR_HEARTBEAT": "0.5s",
+    "GOGRID_COORDINATOR_PING": "0.5s",
+    "GOGRID_COORDINATOR_PING_TIMEOUT": "0.5s",
+}
+"""Leases and fences as in the product."""
+FENCED_SOON = {**NOTICED_SOON, "GOGRID_COORDINATOR_FENCE": "6s", "GOGRID_COORDINATOR_LEASE": "9s"}
+SCRIPT = b"""
+import sys, time
+for number in range(int(sys.argv[1])):
+    print("line", number, flush=True)
+    time.sleep(0.1)
+with open("result.txt", "w") as file:
+    file.write("whole")
+"""
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Iterator[FaultGrid]:
+    with FaultGrid(tmp_path, NOTICED_SOON) as made:
+        made.add_proxied("one")
+        made.wait_ready()
+        yield made
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[FaultGrid]:
+    with FaultGrid(tmp_path, FENCED_SOON) as made:
+        made.add_proxied("one")
+        made.wait_ready()
+        yield made
+
+
+def submit(client: GoGrid, lines: int) -> Job:
+    limits = Limits(wall_s=60.0)
+    return client.submit_python({"main.py": SCRIPT}, "main.py", arguments=[str(lines)], limits=limits)
+
+
+def said_enough(client: GoGrid, job: Job) -> None:
+    """Wait until the script is in the middle of its work."""
+    for piece in client.logs(job.id):
+        if not isinstance(piece, Job) and b"line 3" in piece.data:
+            return
+
+
+def whole(client: GoGrid, job: Job, lines: int, grid: FaultGrid) -> Job:
+    *pieces, ended = client.logs(job.id)
+    assert isinstance(ended, Job), grid.last_words()
+    assert ended.state == "done", (ended, grid.last_words())
+    said = b"".join(piece.data for piece in pieces if not isinstance(piece, Job))
+    assert said == b"".join(b"line %d\n" % number for number in range(lines))
+    return ended
+
+
+def epoch_of(grid: FaultGrid, job: Job) -> int:
+    epoch: int = grid.http.get(f"/api/v1/jobs/{job.id}").json()["epoch"]
+    return epoch
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_job_runs_through_a_restart_of_the_coordinator(grid: FaultGrid, how: signal.Signals) -> None:
+    with grid.local.client() as client:
+        job = submit(client, 60)
+        said_enough(client, job)
+    os.kill(grid.local.endpoint.pid, how)
+    assert within(15, lambda: not psutil.pid_exists(grid.local.endpoint.pid) or _is_zombie(grid.local.endpoint.pid))
+    grid.local.restart_coordinator()
+    with grid.local.client() as client:
+        whole(client, job, 60, grid)
+        (file,) = client.job(job.id).result.files  # type: ignore[union-attr]
+        assert b"".join(client.output(job.id, file)) == b"whole"
+    assert epoch_of(grid, job) == 1
+
+
+def test_a_job_runs_through_a_lost_link(grid: FaultGrid) -> None:
+    with grid.local.client() as client:
+        job = submit(client, 60)
+        said_enough(client, job)
+        grid.proxies["one"].conditions(BLACKHOLE, BLACKHOLE)
+        assert within(10, lambda: grid.avoids("one"))
+        time.sleep(1.5)
+        grid.proxies["one"].conditions()
+        whole(client, job, 60, grid)
+    assert epoch_of(grid, job) == 1
+
+
+def test_a_job_that_ends_while_its_worker_is_away_is_told_when_it_returns(grid: FaultGrid) -> None:
+    with grid.local.client() as client:
+        job = submit(client, 15)
+        said_enough(client, job)
+        grid.proxies["one"].conditions(BLACKHOLE, BLACKHOLE)
+        time.sleep(4.0)
+        grid.proxies["one"].conditions()
+        whole(client, job, 15, grid)
+    assert epoch_of(grid, job) == 1
+
+
+def test_a_worker_cut_off_for_too_long_kills_its_job_before_another_has_it(hasty: FaultGrid) -> None:
+    with hasty.local.client() as client:
+        job = submit(client, 400)
+        said_enough(client, job)
+        scripts = [one for one in hasty.worker("one").family() if "main.py" in " ".join(_words(one))]
+        assert scripts
+        hasty.proxies["one"].conditions(BLACKHOLE, BLACKHOLE)
+        cut = time.monotonic()
+        _, alive = psutil.wait_procs(scripts, timeout=9.0)
+        fenced_s = time.monotonic() - cut
+        assert alive == []
+        assert 5.0 <= fenced_s < 9.0
+        assert epoch_of(hasty, job) == 1
+        hasty.add_worker("two")
+        assert within(20, lambda: hasty.held_by("two") == {job.id: 2}), hasty.last_words()
+        hasty.proxies["one"].conditions()
+        assert within(20, lambda: "gogrid_results_fenced_total 1.0" in hasty.http.get("/metrics").text)
+        client.cancel(job.id)
+
+
+def test_a_frozen_workers_work_is_done_once_elsewhere(hasty: FaultGrid) -> None:
+    """SIGSTOP for longer than the lease; what it says afterwards is fenced."""
+    with hasty.local.client() as client:
+        job = submit(client, 30)
+        said_enough(client, job)
+        hasty.worker("one").freeze()
+        hasty.add_worker("two")
+        ended = whole_again(client, job, hasty)
+        assert ended.state == "done"
+        assert epoch_of(hasty, job) == 2
+        hasty.worker("one").thaw()
+        assert within(20, lambda: hasty.ready("one")), hasty.last_words()
+        assert within(10, lambda: "gogrid_results_fenced_total 1.0" in hasty.http.get("/metrics").text)
+        assert hasty.http.get(f"/api/v1/jobs/{job.id}").json()["epoch"] == 2
+
+
+def whole_again(client: GoGrid, job: Job, grid: FaultGrid) -> Job:
+    """The end of a job that another worker has run from its beginning."""
+    *_, ended = client.logs(job.id)
+    assert isinstance(ended, Job), grid.last_words()
+    return ended
+
+
+def test_a_cancel_reaches_the_script_while_its_worker_is_away(grid: FaultGrid) -> None:
+    with grid.local.client() as client:
+        job = submit(client, 400)
+        said_enough(client, job)
+        scripts = [one for one in grid.worker("one").family() if "main.py" in " ".join(_words(one))]
+        grid.proxies["one"].conditions(BLACKHOLE, BLACKHOLE)
+        assert within(10, lambda: grid.avoids("one"))
+        client.cancel(job.id)
+        grid.proxies["one"].conditions()
+        _, alive = psutil.wait_procs(scripts, timeout=5.0)
+        assert alive == []
+        assert client.job(job.id).state == "cancelled"
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
