@@ -1,11 +1,13 @@
 """Models and scripts in the real sandbox of this machine, through the runner's own parts."""
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gogrid.ids import JobId
@@ -111,6 +113,22 @@ async def test_a_killed_executor_fails_its_requests_and_the_next_one_works(grid:
     assert victim.last.code is FailCode.CRASHED
     await ended(after := chat(grid, "job_2", "fine"))
     assert isinstance(after.last, Finished)
+
+
+async def test_a_frozen_executor_is_found_inside_its_sandbox(grid: Grid) -> None:
+    """What stops is a child of the sandbox program, not the process that the runner started."""
+    victim = chat(grid, "job_1", "#echo chunks=100000 delay_ms=2\nx")
+    async with asyncio.timeout(20):
+        while not any(isinstance(message, Tokens) for message in victim.messages):
+            await asyncio.sleep(0.01)
+    inside = psutil.Process().children(recursive=True)[-1]
+    inside.send_signal(signal.SIGSTOP)
+    await ended(victim)
+    assert isinstance(victim.last, Failed)
+    assert "stopped from outside" in victim.last.message
+    await ended(after := chat(grid, "job_2", "fine"))
+    assert isinstance(after.last, Finished)
+    assert not inside.is_running() or inside.status() == psutil.STATUS_ZOMBIE
 
 
 async def test_a_scripts_files_go_in_and_its_results_come_out(grid: Grid) -> None:

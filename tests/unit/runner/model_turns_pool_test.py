@@ -136,6 +136,11 @@ async def test_loading_shows_state_progress_eta(tmp_path: Path) -> None:
         assert last.eta_s == 4.0
         await ended(second)
         assert b.work.report().loading == ()
+        b.pool._bringer._loads.took(one, 600, 7.0)
+        third = b.chat(one, "x")
+        await until(lambda: waits(third))
+        left = next(m.eta_s for m in reversed(third.messages) if isinstance(m, Progress))
+        assert left == b.pool._turns.pause_s + 7.0  # until the idle one gives its place up, and the load
 
 
 def test_a_download_s_rest_is_judged_by_its_own_speed() -> None:
