@@ -23,7 +23,7 @@ from coordinator.blobs import BlobStore
 from coordinator.config import CoordinatorConfig
 from coordinator.directory import Directory, DirectoryChange
 from coordinator.dispatch import Dispatcher
-from coordinator.durable import Clocks, DurableJobs, DurableLimits
+from coordinator.durable import Clocks, DurableJobs
 from coordinator.errors import CoordinatorError, StateError
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
@@ -32,6 +32,7 @@ from coordinator.interactive import InteractiveRequests, RequestLimits
 from coordinator.live import Live
 from coordinator.quic.server import QuicServer, serve_quic
 from coordinator.quic.terms import Terms
+from coordinator.quota import DurableLimits
 from coordinator.retention import INTERVAL_S, tidy
 from coordinator.scheduler import Scheduler
 from coordinator.sick_workers import SickWorkers
@@ -45,8 +46,6 @@ log = logging.getLogger("gogrid.coordinator")
 
 STOP_GRACE_S = 5.0
 """How long streams may go on after a stop was asked for."""
-DURABLE_QUEUE = 100_000
-"""How many durable jobs may be unfinished at once."""
 _TICK_S = 0.25
 _TIDY_RETRY_S = 60.0
 _LEAF_CHECK_S = 6 * 3600.0
@@ -121,7 +120,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         requests = InteractiveRequests(dispatcher, store, limits, tally, time.time)
         health = SickWorkers(directory, dispatcher.set_quarantined)
         stack.push_async_callback(health.close)
-        limits_of_jobs, clocks = DurableLimits(DURABLE_QUEUE), Clocks(time.monotonic, time.time)
+        limits_of_jobs, clocks = DurableLimits(config.jobs, config.jobs_per_key), Clocks(time.monotonic, time.time)
         jobs = DurableJobs(dispatcher, store, blobs, directory.catalogue, health, limits_of_jobs, tally, clocks)
         stack.push_async_callback(jobs.close)
         live = Live(directory, dispatcher, blobs, tally)

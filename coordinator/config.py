@@ -37,6 +37,10 @@ class CoordinatorConfig:
     """Interactive requests that may wait."""
     key_concurrency: int
     """Requests of one API key at a time."""
+    jobs: int
+    """Durable jobs that may be unfinished at once."""
+    jobs_per_key: int
+    """Of one API key."""
     patience_s: float
     """A request that no worker takes, and whose model does not get on with loading, is given up after this long."""
     longest_wait_s: float
@@ -138,6 +142,16 @@ PER_KEY = Setting(
     "GOGRID_COORDINATOR_KEY_CONCURRENCY",
     "Requests of one key at a time.",
 )
+JOBS = Setting(
+    "limits.jobs", integer(1, 10_000_000), 100_000, "GOGRID_COORDINATOR_JOBS", "Jobs that may be unfinished at once."
+)
+JOBS_PER_KEY = Setting(
+    "limits.jobs_per_key",
+    integer(1, 10_000_000),
+    10_000,
+    "GOGRID_COORDINATOR_JOBS_PER_KEY",
+    "Unfinished jobs of one key.",
+)
 PATIENCE = Setting(
     "limits.patience",
     _seconds(0, 3600),
@@ -175,6 +189,8 @@ SETTINGS: tuple[Setting[Any], ...] = (
     PUBLIC,
     QUEUE,
     PER_KEY,
+    JOBS,
+    JOBS_PER_KEY,
     PATIENCE,
     LONGEST_WAIT,
     HEARTBEAT,
@@ -217,6 +233,8 @@ def load_config(folder: StateFolder, flags: Mapping[str, object], environment: M
         public=resolved.value(PUBLIC),
         queue_length=resolved.value(QUEUE),
         key_concurrency=resolved.value(PER_KEY),
+        jobs=resolved.value(JOBS),
+        jobs_per_key=resolved.value(JOBS_PER_KEY),
         patience_s=resolved.value(PATIENCE),
         longest_wait_s=resolved.value(LONGEST_WAIT),
         heartbeat_s=resolved.value(HEARTBEAT),

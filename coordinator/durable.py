@@ -18,9 +18,10 @@ from typing import Protocol
 
 from coordinator.dispatch import Dispatcher
 from coordinator.durable_work import DurableWork, dead_outcome
-from coordinator.errors import CoordinatorError, NotFoundError, QueueFullError
+from coordinator.errors import CoordinatorError, NotFoundError
 from coordinator.links import WorkerLink
 from coordinator.placement import Need
+from coordinator.quota import DurableLimits, Quota
 from coordinator.records import (
     Completion,
     JobKind,
@@ -80,12 +81,6 @@ class Health(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class DurableLimits:
-    queued: int
-    """How many durable jobs may be unfinished at once."""
-
-
-@dataclass(frozen=True, slots=True)
 class Clocks:
     monotonic: Callable[[], float]
     """What the dispatcher lives by."""
@@ -107,7 +102,7 @@ class DurableJobs:
         clocks: Clocks,
     ) -> None:
         self._dispatcher, self._store, self._blobs, self._models = dispatcher, store, blobs, models
-        self._health, self._limits, self._tally, self._clocks = health, limits, tally, clocks
+        self._health, self._quota, self._tally, self._clocks = health, Quota(limits), tally, clocks
         self._works: dict[JobId, DurableWork] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._accepting: set[asyncio.Task[list[tuple[JobRecord, bool]]]] = set()
@@ -134,7 +129,7 @@ class DurableJobs:
         return (await self.submit_all(key, [submission]))[0]
 
     async def submit_all(self, key: KeyRecord, submissions: Sequence[Submission]) -> list[tuple[JobRecord, bool]]:
-        self._require_room(len(submissions))
+        await self._require_room(key.id, submissions)
         now = self._clocks.wall()
         jobs = [
             NewJob(
@@ -151,6 +146,7 @@ class DurableJobs:
             for wanted in submissions
         ]
         works = [self._work(job.id, job.owner, job.task, job.priority) for job in jobs]
+        self._quota.enter(key.id, len(works))
         accepting = asyncio.get_running_loop().create_task(self._accept(jobs, works))
         self._accepting.add(accepting)
         accepting.add_done_callback(self._accepting.discard)
@@ -166,7 +162,9 @@ class DurableJobs:
         return record
 
     async def revive(self, job_id: JobId) -> JobRecord:
-        self._require_room(1)
+        known = await self._store.job(job_id)
+        if known is not None and (refusal := self._quota.refusal(known.owner, 1)) is not None:
+            raise refusal
         record = await self._store.revive(job_id)
         work = self._take_up(UnfinishedJob(record, ()))
         if work is not None:
@@ -341,6 +339,7 @@ class DurableJobs:
             return None
         work.choosing = False
         self._works[record.id] = work
+        self._quota.enter(record.owner)
         if record.worker is not None and record.state is not JobState.QUEUED:
             work.leased(record.worker, record.epoch, heard=True)
             work.began_at = record.started_at
@@ -375,10 +374,14 @@ class DurableJobs:
         need = replace(need, owner=owner, priority=priority)
         return DurableWork(need, task, self, Steps(self._running), crashed_on)
 
-    def _require_room(self, jobs: int) -> None:
-        have = len(self._works)
-        if have + jobs > self._limits.queued:
-            raise QueueFullError(f"{have} jobs are unfinished and {self._limits.queued} may be; try again later.", 30)
+    async def _require_room(self, owner: KeyId, submissions: Sequence[Submission]) -> None:
+        """What was submitted before and is only asked for again needs no room."""
+        refusal = self._quota.refusal(owner, len(submissions))
+        if refusal is None:
+            return
+        once = submissions[0].idempotency_key
+        if once is None or await self._store.submitted(owner, once) is None:
+            raise refusal
 
     def _unclaimed(self, link: WorkerLink, job_id: JobId, epoch: int, message: Finished | Failed) -> None:
         """An end that no valid lease tells: it came too late, or again."""
@@ -413,7 +416,8 @@ class DurableJobs:
 
     def _forget(self, work: DurableWork) -> None:
         work.end()
-        self._works.pop(work.job_id, None)
+        if self._works.pop(work.job_id, None) is not None:
+            self._quota.leave(work.need.owner)
         self._dispatcher.finished(work)
 
 

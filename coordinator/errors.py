@@ -59,8 +59,12 @@ class BusyError(CoordinatorError):
         self.retry_after_s = retry_after_s
 
 
+class KeyLimitError(BusyError):
+    """The caller's own key has as much under way as one key may."""
+
+
 class QueueFullError(BusyError):
-    """As many requests wait as may wait."""
+    """As much waits on the whole grid as may wait."""
 
 
 class NoWorkerError(BusyError):

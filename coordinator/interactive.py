@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from coordinator.dispatch import Dispatcher
-from coordinator.errors import NoWorkerError, QueueFullError
+from coordinator.errors import KeyLimitError, NoWorkerError, QueueFullError
 from coordinator.half_said import HalfSaid
 from coordinator.interactive_work import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, InteractiveWork, no_worker
 from coordinator.loading import Loading, Wait, WaitLimits, nearest
@@ -62,7 +62,7 @@ class InteractiveRequests:
     ) -> Ticket:
         """See `coordinator.tickets.Requests.submit`."""
         if self._open[key.id] >= self._limits.per_key:
-            raise QueueFullError(
+            raise KeyLimitError(
                 f"This key has {self._open[key.id]} requests open, as many as one key may; try again later.",
                 self.retry_after(model.digest, 1),
             )

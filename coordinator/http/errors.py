@@ -14,6 +14,7 @@ from coordinator.errors import (
     ConflictError,
     CoordinatorError,
     JobFailedError,
+    KeyLimitError,
     KeyRefusedError,
     NotFoundError,
     NotReadyError,
@@ -107,8 +108,10 @@ def reply_to(error: Exception) -> ErrorReply:
 
 def _busy(error: BusyError) -> ErrorReply:
     match error:
+        case KeyLimitError():
+            return _reply(429, str(error), "rate_limit_error", None, "key_limit", (_retry_after(error.retry_after_s),))
         case QueueFullError():
-            return _reply(429, str(error), "rate_limit_error", None, "queue_full", (_retry_after(error.retry_after_s),))
+            return _reply(503, str(error), "api_error", None, "queue_full", (_retry_after(error.retry_after_s),))
         case NotReadyError():
             loading = loading_detail(error.loading)
             code = "no_worker" if loading.state == "queued" else "model_loading"

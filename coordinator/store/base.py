@@ -136,9 +136,23 @@ class Store(Protocol):
     async def job(self, job_id: JobId) -> JobRecord | None: ...
 
     async def jobs(
-        self, owner: KeyId | None, states: Sequence[JobState], kinds: Sequence[JobKind], limit: int
+        self,
+        owner: KeyId | None,
+        states: Sequence[JobState],
+        kinds: Sequence[JobKind],
+        limit: int,
+        after: JobId | None = None,
     ) -> list[JobRecord]:
-        """Newest first; `owner` None: everybody's; empty `states` or `kinds`: all."""
+        """Newest first; `owner` None: everybody's; empty `states` or `kinds`: all; those submitted before `after`.
+
+        Raises `NotFoundError` if there is no job `after`.
+        """
+
+    async def job_ids(self, beginning: str, owner: KeyId | None, limit: int) -> list[JobId]:
+        """Those that begin like this, of one owner or (None) of all."""
+
+    async def submitted(self, owner: KeyId, idempotency_key: str) -> JobRecord | None:
+        """The job that was submitted with this key."""
 
     async def attempts(self, job_id: JobId) -> list[Attempt]:
         """Its leases that ended without a result, oldest first; those the worker never began are left out."""

@@ -9,7 +9,6 @@ from coordinator.errors import ConflictError, NotFoundError
 from coordinator.records import (
     Attempt,
     Completion,
-    JobKind,
     JobOutcome,
     JobRecord,
     JobState,
@@ -21,8 +20,7 @@ from coordinator.records import (
 from coordinator.store import job_statements as statements
 from coordinator.store.behind import PendingLines, PendingRequest
 from coordinator.store.rows import Values, attempt_record, encode_task, job_record, log_line
-from coordinator.store.tables import job
-from gogrid.ids import JobId, KeyId, WorkerId
+from gogrid.ids import JobId, WorkerId
 
 # --- the life of a job -----------------------------------------------------------------------------------------------
 
@@ -179,23 +177,6 @@ def find(connection: sa.Connection, job_id: JobId) -> JobRecord | None:
 def attempts(connection: sa.Connection, job_id: JobId) -> list[Attempt]:
     rows = connection.execute(statements.ATTEMPTS, {"the_job": job_id})
     return [attempt_record(row) for row in rows.mappings()]
-
-
-def newest(
-    connection: sa.Connection,
-    owner: KeyId | None,
-    states: Sequence[JobState],
-    kinds: Sequence[JobKind],
-    limit: int,
-) -> list[JobRecord]:
-    wanted = sa.select(job).order_by(job.c.seq.desc()).limit(limit)
-    if owner is not None:
-        wanted = wanted.where(job.c.owner == owner)
-    if states:
-        wanted = wanted.where(job.c.state.in_([state.value for state in states]))
-    if kinds:
-        wanted = wanted.where(job.c.kind.in_([kind.value for kind in kinds]))
-    return [job_record(row) for row in connection.execute(wanted).mappings()]
 
 
 # --- written behind --------------------------------------------------------------------------------------------------

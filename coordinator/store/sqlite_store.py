@@ -33,7 +33,7 @@ from coordinator.records import (
     WorkerStatus,
 )
 from coordinator.room import Room
-from coordinator.store import access, jobs, schema, sqlite
+from coordinator.store import access, job_lists, jobs, schema, sqlite
 from coordinator.store.behind import Behind, PendingLines, PendingRequest
 from coordinator.store.writer import Writer
 from gogrid.ids import JobId, KeyId, WorkerId
@@ -234,9 +234,20 @@ class SqliteStore:
         return await self._read(lambda connection: jobs.find(connection, job_id))
 
     async def jobs(
-        self, owner: KeyId | None, states: Sequence[JobState], kinds: Sequence[JobKind], limit: int
+        self,
+        owner: KeyId | None,
+        states: Sequence[JobState],
+        kinds: Sequence[JobKind],
+        limit: int,
+        after: JobId | None = None,
     ) -> list[JobRecord]:
-        return await self._read(lambda connection: jobs.newest(connection, owner, states, kinds, limit))
+        return await self._read(lambda connection: job_lists.newest(connection, owner, states, kinds, limit, after))
+
+    async def job_ids(self, beginning: str, owner: KeyId | None, limit: int) -> list[JobId]:
+        return await self._read(lambda connection: job_lists.ids(connection, beginning, owner, limit))
+
+    async def submitted(self, owner: KeyId, idempotency_key: str) -> JobRecord | None:
+        return await self._read(lambda connection: job_lists.submitted(connection, owner, idempotency_key))
 
     async def forget(self, before: float, dead_before: float) -> int:
         return await self._writer.submit(lambda connection: jobs.forget(connection, before, dead_before))

@@ -9,7 +9,8 @@ from pathlib import Path
 from coordinator.blobs import BlobStore
 from coordinator.directory import Directory
 from coordinator.dispatch import Dispatcher
-from coordinator.durable import Clocks, DurableJobs, DurableLimits
+from coordinator.durable import Clocks, DurableJobs
+from coordinator.quota import DurableLimits
 from coordinator.records import (
     JobRecord,
     JobState,
@@ -66,6 +67,7 @@ async def durable_jobs(
     monotonic: Callable[[], float] = lambda: 0.0,
     wall: Callable[[], float] = lambda: WALL,
     queued: int = 10,
+    per_key: int = 1000,
 ) -> DurableJobs:
     known = directory or await Directory.load(store, wall)
     return DurableJobs(
@@ -74,7 +76,7 @@ async def durable_jobs(
         blobs,
         known.catalogue,
         SickWorkers(known, dispatcher.set_quarantined),
-        DurableLimits(queued),
+        DurableLimits(queued, per_key),
         tally or Tally(),
         Clocks(monotonic, wall),
     )
@@ -89,6 +91,8 @@ class Desk:
     directory: Directory
     tally: Tally = field(default_factory=Tally)
     now: float = 0.0
+    queued: int = 10
+    per_key: int = 1000
     scheduler: Scheduler = field(init=False)
     dispatcher: Dispatcher = field(init=False)
     jobs: DurableJobs = field(init=False)
@@ -107,6 +111,8 @@ class Desk:
             directory=self.directory,
             monotonic=lambda: self.now,
             wall=lambda: WALL + self.now,
+            queued=self.queued,
+            per_key=self.per_key,
         )
         return await self.jobs.recover()
 
@@ -153,7 +159,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(folder: Path, *models: ModelRecord) -> AsyncIterator[Desk]:
+async def open_desk(folder: Path, *models: ModelRecord, queued: int = 10, per_key: int = 1000) -> AsyncIterator[Desk]:
     """A coordinator that knows the workers `a`, `b` and `c`."""
     store = await SqliteStore.open(folder / "coordinator.db")
     try:
@@ -164,7 +170,7 @@ async def open_desk(folder: Path, *models: ModelRecord) -> AsyncIterator[Desk]:
             await store.redeem("t" * 16, record, 5.0)
         for model in models:
             await store.add_model(model)
-        made = Desk(folder, store, await Directory.load(store, lambda: WALL))
+        made = Desk(folder, store, await Directory.load(store, lambda: WALL), queued=queued, per_key=per_key)
         await made.start()
         yield made
         made.scheduler.check()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.dispatch import Dispatcher
-from coordinator.errors import JobFailedError, NoWorkerError, QueueFullError
+from coordinator.errors import JobFailedError, KeyLimitError, NoWorkerError, QueueFullError
 from coordinator.interactive import InteractiveRequests, RequestLimits
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
 from coordinator.scheduler import Scheduler
@@ -201,7 +201,7 @@ async def test_one_key_may_not_open_more_requests_than_its_share(desk: Desk) -> 
     for name in ("a", "b"):
         desk.worker(name)
     tickets = [desk.chat() for _ in range(12)]
-    with pytest.raises(QueueFullError, match="12 requests open"):
+    with pytest.raises(KeyLimitError, match="12 requests open"):
         desk.chat()
     tickets[0].cancel("gone")
     desk.chat()
