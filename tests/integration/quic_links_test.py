@@ -17,12 +17,15 @@ from gogrid.protocol.messages import (
     FailCode,
     Failed,
     Finished,
+    LeaseHeld,
     Log,
     Readiness,
+    Settled,
     TextDone,
     Tokens,
     WorkerReport,
 )
+from gogrid.protocol.session import MAX_JOB_STREAMS
 from gogrid.protocol.tasks import CompletionTask, ModelRef, Sampling
 from runner.link import Credentials, join
 from runner.session import JobStream
@@ -59,6 +62,7 @@ async def test_a_machine_joins_with_a_token_then_connects_with_its_own_key() -> 
             assert "connected to" in link.status
         await wait_until(lambda: bool(grid.notes.disconnects))
         assert grid.notes.disconnects[0][1] == "The worker is stopping."
+        assert grid.notes.left_for_good == [True]
 
 
 async def test_jobs_flow_and_end_on_their_own_streams() -> None:
@@ -192,6 +196,7 @@ async def test_a_coordinator_that_stops_says_so() -> None:
         await grid.server.close()
         await wait_until(lambda: bool(notes.disconnects))
         assert notes.disconnects == ["The coordinator is stopping."]
+        assert grid.notes.left_for_good == [False]
 
 
 async def test_a_worker_waiting_for_approval_is_told_so_and_let_in_later() -> None:
@@ -219,3 +224,31 @@ async def test_the_worker_comes_back_after_it_was_disconnected() -> None:
             await wait_until(lambda: len(notes.welcomes) == 2 and len(grid.notes.reports) == 2)
             assert notes.disconnects == ["Go away."]
             assert notes.welcomes[1].session_epoch == 2
+            assert grid.notes.left_for_good == [False]
+
+
+async def test_what_a_worker_holds_is_said_with_its_first_words_and_what_is_settled_reaches_it() -> None:
+    held = LeaseHeld(job_id=JOB, epoch=7)
+    async with coordinator() as grid:
+        notes = WorkerNotes(leases=(held,))
+        async with worker(grid, grid.credentials(), notes):
+            await wait_until(lambda: bool(grid.notes.heartbeats))
+            assert grid.notes.heartbeats[0].held == (held,)
+            grid.notes.links[0].send(Settled(leases=(held,)))
+            await wait_until(lambda: bool(notes.settled_leases))
+            assert notes.settled_leases == [(held,)]
+            assert len(notes.renewals) == 1
+
+
+async def test_a_stream_that_is_given_up_makes_room_for_another() -> None:
+    def give_up(assign: Assign, stream: JobStream) -> None:
+        stream.send(Tokens(seq=0, text="x", token_ids=(1,)))
+        asyncio.get_running_loop().call_later(0.001, stream.abandon)
+
+    async with coordinator() as grid:
+        notes = WorkerNotes(on_assigned=give_up)
+        async with worker(grid, grid.credentials(), notes):
+            for number in range(2 * MAX_JOB_STREAMS):
+                grid.notes.links[0].send(Assign(job_id=JobId(f"job_{number}"), epoch=1, task=TASK))
+                await wait_until(lambda: len(grid.notes.ended) > number)  # noqa: B023
+            assert not grid.notes.disconnects

@@ -10,7 +10,7 @@ from coordinator.errors import KeyRefusedError, TokenRefusedError, UnknownModelE
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope, TokenRecord, WorkerRecord, WorkerStatus
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.apikey import new_api_key
-from gogrid.ids import Sha256
+from gogrid.ids import JobId, Sha256
 
 TOKEN = TokenRecord("t" * 16, b"p" * 32, "", 1.0, 1000.0, 9, 0, True, False)
 
@@ -43,12 +43,17 @@ async def test_what_the_admin_changes_is_told_once(directory: Directory, admin: 
     changes: list[DirectoryChange] = []
     directory.subscribe(changes.append)
     worker = await directory.redeem(TOKEN.id, b"w" * 32, "box")
+    await directory.set_health(worker.id, (JobId("job_x"),), "it is sick")
     await directory.refresh()
     assert changes == []
+    sick = directory.worker(worker.id)
+    assert sick is not None
+    assert (sick.crashed_jobs, sick.quarantined) == (("job_x",), "it is sick")
     for change, expected in (
         (admin.set_worker_status(worker.id, WorkerStatus.APPROVED), DirectoryChange(approved=(worker.id,))),
         (admin.set_worker_draining(worker.id, True), DirectoryChange(drained=(worker.id,))),
         (admin.set_worker_draining(worker.id, False), DirectoryChange(undrained=(worker.id,))),
+        (admin.set_worker_health(worker.id, (), ""), DirectoryChange(released=(worker.id,))),
         (admin.set_worker_status(worker.id, WorkerStatus.REVOKED), DirectoryChange(revoked=(worker.id,))),
     ):
         await change

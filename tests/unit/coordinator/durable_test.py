@@ -224,6 +224,18 @@ async def test_a_worker_that_was_started_anew_gives_its_jobs_up_at_once(desk: De
     assert (await desk.record(record)).crashes == 1
 
 
+async def test_a_worker_that_names_another_lease_of_a_job_does_not_hold_it(desk: Desk) -> None:
+    """As after a restore from a backup, which raises every epoch."""
+    link, other = desk.worker("a"), desk.worker("b")
+    record = await desk.submit()
+    desk.says(link, record, 1, Started(device="cpu"))
+    desk.dispatcher.disconnected(link, "no answer")
+    again = desk.worker("a", held(record, 7))
+    assert again.sent[0] == HeartbeatAck(seq=1, lost=(held(record, 7),))
+    await desk.pass_time(2.0)
+    assert await desk.assigned(other) == 2
+
+
 async def test_an_assignment_that_never_arrived_is_no_crash(desk: Desk) -> None:
     link = desk.worker("a")
     record = await desk.submit()
