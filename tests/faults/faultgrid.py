@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -256,6 +256,7 @@ class FaultGrid:
             worker.thaw()
             if not worker.running:
                 worker.start()
+        self.heal()
         self.wait_ready(seconds=60)
 
     def token(self, address: str) -> str:
@@ -276,7 +277,11 @@ class FaultGrid:
         listed = self.listed()
         wanted = names or tuple(worker.name for worker in self.workers)
         return all(
-            name in listed and listed[name]["connected"] and listed[name]["readiness"] == "ready" for name in wanted
+            name in listed
+            and listed[name]["connected"]
+            and not listed[name]["silent"]
+            and listed[name]["readiness"] == "ready"
+            for name in wanted
         )
 
     def avoids(self, name: str) -> bool:
@@ -289,6 +294,21 @@ class FaultGrid:
         begun = time.monotonic()
         assert within(seconds, lambda: self.ready(*names)), f"{self.listed()}\n{self.last_words()}"
         return time.monotonic() - begun
+
+    def session(self, name: str) -> object:
+        """Something that another session of this worker does not have."""
+        return self.listed().get(name, {}).get("connected_since")
+
+    def wait_back(self, name: str, before: object) -> None:
+        """Until a worker that was killed in the session `before` may be given work in a later one."""
+        assert within(60, lambda: self.session(name) != before and self.ready(name)), self.last_words()
+
+    def heal(self) -> int:
+        """Release every worker that is quarantined; how many there were."""
+        sick = [str(worker["id"]) for worker in self.listed().values() if "quarantined" in str(worker["reason"])]
+        for worker_id in sick:
+            self.local.admin_command("worker", "release", worker_id)
+        return len(sick)
 
     def load(self, name: str, order: Order) -> Load:
         """Start a client; `name` once for each grid."""
@@ -326,6 +346,9 @@ class FaultGrid:
         """Whether each of these jobs has ended or has another lease."""
         jobs = [self.http.get(f"/api/v1/jobs/{job}").json() for job in held]
         return all(job["finished_at"] is not None or job["epoch"] > held[job["id"]] for job in jobs)
+
+    def ended(self, jobs: Iterable[str]) -> bool:
+        return all(self.http.get(f"/api/v1/jobs/{job}").json()["finished_at"] is not None for job in jobs)
 
     def last_words(self, size: int = 1500) -> str:
         """The end of every log, for a test that fails."""

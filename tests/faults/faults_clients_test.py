@@ -1,5 +1,6 @@
 """Clients that stop reading, and clients that are gone (R18)."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -48,15 +49,15 @@ def test_a_client_that_never_reads_costs_little_memory_and_is_cancelled(pair: Fa
     clients = 20
     process = psutil.Process(pair.local.endpoint.pid)
     before = process.memory_info().rss
-    stalled = [ask(pair, 3000, 1, buffer=4096) for _ in range(clients)]
-    assert within(10, lambda: running(pair) == clients)
-    begun, peak = time.monotonic(), before
-    while running(pair) and time.monotonic() - begun < STALL_S + 15:
-        peak = max(peak, process.memory_info().rss)
-        time.sleep(0.1)
-    freed_s, left = time.monotonic() - begun, running(pair)
-    for each in stalled:
-        each.close()
+    with contextlib.ExitStack() as stalled:
+        for _ in range(clients):
+            stalled.enter_context(ask(pair, 3000, 1, buffer=4096))
+        assert within(20, lambda: running(pair) == clients), pair.listed()
+        begun, peak = time.monotonic(), before
+        while running(pair) and time.monotonic() - begun < 4 * STALL_S:
+            peak = max(peak, process.memory_info().rss)
+            time.sleep(0.1)
+        freed_s, left = time.monotonic() - begun, running(pair)
     others = {"growth MB": (peak - before) / 1e6, "cancelled after s": freed_s, "left": left}
     met = not left and peak - before <= GROWTH_BYTES
     table.add(Row("slow_client", clients, "under 34 MB for all, cancelled 30 s after it stalls", met, None, others))
@@ -68,12 +69,12 @@ def test_a_client_that_never_reads_costs_little_memory_and_is_cancelled(pair: Fa
 def test_what_vanished_clients_used_is_free_within_a_second(pair: FaultGrid, form: Form, table: Table) -> None:
     """In turn closed properly and reset."""
     clients = form.pick(6, 50)
-    waiting = [ask(pair, 4000, 20) for _ in range(clients)]
-    assert within(10, lambda: running(pair) == clients)
-    for number, each in enumerate(waiting):
-        if number % 2:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        each.close()
+    with contextlib.ExitStack() as waiting:
+        for number in range(clients):
+            each = waiting.enter_context(ask(pair, 4000, 20))
+            if number % 2:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert within(20, lambda: running(pair) == clients), pair.listed()
     begun = time.monotonic()
     within(10, lambda: running(pair) == 0)
     freed_s, left = time.monotonic() - begun, running(pair)

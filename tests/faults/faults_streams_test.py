@@ -2,6 +2,8 @@
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,10 +23,11 @@ _LOAD = Order(streams=6, stream_words=80, stream_delay_ms=20)
 
 
 def hurt(pair: FaultGrid, fault: str, name: str) -> None:
-    worker = pair.worker(name)
+    worker, session = pair.worker(name), pair.session(name)
     if fault == "kill":
         worker.kill()
         worker.start()
+        pair.wait_back(name, session)
     elif fault == "freeze":
         worker.freeze()
         time.sleep(2.5)
@@ -34,9 +37,26 @@ def hurt(pair: FaultGrid, fault: str, name: str) -> None:
         time.sleep(2.5)
         pair.proxies[name].conditions()
     else:
-        worker_id = str(pair.listed()[name]["id"])
-        pair.local.admin_command("worker", "drain", worker_id)
-        time.sleep(0.5)
+        with drained(pair, name):
+            time.sleep(0.5)
+
+
+def warm(pair: FaultGrid) -> None:
+    """Have the model loaded on both: one that has not must take the other's answers for a moment."""
+    for name, other in (("one", "two"), ("two", "one")):
+        if not pair.listed()[name]["models"]:
+            with drained(pair, other):
+                assert within(20, lambda: bool(pair.listed()[name]["models"])), pair.listed()  # noqa: B023
+                time.sleep(0.3)
+
+
+@contextmanager
+def drained(pair: FaultGrid, name: str) -> Iterator[None]:
+    worker_id = str(pair.listed()[name]["id"])
+    pair.local.admin_command("worker", "drain", worker_id)
+    try:
+        yield
+    finally:
         pair.local.admin_command("worker", "undrain", worker_id)
 
 
@@ -58,7 +78,8 @@ def test_a_streamed_answer_survives_its_worker(pair: FaultGrid, form: Form, tabl
     load, hurt_at = pair.load(f"stream {fault}", _LOAD), list[float]()
     assert within(20, lambda: load.count(Streamed) >= 2), pair.last_words()
     for _ in range(times):
-        time.sleep(luck.uniform(0.0, 0.5))
+        warm(pair)
+        time.sleep(luck.uniform(0.2, 0.7))
         name = busiest(pair)
         hurt_at.append(time.time())
         hurt(pair, fault, name)
