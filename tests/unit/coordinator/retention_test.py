@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from coordinator.blobs import BlobStore
-from coordinator.records import JobKind, JobOutcome, JobState, NewJob
-from coordinator.retention import tidy
+from coordinator.records import JobKind, JobOutcome, JobState, LeaseEnd, NewJob
+from coordinator.retention import DEAD_KEPT_S, tidy
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId, KeyId, WorkerId
 from gogrid.protocol.messages import OutputFile, PythonDone
@@ -38,4 +38,16 @@ async def test_only_old_blobs_that_nothing_names_are_removed(tmp_path: Path) -> 
 
     assert await tidy(store, blobs, frozenset({model.sha256}), NOW, keep_jobs_s=10) == 2
     assert set(blobs.digests()) == {model.sha256, young.sha256}
+    await store.close()
+
+
+async def test_a_dead_job_is_kept_for_two_weeks_however_short_others_are_kept(tmp_path: Path) -> None:
+    blobs, store = BlobStore(tmp_path / "blobs"), await SqliteStore.open(tmp_path / "coordinator.db")
+    job = NewJob(JobId("j"), KeyId("k"), JobKind.PYTHON, PythonTask(files=(), entry="main.py"), "main.py", 0.0)
+    await store.submit(job, WorkerId("w"))
+    await store.bury(job.id, 1, LeaseEnd.CRASHED, "boom", JobOutcome(JobState.DEAD), NOW)
+    await tidy(store, blobs, frozenset(), NOW + DEAD_KEPT_S - 1, keep_jobs_s=10)
+    assert await store.job(job.id) is not None
+    await tidy(store, blobs, frozenset(), NOW + DEAD_KEPT_S + 1, keep_jobs_s=10)
+    assert await store.job(job.id) is None
     await store.close()
