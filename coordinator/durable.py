@@ -17,7 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from coordinator.dispatch import Dispatcher
-from coordinator.durable_work import DurableWork, dead_outcome
+from coordinator.durable_work import Claim, DurableWork, End, dead_outcome
 from coordinator.errors import CoordinatorError, NotFoundError
 from coordinator.links import WorkerLink
 from coordinator.placement import Need
@@ -33,9 +33,10 @@ from coordinator.records import (
     LogLine,
     ModelRecord,
     NewJob,
+    Report,
     UnfinishedJob,
 )
-from coordinator.steps import Steps
+from coordinator.steps import Batch, Steps
 from coordinator.store.base import Store
 from coordinator.tally import Tally
 from coordinator.tickets import Submission, Waiting
@@ -105,6 +106,8 @@ class DurableJobs:
         self._health, self._quota, self._tally, self._clocks = health, Quota(limits), tally, clocks
         self._works: dict[JobId, DurableWork] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self.claims: Batch[Claim] = Batch(self._claim, self._running)
+        self.ends: Batch[End] = Batch(self._complete, self._running)
         self._accepting: set[asyncio.Task[list[tuple[JobRecord, bool]]]] = set()
         self._settled: dict[WorkerId, list[LeaseHeld]] = {}
         dispatcher.unclaimed = self._unclaimed
@@ -199,33 +202,36 @@ class DurableJobs:
 
     # --- steps (`Keeper`) --------------------------------------------------------------------------------------------
 
-    async def claim(self, work: DurableWork, worker_id: WorkerId) -> None:
-        if work.is_over():
-            return
-        epoch = await self._store.claim(work.job_id, worker_id)
-        if epoch is None:
-            self._forget(work)
-            return
-        work.claimed = epoch
-        self._assign(work, worker_id)
+    async def _claim(self, claims: list[Claim]) -> None:
+        claims = [claim for claim in claims if not claim.work.is_over()]
+        epochs = await self._store.claim_all([(claim.work.job_id, claim.worker_id) for claim in claims])
+        for claim, epoch in zip(claims, epochs, strict=True):
+            if epoch is None:
+                self._forget(claim.work)
+            else:
+                claim.work.claimed = epoch
+                self._assign(claim.work, claim.worker_id)
 
     async def mark_running(self, work: DurableWork, began_at: float) -> None:
         if not work.is_over():
             await self._store.mark_running(work.job_id, work.claimed, began_at)
             work.wake()
 
-    async def complete(self, work: DurableWork, worker_id: WorkerId, outcome: JobOutcome) -> None:
-        if work.is_over():
-            return
+    async def _complete(self, ends: list[End]) -> None:
+        ends = [end for end in ends if not end.work.is_over()]
         now = self._clocks.wall()
-        completion = await self._store.complete(work.job_id, work.claimed, worker_id, outcome, now, work.began_at)
-        if completion is Completion.ACCEPTED:
-            self._tally.ended(outcome)
-            self._health.finished(worker_id)
-        elif completion is Completion.FENCED and not work.is_over():
-            self._tally.fenced += 1
-        self._settle(work.settled())
-        self._forget(work)
+        reports = [
+            Report(end.work.job_id, end.work.claimed, end.worker_id, end.outcome, now, end.work.began_at)
+            for end in ends
+        ]
+        for end, completion in zip(ends, await self._store.complete_all(reports), strict=True):
+            if completion is Completion.ACCEPTED:
+                self._tally.ended(end.outcome)
+                self._health.finished(end.worker_id)
+            elif completion is Completion.FENCED and not end.work.is_over():
+                self._tally.fenced += 1
+            self._settle(end.work.settled())
+            self._forget(end.work)
 
     async def give_back(self, work: DurableWork, worker_id: WorkerId, end: LeaseEnd, why: str, delay_s: float) -> None:
         if work.is_over():

@@ -20,6 +20,7 @@ from coordinator.records import (
     LogLine,
     ModelRecord,
     NewJob,
+    Report,
     TokenRecord,
     UnfinishedJob,
     WorkerRecord,
@@ -100,6 +101,9 @@ class Store(Protocol):
     async def claim(self, job_id: JobId, worker: WorkerId) -> int | None:
         """`queued → leased`; the new epoch, or None if the job is no longer queued."""
 
+    async def claim_all(self, wanted: Sequence[tuple[JobId, WorkerId]]) -> list[int | None]:
+        """Like `claim` for each, in one commit."""
+
     async def mark_running(self, job_id: JobId, epoch: int, now: float) -> bool: ...
 
     async def complete(
@@ -112,6 +116,9 @@ class Store(Protocol):
         began_at: float | None = None,
     ) -> Completion:
         """`leased | running → done | failed | cancelled`. `began_at` counts if `mark_running` did not come first."""
+
+    async def complete_all(self, reports: Sequence[Report]) -> list[Completion]:
+        """Like `complete` for each, in one commit."""
 
     async def give_back(
         self, job_id: JobId, epoch: int, end: LeaseEnd, why: str, now: float, not_before: float | None = None

@@ -1,7 +1,6 @@
 """What happens to jobs in the database: every change is one statement, fenced by state and epoch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -15,6 +14,7 @@ from coordinator.records import (
     LeaseEnd,
     LogLine,
     NewJob,
+    Report,
     UnfinishedJob,
 )
 from coordinator.store import job_statements as statements
@@ -61,35 +61,27 @@ def mark_running(connection: sa.Connection, job_id: JobId, epoch: int, now: floa
     return bool(connection.execute(statements.BEGIN, lease).rowcount)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A worker's word of how a lease ended."""
-
-    job_id: JobId
-    epoch: int
-    worker_id: WorkerId
-    outcome: JobOutcome
-    now: float
-    began_at: float | None
-
-
-class NotAllError(Exception):
-    """Of many reports some are not to be believed: they must be looked at one by one, from where they began."""
-
-
 def complete(connection: sa.Connection, reports: Sequence[Report]) -> list[Completion]:
-    """What became of each report. With more than one they must all count.
-
-    Raises:
-        NotAllError: one of many does not count; what was done must be undone.
-    """
-    rows = [_lease_of(report) | _ending(report.outcome, report.now) for report in reports]
-    if statements.COMPLETE_MANY.run(connection, rows) == len(rows):
-        return [Completion.ACCEPTED] * len(rows)
-    if len(reports) > 1:
-        raise NotAllError
-    known = connection.execute(statements.REPORTED, _lease_of(reports[0])).first()
-    return [Completion.FENCED if known is None else Completion.ALREADY]
+    """What became of each report."""
+    found = connection.execute(statements.COMPLETABLE, {"jobs": [report.job_id for report in reports]})
+    leases = {(row.id, row.epoch, row.worker) for row in found}
+    accepted: list[Report] = []
+    completions: list[Completion] = []
+    for report in reports:
+        lease = (report.job_id, report.epoch, report.worker_id)
+        if lease in leases:
+            leases.discard(lease)  # the first of two counts
+            accepted.append(report)
+            completions.append(Completion.ACCEPTED)
+        else:
+            known = connection.execute(statements.REPORTED, _lease_of(report)).first()
+            told = known is not None or lease in {(r.job_id, r.epoch, r.worker_id) for r in accepted}
+            completions.append(Completion.ALREADY if told else Completion.FENCED)
+    if accepted:
+        statements.COMPLETE_MANY.run(
+            connection, [_lease_of(report) | _ending(report.outcome, report.now) for report in accepted]
+        )
+    return completions
 
 
 def _lease_of(report: Report) -> Values:

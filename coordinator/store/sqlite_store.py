@@ -27,6 +27,7 @@ from coordinator.records import (
     LogLine,
     ModelRecord,
     NewJob,
+    Report,
     TokenRecord,
     UnfinishedJob,
     WorkerRecord,
@@ -189,7 +190,10 @@ class SqliteStore:
         return await self._read(jobs.unfinished)
 
     async def claim(self, job_id: JobId, worker: WorkerId) -> int | None:
-        return await self._writer.submit_item(jobs.claim, (job_id, worker))
+        return (await self.claim_all([(job_id, worker)]))[0]
+
+    async def claim_all(self, wanted: Sequence[tuple[JobId, WorkerId]]) -> list[int | None]:
+        return await self._writer.submit(lambda connection: jobs.claim(connection, wanted))
 
     async def mark_running(self, job_id: JobId, epoch: int, now: float) -> bool:
         return await self._writer.submit(lambda connection: jobs.mark_running(connection, job_id, epoch, now))
@@ -203,8 +207,10 @@ class SqliteStore:
         now: float,
         began_at: float | None = None,
     ) -> Completion:
-        report = jobs.Report(job_id, epoch, worker, outcome, now, began_at)
-        return await self._writer.submit_item(jobs.complete, report)
+        return (await self.complete_all([Report(job_id, epoch, worker, outcome, now, began_at)]))[0]
+
+    async def complete_all(self, reports: Sequence[Report]) -> list[Completion]:
+        return await self._writer.submit(lambda connection: jobs.complete(connection, reports))
 
     async def give_back(
         self, job_id: JobId, epoch: int, end: LeaseEnd, why: str, now: float, not_before: float | None = None
