@@ -301,6 +301,7 @@ class ExecutorPool:
         entry.ready_at = entry.last_used = self._clock()
         entry.brought.client.on_idle = lambda: self._used(entry)
         self._run(self._watch(entry, entry.brought.client), f"watch {entry.digest[:12]}")
+        self._serve_waiting(entry)  # before anything is planned: however short turns are, a load is not for nothing
         self.look()
         self.changed()
 

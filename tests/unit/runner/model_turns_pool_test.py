@@ -59,6 +59,16 @@ async def test_a_model_whose_turn_is_over_ends_what_it_serves_and_begins_nothing
         assert len(b.launcher.specs) == 3
 
 
+async def test_a_load_serves_those_who_waited_for_it_however_short_turns_are(tmp_path: Path) -> None:
+    async with bench(tmp_path / "m") as b:
+        b.pool._turns = Turns(least_s=0.0, per_load=0.0, pause_s=0.0)
+        models = [b.blobs.echo_model(600, note) for note in range(2)]
+        streams = [b.chat(models[number % 2], "x") for number in range(6)]
+        await ended(*streams)
+        assert all(isinstance(stream.last, Finished) for stream in streams)
+        assert len(b.launcher.specs) == 2
+
+
 async def test_nobody_waits_for_a_model_that_nobody_wants_any_more(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
         one, other = b.blobs.echo_model(600), b.blobs.echo_model(600, 1)
