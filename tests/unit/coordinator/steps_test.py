@@ -6,7 +6,7 @@ import pytest
 
 from coordinator import steps
 from coordinator.errors import StateError
-from coordinator.steps import Steps
+from coordinator.steps import Batch, Steps
 
 
 async def settle(running: set[asyncio.Task[None]]) -> None:
@@ -71,3 +71,54 @@ async def test_nothing_happens_while_held_and_nothing_after_it_is_dropped() -> N
     made.go()
     await settle(running)
     assert seen == ["x"]
+
+
+async def test_the_items_of_one_turn_are_done_together_and_the_next_turns_apart() -> None:
+    done: list[list[int]] = []
+
+    async def do(items: list[int]) -> None:
+        done.append(items)
+
+    running: set[asyncio.Task[None]] = set()
+    batch = Batch(do, running)
+    jobs = [Steps(running) for _ in range(3)]
+    for number, job in enumerate(jobs):
+        job.add_to(batch, number)
+        job.add_to(batch, number + 10)
+    assert not done
+    await settle(running)
+    assert done == [[0, 1, 2], [10, 11, 12]]
+
+
+async def test_a_batch_that_the_store_refuses_is_done_again_as_a_whole_before_any_jobs_next_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "STORE_RETRY_S", 0.0)
+    said: list[object] = []
+
+    async def do(items: list[int]) -> None:
+        said.append(items)
+        if len(said) == 1:
+            raise StateError("the disk is full")
+
+    async def after() -> None:
+        said.append("after")
+
+    running: set[asyncio.Task[None]] = set()
+    batch = Batch(do, running)
+    one, two = Steps(running), Steps(running)
+    one.add_to(batch, 1)
+    two.add_to(batch, 2)
+    one.add(after)
+    await settle(running)
+    assert said == [[1, 2], [1, 2], "after"]
+
+
+async def test_what_is_batched_is_seen_by_whoever_waits_for_the_store() -> None:
+    async def do(items: list[int]) -> None:
+        await asyncio.sleep(0)
+
+    running: set[asyncio.Task[None]] = set()
+    Steps(running).add_to(Batch(do, running), 1)
+    assert running
+    await asyncio.wait(running)
