@@ -131,6 +131,7 @@ FORGET = sa.delete(job).where(
     )
 )
 INSERT_LINE = insert_new(job_log)
+INSERT_NEW = Many(insert_new(job).values({name: sa.bindparam(name) for name in NEW_COLUMNS}))
 INSERT_MANY = Many(sa.insert(job).values({name: sa.bindparam(name) for name in NEW_COLUMNS}))
 CLAIM_MANY = Many(CLAIM)
 COMPLETE_MANY = Many(COMPLETE)

@@ -34,7 +34,7 @@ def submit(connection: sa.Connection, wanted: Sequence[tuple[NewJob, WorkerId | 
 
 
 def _submit_one(connection: sa.Connection, new: NewJob, worker: WorkerId | None) -> tuple[JobRecord, bool]:
-    if connection.execute(statements.INSERT, _new_values(new, worker)).rowcount:
+    if statements.INSERT_NEW.run(connection, [_new_values(new, worker)]):
         return _new_record(new, worker), True
     same = {"the_owner": new.owner, "the_key": new.idempotency_key}
     found = connection.execute(statements.SAME_REQUEST, same).mappings().one_or_none()
