@@ -23,6 +23,7 @@ from coordinator.records import (
     ModelKind,
     ModelRecord,
     NewJob,
+    Report,
     Scope,
     TokenRecord,
     WorkerRecord,
@@ -225,6 +226,34 @@ class JobSuite:
         job, _ = await store.submit(make_job())
         epochs = await asyncio.gather(store.claim(job.id, ANNA), store.claim(job.id, BERT))
         assert sorted(epochs, key=str) == [1, None]
+
+    async def test_of_many_claims_each_queued_job_goes_to_the_first_that_asks(self, store: Store) -> None:
+        free, taken = [(await store.submit(make_job(), worker))[0].id for worker in (None, BERT)]
+        wanted = [(free, ANNA), (taken, ANNA), (free, BERT), (JobId("job_unknown"), ANNA)]
+        assert await store.claim_all(wanted) == [1, None, None, None]
+        found = await store.job(free)
+        assert found is not None
+        assert (found.worker, found.epoch, found.attempts) == (ANNA, 1, 1)
+
+    async def test_of_many_ends_each_counts_once_and_only_for_its_lease(self, store: Store) -> None:
+        mine, other, late = [(await store.submit(make_job(), ANNA))[0].id for _ in range(3)]
+        assert await store.give_back(late, 1, LeaseEnd.YIELDED, "", 5.0)
+        assert await store.claim(late, BERT) == 2
+        ends = [
+            Report(mine, 1, ANNA, DONE, 20.0, 19.0),
+            Report(late, 1, ANNA, DONE, 20.0),
+            Report(mine, 1, ANNA, DONE, 20.0),
+            Report(other, 1, BERT, DONE, 20.0),
+            Report(other, 1, ANNA, DONE, 20.0),
+        ]
+        accepted, already, fenced = Completion.ACCEPTED, Completion.ALREADY, Completion.FENCED
+        assert await store.complete_all(ends) == [accepted, fenced, already, fenced, accepted]
+        assert await store.complete_all(ends[:1]) == [already]
+        states = [found.state for job_id in (mine, other, late) if (found := await store.job(job_id)) is not None]
+        assert states == [JobState.DONE, JobState.DONE, JobState.LEASED]
+        ended = await store.job(mine)
+        assert ended is not None
+        assert (ended.started_at, ended.finished_at, ended.outcome) == (19.0, 20.0, DONE)
 
     async def test_the_usual_life_of_a_job(self, store: Store) -> None:
         job_id, epoch = await leased(store)
