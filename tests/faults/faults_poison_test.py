@@ -16,7 +16,7 @@ from tests.faults.faultgrid import FaultGrid, GridWorker, within
 from tests.faults.figures import Row, Table
 from tests.faults.load import FINAL, Order
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.soak]
 
 SHARE = 0.9
 """Of the throughput without the poison."""
