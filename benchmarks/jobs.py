@@ -37,7 +37,7 @@ _EACH = 100
 _POLL_S = 0.02
 _READY_S = 60.0
 _LONGEST_S = 120.0
-_JOB = {"kind": "completion", "model": "echo", "prompt": "ok", "max_tokens": 1}
+_JOB = {"kind": "completion", "request": {"model": "echo", "prompt": "ok", "max_tokens": 1}}
 _LINE = json.dumps(_JOB).encode()
 _SETTINGS = {"GOGRID_COORDINATOR_LOG_LEVEL": "warning", "GOGRID_COORDINATOR_JOBS_PER_KEY": "100000"}
 
@@ -119,7 +119,7 @@ def _wait_until_idle(connection: Connection) -> None:
     """Until no job waits or runs: the end of each is on disk then."""
     deadline = time.monotonic() + _LONGEST_S
     path = "/api/v1/jobs?state=queued,leased,running&kind=all&limit=1"
-    while json.loads(connection.ask("GET", path).require(200).body)["jobs"]:
+    while json.loads(connection.ask("GET", path).require(200).body)["data"]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"jobs are still unfinished after {_LONGEST_S:.0f} s")
         time.sleep(_POLL_S)
