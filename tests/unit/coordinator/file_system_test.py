@@ -47,7 +47,7 @@ def test_the_mount_that_holds_a_place_is_found(place: str, kind: str) -> None:
 
 def test_what_macos_says_is_understood() -> None:
     mounts = parse_mount(_MOUNT)
-    places = ("/Users/me", "/Volumes/My Files/x", "/private/nfs/x")
+    places = ("/Library/x", "/Volumes/My Files/x", "/private/nfs/x")
     assert [kind_of_mount(PurePosixPath(place), mounts) for place in places] == ["apfs", "smbfs", "nfs"]
 
 
