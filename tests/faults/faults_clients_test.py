@@ -58,9 +58,9 @@ def test_a_client_that_never_reads_costs_little_memory_and_is_cancelled(pair: Fa
             peak = max(peak, process.memory_info().rss)
             time.sleep(0.1)
         freed_s, left = time.monotonic() - begun, running(pair)
-    others = {"growth MB": (peak - before) / 1e6, "cancelled after s": freed_s, "left": left}
+    others = {"growth MB": (peak - before) / 1e6, "all cancelled after s": freed_s, "left": left}
     met = not left and peak - before <= GROWTH_BYTES
-    table.add(Row("slow_client", clients, "under 34 MB for all, cancelled 30 s after it stalls", met, None, others))
+    table.add(Row("slow_client", clients, "34 MB for all at most, cancelled 30 s after the stall", met, None, others))
     assert left == 0
     assert peak - before <= GROWTH_BYTES
 

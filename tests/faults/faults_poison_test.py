@@ -60,12 +60,8 @@ def timed(pair: FaultGrid, name: str, jobs: int) -> tuple[float, list[object]]:
 
 
 def submit_poison(pair: FaultGrid) -> str:
-    body = {
-        "kind": "chat",
-        "model": "echo",
-        "label": "poison",
-        "messages": [{"role": "user", "content": "#echo die_after=1\nthis kills its engine"}],
-    }
+    messages = [{"role": "user", "content": "#echo die_after=1\nthis kills its engine"}]
+    body = {"kind": "chat", "label": "poison", "request": {"model": "echo", "messages": messages}}
     answer = pair.http.post("/api/v1/jobs", json=body)
     assert answer.status_code == 201, answer.text
     job: str = answer.json()["id"]

@@ -142,9 +142,8 @@ def _body(order: Order, op: str, number: int) -> dict[str, object]:
         limits = {"memory_bytes": 128 << 20, "cpu_cores": 0.25, "wall_s": 60}
         return {"label": op, "code": SCRIPT.format(seconds=order.job_s, proof=proof), "limits": limits}
     said = f"#echo delay_ms=5\n{op} says this"
-    if kind == "chat":
-        return {"kind": kind, "label": op, "model": order.model, "messages": [{"role": "user", "content": said}]}
-    return {"kind": kind, "label": op, "model": order.model, "prompt": said, "max_tokens": 10}
+    asked = {"messages": [{"role": "user", "content": said}]} if kind == "chat" else {"prompt": said}
+    return {"kind": kind, "label": op, "request": {"model": order.model, "max_tokens": 10, **asked}}
 
 
 def watch_jobs(client: Client) -> None:
