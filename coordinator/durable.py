@@ -198,7 +198,7 @@ class DurableJobs:
         if position is None:
             return None
         reasons = self._dispatcher.reasons(job_id) if self._dispatcher.connections() else ("no worker is connected",)
-        return Waiting(position, reasons)
+        return Waiting(position, reasons, self._dispatcher.starts_in(job_id))
 
     # --- steps (`Keeper`) --------------------------------------------------------------------------------------------
 

@@ -57,6 +57,10 @@ class Live:
         views = [self._view(record, connections.get(record.id), names) for record in self._directory.workers()]
         return sorted(views, key=lambda view: not view.connected)
 
+    def worker_name(self, worker_id: WorkerId) -> str:
+        record = self._directory.worker(worker_id)
+        return record.name if record is not None else worker_id
+
     def holder_of_ticket(self, ticket: str) -> WorkerId | None:
         holder = None
         for worker_id, connection in self._dispatcher.connections().items():

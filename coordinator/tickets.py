@@ -64,6 +64,8 @@ class Waiting:
     """How many are before it."""
     reasons: tuple[str, ...]
     """Why it waits, in words, one for each worker."""
+    starts_in_s: float | None = None
+    """Until it is placed, judged by how fast jobs that need the same have ended; None: too few have."""
 
 
 @dataclass(frozen=True, slots=True)

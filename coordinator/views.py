@@ -48,6 +48,9 @@ class LiveState(Protocol):
     def workers(self) -> list[WorkerView]:
         """Every worker of the directory, connected ones first."""
 
+    def worker_name(self, worker_id: WorkerId) -> str:
+        """Its name, or its id if it is not known any more."""
+
     def holder_of_ticket(self, ticket: str) -> WorkerId | None:
         """The worker whose live session carries this HTTPS ticket; compared in constant time."""
 

@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 from coordinator.http.errors import ErrorBody
-from coordinator.http.native_schema import JobRequest
+from coordinator.http.job_schema import JobRequest
 from coordinator.http.openai_replies import ChatReply, EmbeddingReply, TextReply
 from coordinator.http.openai_schema import ChatRequest, CompletionRequest, EmbeddingRequest
 from gogrid import __version__
@@ -25,6 +25,7 @@ _LEAN: dict[str, tuple[str, type[msgspec.Struct], type[msgspec.Struct]]] = {
 _RAW = {
     "/api/v1/jobs/{job_id}/logs": "A job's output as server-sent events",
     "/api/v1/jobs/{job_id}/files/{name}": "One output file of a job",
+    "/api/v1/jobs/{job_id}/result": "What came of a job, as its OpenAI endpoint would have answered",
 }
 _ANYTHING = {"description": "Accepted only where it asks for nothing, or ignored."}
 _REF = "#/components/schemas/{name}"
@@ -83,6 +84,7 @@ def complete(document: _Schema) -> _Schema:
     merged["security"] = [{"key": []}]
     if "/api/v1/jobs" in merged["paths"]:
         merged["paths"]["/api/v1/jobs"]["post"]["requestBody"] = _body(JobRequest)
+        merged["paths"]["/api/v1/jobs/bulk"]["post"]["requestBody"] = _lines(JobRequest)
     return merged
 
 
@@ -97,6 +99,12 @@ def _body(takes: type[msgspec.Struct]) -> _Schema:
 
 def _json(struct: type[msgspec.Struct]) -> _Schema:
     return {"application/json": {"schema": {"$ref": _REF.format(name=struct.__name__)}}}
+
+
+def _lines(of: type[msgspec.Struct]) -> _Schema:
+    """One JSON object a line."""
+    schema = {"$ref": _REF.format(name=of.__name__)}
+    return {"required": True, "content": {"application/jsonl": {"schema": schema}}}
 
 
 def _failures() -> _Schema:

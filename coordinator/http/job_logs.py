@@ -7,21 +7,22 @@ then the job as it is.
 
 import asyncio
 from collections.abc import AsyncIterator
-from urllib.parse import parse_qs
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
-from coordinator.errors import CoordinatorError, RequestError
+from coordinator.errors import CoordinatorError
 from coordinator.http.asgi import EVENTS, ClientGoneError, WhileConnected, header, send_body, send_patiently, send_start
 from coordinator.http.errors import ErrorBody, reply_to
-from coordinator.http.native_schema import LogShape, job_shape
+from coordinator.http.job_shapes import JobShape, LogShape, job_shape
+from coordinator.http.query import Query
 from coordinator.http.services import Services
 from coordinator.records import JobRecord, LogLine
 
 _ENCODER = msgspec.json.Encoder()
 _PAGE = 1000
-_MOST = (1 << 63) - 1
+_MOST = 10**18 - 1
+_DIGITS = 19
 
 
 async def send_logs(services: Services, job: JobRecord, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -42,14 +43,10 @@ async def send_logs(services: Services, job: JobRecord, scope: HTTPScope, receiv
 
 def _asked(scope: HTTPScope) -> tuple[int, bool]:
     """The number of the last line read, 0 for none; and whether to follow."""
-    query = parse_qs(scope["query_string"].decode("latin-1"))
-    text = query.get("after", [header(scope["headers"], b"last-event-id") or "0"])[-1]
-    if not text.isdecimal() or int(text) > _MOST:
-        raise RequestError("`after` must be the number of the last line that was read.", "after")
-    follow = query.get("follow", ["true"])[-1].lower()
-    if follow not in ("true", "false", "1", "0"):
-        raise RequestError("`follow` must be true or false.", "follow")
-    return int(text), follow in ("true", "1")
+    query = Query(scope["query_string"], ("after", "follow"))
+    last = header(scope["headers"], b"last-event-id") or "0"
+    read = int(last) if last.isascii() and last.isdecimal() and len(last) < _DIGITS else 0
+    return query.whole("after", read, 0, _MOST), query.flag("follow", True)
 
 
 async def _stored(services: Services, job: JobRecord, after: int) -> AsyncIterator[LogLine | JobRecord]:
@@ -82,4 +79,8 @@ def _event(services: Services, item: LogLine | JobRecord) -> bytes:
     if isinstance(item, LogLine):
         data = _ENCODER.encode(LogShape(item.seq, item.stream, item.data))
         return b"id: %d\nevent: log\ndata: %b\n\n" % (item.seq, data)
-    return b"event: job\ndata: %b\n\n" % _ENCODER.encode(job_shape(item, services.jobs.waiting(item.id)))
+    return b"event: job\ndata: %b\n\n" % _ENCODER.encode(_job(services, item))
+
+
+def _job(services: Services, record: JobRecord) -> JobShape:
+    return job_shape(record, services.jobs.waiting(record.id), services.live.worker_name)

@@ -1,102 +1,130 @@
-"""`/api/v1/jobs…`: Python jobs.
-
-What belongs to another key looks like what is not there, unless the key is an admin's.
-"""
+"""`/api/v1/jobs…`: durable jobs, scripts and requests for models."""
 
 import asyncio
-import hashlib
 import re
-from enum import Enum
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import quote
 
-import msgspec
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, QueryParameter
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from coordinator.errors import NotFoundError, RequestError
-from coordinator.http.asgi import AnyRequest, LeanRoute, header, http_scope, read_body, refuse_encoding, require_json
+from coordinator.errors import NotFoundError
+from coordinator.http.asgi import (
+    AnyRequest,
+    LeanRoute,
+    header,
+    http_scope,
+    read_body,
+    refuse_encoding,
+    require_json,
+    send_reply,
+)
 from coordinator.http.auth import key_of
 from coordinator.http.blob_routes import send_blob
+from coordinator.http.job_bulk import submit_bulk
+from coordinator.http.job_intake import Intake, idempotency_key
 from coordinator.http.job_logs import send_logs
+from coordinator.http.job_lookup import own_job, owner_of
+from coordinator.http.job_results import result_body
+from coordinator.http.job_schema import InlineFile, JobRequest, parse_job
+from coordinator.http.job_shapes import BulkShape, JobListShape, JobShape, job_shape, python_result
 from coordinator.http.multipart_form import read_form
-from coordinator.http.native_schema import (
-    InlineFile,
-    JobListShape,
-    JobRequest,
-    JobShape,
-    bundle,
-    job_shape,
-    parse_job,
-    python_result,
-)
+from coordinator.http.query import Query
 from coordinator.http.services import Services
 from coordinator.records import JobKind, JobRecord, JobState, KeyRecord
 from coordinator.records import Scope as KeyScope
-from coordinator.tickets import Submission
-from gogrid.ids import JobId
-from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 
-_IDEMPOTENCY = re.compile(r"[\x21-\x7e]{1,255}")
 _LIST_DEFAULT = 50
 _LIST_MOST = 1000
-_Member = TypeVar("_Member", bound=Enum)
+_LIST_KNOWS = ("state", "kind", "limit", "after")
 
 
 def job_handlers(services: Services) -> list[HTTPRouteHandler]:
+    return [*_submitting(services), *_reading(services), *_changing(services)]
+
+
+def _submitting(services: Services) -> list[HTTPRouteHandler]:
     @post("/api/v1/jobs")
     async def submit_job(request: AnyRequest) -> Response[JobShape]:
-        """Submit a Python job. 201 and the job; 200 if its `Idempotency-Key` had brought it before."""
+        """Submit a job. 201 and the job; 200 if its `Idempotency-Key` had brought it before."""
         key = key_of(request.scope, KeyScope.JOBS)
         job, new = await _submit(services, key, request.scope, request.receive)
-        shape = job_shape(job, services.jobs.waiting(job.id))
+        shape = job_shape(job, services.jobs.waiting(job.id), services.live.worker_name)
         return Response(shape, status_code=201 if new else 200, headers={"location": f"/api/v1/jobs/{job.id}"})
 
+    @post("/api/v1/jobs/bulk")
+    async def submit_jobs(request: AnyRequest) -> Response[BulkShape]:
+        """Submit many jobs, one JSON object a line, all or none. 201 and their ids in order; 200 if they were known."""
+        key = key_of(request.scope, KeyScope.JOBS)
+        ids, new = await submit_bulk(services, key, request.scope, request.receive)
+        return Response(BulkShape([*ids], new), status_code=201 if new else 200)
+
+    return [submit_job, submit_jobs]
+
+
+def _reading(services: Services) -> list[HTTPRouteHandler]:
     @get("/api/v1/jobs")
     async def list_jobs(
         request: AnyRequest,
         states: Annotated[str, QueryParameter(name="state")] = "",
         kinds: Annotated[str, QueryParameter(name="kind")] = "python",
-        limit: FromQuery[int] = _LIST_DEFAULT,
+        most: Annotated[str, QueryParameter(name="limit")] = "50",
+        older_than: Annotated[str, QueryParameter(name="after")] = "",
     ) -> JobListShape:
-        """The key's own jobs (an admin's: everybody's), newest first. `state` and `kind` may be comma-separated."""
+        """The key's own jobs (an admin's: everybody's), newest first.
+
+        `state` and `kind` may be comma-separated, `kind` may be `all`; `after` is the id of the last job of the page
+        before.
+        """
         key = key_of(request.scope, KeyScope.JOBS)
-        if not 1 <= limit <= _LIST_MOST:
-            raise RequestError(f"`limit` must be 1 to {_LIST_MOST}.", "limit")
-        owner = None if KeyScope.ADMIN in key.scopes else key.id
-        wanted = [_member(JobState, name, "state") for name in _split(states)]
-        of_kinds = [] if kinds == "all" else [_member(JobKind, name, "kind") for name in _split(kinds)]
-        jobs = await services.store.jobs(owner, wanted, of_kinds, limit)
-        return JobListShape([job_shape(job, services.jobs.waiting(job.id)) for job in jobs])
+        query = Query(request.scope["query_string"], _LIST_KNOWS)
+        limit = query.whole("limit", _LIST_DEFAULT, 1, _LIST_MOST)
+        wanted = query.members("state", JobState)
+        of_kinds = [] if kinds == "all" else query.members("kind", JobKind, kinds)
+        after = (await own_job(services, key, older_than)).id if older_than else None
+        jobs = await services.store.jobs(owner_of(key), wanted, of_kinds, limit + 1, after)
+        name_of = services.live.worker_name
+        shapes = [job_shape(job, services.jobs.waiting(job.id), name_of) for job in jobs[:limit]]
+        return JobListShape(shapes, has_more=len(jobs) > limit)
 
     @get("/api/v1/jobs/{job_id:str}")
     async def show_job(request: AnyRequest, job_id: FromPath[str]) -> JobShape:
-        """One job."""
-        job = await _own_job(services, key_of(request.scope, KeyScope.JOBS), job_id)
-        return job_shape(job, services.jobs.waiting(job.id))
+        """One job, by its id or a beginning of it that is unique."""
+        job = await own_job(services, key_of(request.scope, KeyScope.JOBS), job_id)
+        return await _whole(services, job)
 
+    return [list_jobs, show_job]
+
+
+def _changing(services: Services) -> list[HTTPRouteHandler]:
     @delete("/api/v1/jobs/{job_id:str}", status_code=200)
     async def cancel_job(request: AnyRequest, job_id: FromPath[str]) -> JobShape:
         """Cancel a job; one that has ended stays as it is."""
-        job = await _own_job(services, key_of(request.scope, KeyScope.JOBS), job_id)
-        return job_shape(await services.jobs.cancel(job.id), None)
+        job = await own_job(services, key_of(request.scope, KeyScope.JOBS), job_id)
+        return await _whole(services, await services.jobs.cancel(job.id))
 
-    return [submit_job, list_jobs, show_job, cancel_job]
+    @post("/api/v1/jobs/{job_id:str}/requeue", status_code=200)
+    async def requeue_job(request: AnyRequest, job_id: FromPath[str]) -> JobShape:
+        """Try a job again that is dead or has failed; its crashes are forgotten."""
+        job = await own_job(services, key_of(request.scope, KeyScope.JOBS), job_id)
+        return await _whole(services, await services.jobs.revive(job.id))
+
+    return [cancel_job, requeue_job]
 
 
 def job_stream_routes(services: Services) -> list[LeanRoute]:
-    """A job's logs and output files."""
+    """A job's logs, output files and result."""
 
     async def logs(scope: Scope, receive: Receive, send: Send, job_id: str) -> None:
         http = http_scope(scope, "GET")
-        job = await _own_job(services, key_of(http, KeyScope.JOBS), job_id)
+        job = await own_job(services, key_of(http, KeyScope.JOBS), job_id)
         await send_logs(services, job, http, receive, send)
 
     async def files(scope: Scope, receive: Receive, send: Send, job_id: str, name: str) -> None:
         http = http_scope(scope, "GET", "HEAD")
-        job = await _own_job(services, key_of(http, KeyScope.JOBS), job_id)
+        job = await own_job(services, key_of(http, KeyScope.JOBS), job_id)
         done = python_result(job)
         found = {file.name: file.sha256 for file in done.files} if done else {}
         if name not in found:
@@ -104,43 +132,32 @@ def job_stream_routes(services: Services) -> list[LeanRoute]:
         attachment = f"attachment; filename*=UTF-8''{quote(name.rsplit('/', 1)[-1], safe='')}"
         await send_blob(services, found[name], http, send, ((b"content-disposition", attachment.encode()),))
 
+    async def result(scope: Scope, receive: Receive, send: Send, job_id: str) -> None:
+        http = http_scope(scope, "GET")
+        job = await own_job(services, key_of(http, KeyScope.JOBS), job_id)
+        base64 = Query(http["query_string"], ("encoding_format",)).one_of("encoding_format", ("float", "base64"))
+        body = await asyncio.to_thread(result_body, job, base64 == "base64")
+        await send_reply(send, 200, body)
+
     return [
         LeanRoute(re.compile(r"/api/v1/jobs/([^/]+)/logs"), logs),
+        LeanRoute(re.compile(r"/api/v1/jobs/([^/]+)/result"), result),
         LeanRoute(re.compile(r"/api/v1/jobs/([^/]+)/files/(.+)", re.DOTALL), files),
     ]
 
 
-async def _own_job(services: Services, key: KeyRecord, job_id: str) -> JobRecord:
-    job = await services.store.job(JobId(job_id))
-    if job is None or (job.owner != key.id and KeyScope.ADMIN not in key.scopes):
-        raise NotFoundError(f"There is no job {job_id[:64]!r}.")
-    return job
+async def _whole(services: Services, job: JobRecord) -> JobShape:
+    """With its history."""
+    attempts = await services.store.attempts(job.id)
+    return job_shape(job, services.jobs.waiting(job.id), services.live.worker_name, attempts)
 
 
 async def _submit(services: Services, key: KeyRecord, scope: HTTPScope, receive: Receive) -> tuple[JobRecord, bool]:
-    idempotency_key = header(scope["headers"], b"idempotency-key")
-    if idempotency_key is not None and not _IDEMPOTENCY.fullmatch(idempotency_key):
-        raise RequestError("`Idempotency-Key` must be 1 to 255 printable characters.", "Idempotency-Key")
+    once = idempotency_key(scope["headers"])
     request, uploads = await _read_job(services, scope, receive)
-    if request.gpu:
-        raise RequestError(
-            "Workers lend their GPU to models, not to scripts: leave `gpu` out.", "gpu", "unsupported_parameter"
-        )
-    files = bundle(request, uploads, services.limits)
-    task = PythonTask(
-        files=tuple([await _keep(services, file) for file in files]),
-        entry=request.entry,
-        arguments=tuple(request.arguments),
-        limits=PythonLimits(
-            memory_bytes=request.limits.memory_bytes,
-            cpu_cores=request.limits.cpu_cores,
-            wall_s=request.limits.wall_s,
-        ),
-        gpu=request.gpu,
-    )
-    label = request.label or request.entry
-    same = hashlib.sha256(msgspec.msgpack.encode((label, task))).hexdigest()
-    return await services.jobs.submit(key, Submission(label, task, idempotency_key, same))
+    if request.kind != "python":
+        key_of(scope, KeyScope.INFERENCE)
+    return await services.jobs.submit(key, await Intake(services).submission(request, uploads, once))
 
 
 async def _read_job(services: Services, scope: HTTPScope, receive: Receive) -> tuple[JobRequest, list[InlineFile]]:
@@ -154,20 +171,3 @@ async def _read_job(services: Services, scope: HTTPScope, receive: Receive) -> t
     require_json(headers)
     body = await read_body(headers, receive, limits.bundle_bytes * 4 // 3 + limits.json_bytes, limits)
     return parse_job(body), []
-
-
-async def _keep(services: Services, file: InlineFile) -> InputFile:
-    stored = await asyncio.to_thread(services.blobs.put_bytes, file.content)
-    return InputFile(name=file.name, sha256=stored.sha256, size=stored.size)
-
-
-def _split(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _member(kind: type[_Member], name: str, param: str) -> _Member:
-    try:
-        return kind(name)
-    except ValueError:
-        allowed = ", ".join(str(member.value) for member in kind)
-        raise RequestError(f"`{param}`: {name[:40]!r} is not one of {allowed}.", param) from None

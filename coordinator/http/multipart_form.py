@@ -3,7 +3,7 @@
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from coordinator.errors import RequestError
-from coordinator.http.native_schema import InlineFile, JobRequest, parse_job
+from coordinator.http.job_schema import InlineFile, JobRequest, parse_job
 from coordinator.http.services import Limits
 
 _JOB_FIELD = "job"
@@ -31,12 +31,13 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> tuple[JobReques
 
 def _segments(content_type: str, body: bytes, limits: Limits) -> list[tuple[MultipartSegment, bytes]]:
     _, options = parse_options_header(content_type)
+    boundary = options.get("boundary", "")
+    if not boundary:
+        raise RequestError("The form cannot be read: its Content-Type names no `boundary`.", None, "invalid_form")
     found: list[tuple[MultipartSegment, bytes]] = []
     pieces: list[bytes] = []
     try:
-        with PushMultipartParser(
-            options.get("boundary", ""), max_segment_count=limits.bundle_files + 1, strict=True
-        ) as parser:
+        with PushMultipartParser(boundary, max_segment_count=limits.bundle_files + 1, strict=True) as parser:
             for event in parser.parse(body):
                 match event:
                     case MultipartSegment():
@@ -46,6 +47,15 @@ def _segments(content_type: str, body: bytes, limits: Limits) -> list[tuple[Mult
                         pieces.clear()
                     case _:
                         pieces.append(bytes(event))
-    except MultipartError as error:
-        raise RequestError(f"The form cannot be read: {error}.", None, "invalid_form") from None
+    except MultipartError:
+        if len(found) > limits.bundle_files:
+            raise RequestError(
+                f"A job may have at most {limits.bundle_files} files, and this form has more.", "files"
+            ) from None
+        where = f"after {len(found)} whole parts" if found else "from its beginning"
+        raise RequestError(
+            f"The form cannot be read: {where} it is not the multipart/form-data that its Content-Type announces.",
+            None,
+            "invalid_form",
+        ) from None
     return found

@@ -5,12 +5,13 @@ name, so that nobody believes in a setting that does nothing. All refusals are `
 Nothing but `RequestError` is raised, whatever the bytes.
 """
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from coordinator.errors import JobFailedError, RequestError
+from coordinator.http.json_body import decode
 from coordinator.http.services import Limits
 from coordinator.records import ModelKind, ModelRecord
 from gogrid.protocol.messages import FailCode
@@ -143,7 +144,6 @@ Prompt = str | tuple[int, ...]
 _CHAT = msgspec.json.Decoder(ChatRequest)
 _COMPLETION = msgspec.json.Decoder(CompletionRequest)
 _EMBEDDING = msgspec.json.Decoder(EmbeddingRequest)
-_Request = TypeVar("_Request")
 
 _SAYS_NOTHING: dict[str, tuple[object, ...]] = {
     "logit_bias": (None, {}),
@@ -234,35 +234,6 @@ def embedding_task(request: EmbeddingRequest, model: ModelRecord, limits: Limits
             raise RequestError("`input` must not contain empty texts.", "input")
         _check_length(text, "input", model, limits)
     return EmbeddingTask(model=ModelRef(name=model.name, digest=model.digest), inputs=inputs)
-
-
-def decode(body: bytes, decoder: "msgspec.json.Decoder[_Request]") -> _Request:
-    """Decode JSON, turning every complaint into a `RequestError` that names the parameter."""
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _complaint(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"The body is not valid JSON: {error}.", None, "invalid_json") from None
-    except RecursionError:
-        raise RequestError("The body is nested too deeply.", None, "invalid_json") from None
-
-
-def _complaint(text: str) -> RequestError:
-    """Turn msgspec's `Expected … - at `$.a.b`` into a sentence that begins with the parameter."""
-    what, _, where = text.partition(" - at `")
-    what = what if what.isprintable() else ascii(what)[1:-1]
-    path = where.rstrip("`").removeprefix("$").removeprefix(".")
-    for start in ("Object contains unknown field `", "Object missing required field `"):
-        if what.startswith(start):
-            field = what.removeprefix(start).rstrip("`")
-            param = f"{path}.{field}" if path else field
-            if "unknown" in start:
-                return RequestError(f"`{param}` is not a parameter known here.", param, "unknown_parameter")
-            return RequestError(f"`{param}` is required.", param, "missing_required_parameter")
-    if not path:
-        return RequestError(f"The body is wrong: {what}.", None, "invalid_value")
-    return RequestError(f"`{path}`: {what}.", path, "invalid_value")
 
 
 def _refuse_unsupported(request: ChatRequest | CompletionRequest) -> None:

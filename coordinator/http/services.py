@@ -45,6 +45,9 @@ class Limits:
     embedding_inputs: int = 2048
     choices: int = 128
     """Answers one request may ask for: prompts times `n`."""
+    bulk_bytes: int = 16 << 20
+    """Of the body of a bulk of jobs."""
+    bulk_jobs: int = 10_000
     read_s: float = 10.0
     """Silence of a client that still owes us a body."""
     read_bytes_per_s: int = 64 << 10

@@ -19,6 +19,7 @@ from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Limits, Services
 from coordinator.loading import Wait
 from coordinator.records import (
+    Attempt,
     JobKind,
     JobOutcome,
     JobRecord,
@@ -185,6 +186,7 @@ class FakeJobs:
         self.lines: dict[JobId, list[LogLine]] = {}
         self.submitted_tasks: list[PythonTask] = []
         self.refusal: CoordinatorError | None = None
+        self.ended_attempts: dict[JobId, list[Attempt]] = {}
         self._keys: dict[tuple[KeyId, str], tuple[JobId, str]] = {}
         self._changed = asyncio.Condition()
 
@@ -198,6 +200,7 @@ class FakeJobs:
                 raise ConflictError("This Idempotency-Key was used with another body.")
             return self.records[job_id], False
         record = self.add(key.id, _KINDS[type(submission.task)], submission.label, submission.task)
+        record = self.records[record.id] = replace(record, priority=submission.priority)
         if isinstance(submission.task, PythonTask):
             self.submitted_tasks.append(submission.task)
         if once is not None:
@@ -265,16 +268,29 @@ class FakeJobs:
         return self.records.get(job_id)
 
     async def jobs(
-        self, owner: KeyId | None, states: Sequence[JobState], kinds: Sequence[JobKind], limit: int
+        self,
+        owner: KeyId | None,
+        states: Sequence[JobState],
+        kinds: Sequence[JobKind],
+        limit: int,
+        after: JobId | None = None,
     ) -> list[JobRecord]:
+        newest = list(reversed(self.records.values()))
         found = [
             record
-            for record in reversed(self.records.values())
+            for record in newest[newest.index(self.records[after]) + 1 if after else 0 :]
             if (owner is None or record.owner == owner)
             and (not states or record.state in states)
             and (not kinds or record.kind in kinds)
         ]
         return found[:limit]
+
+    async def job_ids(self, beginning: str, owner: KeyId | None, limit: int) -> list[JobId]:
+        found = [job_id for job_id, record in self.records.items() if owner in (None, record.owner)]
+        return [job_id for job_id in sorted(found) if job_id.startswith(beginning)][:limit]
+
+    async def attempts(self, job_id: JobId) -> list[Attempt]:
+        return self.ended_attempts.get(job_id, [])
 
     async def logs(self, job_id: JobId, after: int, limit: int) -> list[LogLine]:
         return self.lines[job_id][after : after + limit]
@@ -290,6 +306,9 @@ class FakeLive:
 
     def workers(self) -> list[WorkerView]:
         return self.views
+
+    def worker_name(self, worker_id: WorkerId) -> str:
+        return next((view.record.name for view in self.views if view.record.id == worker_id), worker_id)
 
     def holder_of_ticket(self, ticket: str) -> WorkerId | None:
         return WORKER if ticket == TICKET else None

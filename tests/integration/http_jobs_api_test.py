@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from coordinator.errors import QueueFullError
+from coordinator.errors import KeyLimitError, QueueFullError
 from coordinator.http.app import create_app
 from coordinator.http.services import Limits
 from coordinator.records import JobKind
@@ -127,10 +127,13 @@ async def test_same_idempotency_key_gives_the_same_job_and_another_body_a_409(ht
     assert bad.status_code == 400
 
 
-async def test_full_queue_is_a_429_with_retry_after(http, backend):
-    backend.jobs.refusal = QueueFullError("100 jobs wait already.", 5)
+@pytest.mark.parametrize(
+    ("refusal", "status"), [(KeyLimitError("Yours.", 5), 429), (QueueFullError("Everybody's.", 5), 503)]
+)
+async def test_full_queues_say_when_to_come_back(http, backend, refusal, status):
+    backend.jobs.refusal = refusal
     reply = await http.post(JOBS, json={"code": "1"})
-    assert (reply.status_code, reply.headers["retry-after"]) == (429, "5")
+    assert (reply.status_code, reply.headers["retry-after"]) == (status, "5")
 
 
 async def test_list_filters_by_state_and_kind_and_names_what_is_allowed(http, backend):

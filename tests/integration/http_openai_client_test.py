@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from coordinator.errors import JobFailedError, NoWorkerError, QueueFullError
+from coordinator.errors import JobFailedError, KeyLimitError, NoWorkerError, QueueFullError
 from gogrid.protocol.messages import LoadStage, Progress, Started, Tokens
 from gogrid.protocol.tasks import ChatTask, CompletionTask, ResumeMode
 from tests.fakes.backend import CHAT, EMBED, USER, WIDTH, Backend, Script, Step, Task, serving
@@ -237,11 +237,16 @@ async def test_a_failure_before_the_answer_begins_has_its_true_status(client, ba
     assert caught.value.response.headers["x-request-id"].startswith("req_")
 
 
-async def test_full_queue_is_a_429_and_no_worker_a_503_both_with_retry_after(client, backend):
-    backend.requests.refusal = QueueFullError("100 requests wait already.", 3)
-    with pytest.raises(openai.RateLimitError) as full:
+async def test_a_keys_own_limit_is_a_429_and_what_is_nobodys_fault_a_503_all_with_retry_after(client, backend):
+    backend.requests.refusal = KeyLimitError("This key has 64 requests open.", 3)
+    with pytest.raises(openai.RateLimitError) as own:
         await client.chat.completions.create(model=CHAT, messages=HELLO)
-    assert full.value.response.headers["retry-after"] == "3"
+    assert (own.value.code, own.value.response.headers["retry-after"]) == ("key_limit", "3")
+    backend.requests.refusal = QueueFullError("100 requests wait already.", 4)
+    with pytest.raises(openai.InternalServerError) as full:
+        await client.chat.completions.create(model=CHAT, messages=HELLO)
+    assert (full.value.status_code, full.value.code) == (503, "queue_full")
+    assert full.value.response.headers["retry-after"] == "4"
     backend.requests.refusal = NoWorkerError("No worker can serve it: one: paused by its owner.", 7)
     with pytest.raises(openai.InternalServerError, match="paused by its owner") as none:
         await client.chat.completions.create(model=CHAT, messages=HELLO)
@@ -249,7 +254,7 @@ async def test_full_queue_is_a_429_and_no_worker_a_503_both_with_retry_after(cli
 
 
 async def test_when_one_of_n_is_refused_the_others_are_cancelled(client, backend):
-    backend.requests.refusal = QueueFullError("Full.", 3)
+    backend.requests.refusal = KeyLimitError("Full.", 3)
     backend.requests.refuse_after = 2
     with pytest.raises(openai.RateLimitError):
         await client.chat.completions.create(model=CHAT, messages=HELLO, n=3)

@@ -1,0 +1,80 @@
+"""From a posted job to a `Submission`: its files become blobs, its request for a model becomes a task.
+
+Promises: whatever is refused is refused before anything is accepted; the same body gives the same `body_sha256`, so
+that an `Idempotency-Key` recognises it.
+"""
+
+import asyncio
+import hashlib
+import re
+import secrets
+
+import msgspec
+
+from coordinator.errors import RequestError
+from coordinator.http.asgi import Headers, header
+from coordinator.http.job_schema import InlineFile, JobRequest, bundle
+from coordinator.http.model_jobs import model_task
+from coordinator.http.services import Services
+from coordinator.tickets import Submission
+from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
+
+_IDEMPOTENCY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """Raises `RequestError` for one that cannot be kept."""
+    key = header(headers, b"idempotency-key")
+    if key is not None and not _IDEMPOTENCY.fullmatch(key):
+        raise RequestError("`Idempotency-Key` must be 1 to 255 printable characters.", "Idempotency-Key")
+    return key
+
+
+class Intake:
+    """Takes the jobs of one request; a file that several of them have is stored once."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._stored: dict[bytes, InputFile] = {}
+
+    def check(self, job: JobRequest, uploads: list[InlineFile]) -> None:
+        """Raises what `bundle` and `model_task` raise; stores nothing."""
+        if job.kind != "python":
+            model_task(job, self._services.catalogue, 0, self._services.limits)
+            return
+        if job.gpu:
+            raise RequestError(
+                "Workers lend their GPU to models, not to scripts: leave `gpu` out.", "gpu", "unsupported_parameter"
+            )
+        bundle(job, uploads, self._services.limits)
+
+    async def submission(self, job: JobRequest, uploads: list[InlineFile], once: str | None) -> Submission:
+        """Raises what `check` raises, and `StorageFullError`."""
+        if job.kind != "python":
+            model, task = model_task(job, self._services.catalogue, secrets.randbits(31), self._services.limits)
+            label = job.label or model
+            asked = msgspec.json.encode(msgspec.json.decode(job.request), order="sorted")
+            return Submission(label, task, once, _sha256((label, job.kind, job.priority, asked)), job.priority)
+        self.check(job, uploads)
+        script = PythonTask(
+            files=tuple([await self._keep(file) for file in bundle(job, uploads, self._services.limits)]),
+            entry=job.entry,
+            arguments=tuple(job.arguments),
+            limits=PythonLimits(
+                memory_bytes=job.limits.memory_bytes, cpu_cores=job.limits.cpu_cores, wall_s=job.limits.wall_s
+            ),
+        )
+        label = job.label or job.entry
+        return Submission(label, script, once, _sha256((label, script, job.priority)), job.priority)
+
+    async def _keep(self, file: InlineFile) -> InputFile:
+        digest = hashlib.sha256(file.content).digest()
+        known = self._stored.get(digest)
+        if known is None:
+            stored = await asyncio.to_thread(self._services.blobs.put_bytes, file.content)
+            known = self._stored[digest] = InputFile(name=file.name, sha256=stored.sha256, size=stored.size)
+        return msgspec.structs.replace(known, name=file.name)
+
+
+def _sha256(of: object) -> str:
+    return hashlib.sha256(msgspec.msgpack.encode(of)).hexdigest()
