@@ -1,16 +1,17 @@
-"""`python -m benchmarks [inference|gateway|footprint|scale]…`: run the named benchmarks, or all, and print a table."""
+"""`python -m benchmarks [inference|gateway|footprint|handover|scale]…`: the named ones, or all, as a table."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import footprint, gateway, inference, scale
+from benchmarks import footprint, gateway, handover, inference, scale
 from benchmarks.figures import markdown
 
 _ALL = {
     "footprint": footprint.measure,
     "gateway": gateway.measure,
+    "handover": handover.measure,
     "inference": inference.measure,
     "scale": scale.measure,
 }

@@ -53,12 +53,16 @@ class Client:
         self._began = time.perf_counter()
         self.socket.sendall(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
+    def heard(self, data: bytes, now: float) -> None:
+        """For a client that wants to know more of what comes."""
+
     def read(self) -> Answer | None:
         """Take what has come; the answer once it is whole."""
         data = self.socket.recv(1 << 16)
         now = time.perf_counter()
         if not data:
             raise RuntimeError(f"the connection ended: {self._tail.decode(errors='replace')}")
+        self.heard(data, now)
         if not self._first and _TEXT.search(data):
             self._first = now - self._began
         if found := _TOKENS.search(data):

@@ -1,4 +1,4 @@
-"""A whole grid on this machine: a coordinator and one worker as child processes, all state in one folder.
+"""A whole grid on this machine: a coordinator and its workers as child processes, all state in one folder.
 
 For `gogrid demo`, the end-to-end tests and the benchmarks, which therefore use exactly what an admin and an owner type.
 Promises: nothing outside the folder is written; `stop` leaves no process, whatever state the grid is in. The caller
@@ -27,6 +27,8 @@ from gogrid.client.profile import Profile
 
 READY_S = 30.0
 STOP_S = 15.0
+WORKER = "worker"
+"""The first worker's name, here."""
 _POLL_S = 0.02
 _LOG_TAIL = 2000
 T = TypeVar("T")
@@ -76,7 +78,7 @@ class Endpoint:
 
 
 class LocalGrid:
-    """One coordinator, one worker. Use as a context manager; leaving it stops everything."""
+    """One coordinator, and workers by name. Use as a context manager; leaving it stops everything."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         """Args: settings: environment variables for both programs, for instance `GOGRID_WORKER_CPU_CORES`."""
@@ -86,9 +88,10 @@ class LocalGrid:
         self.pin = ""
         self._endpoint: Endpoint | None = None
         self._coordinator: subprocess.Popen[bytes] | None = None
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._joined: set[str] = set()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GOGRID_")}
-        self._environment = {**inherited, "GOGRID_WORKER_DATA": str(folder / "worker"), **(settings or {})}
+        self._environment = {**inherited, "GOGRID_WORKER_DATA": str(folder / WORKER), **(settings or {})}
 
     def __enter__(self) -> Self:
         return self
@@ -111,10 +114,14 @@ class LocalGrid:
 
     @property
     def worker_pid(self) -> int:
-        """Of the supervisor, whose child is the runner."""
-        if self._worker is None:
-            raise LocalGridError("The local worker has not been started.")
-        return self._worker.pid
+        """Of the first worker's supervisor, whose child is the runner."""
+        return self.pid_of(WORKER)
+
+    def pid_of(self, name: str) -> int:
+        """Of a worker's supervisor."""
+        if name not in self._workers:
+            raise LocalGridError(f"The local {name} has not been started.")
+        return self._workers[name].pid
 
     def client(self) -> GoGrid:
         """The admin's, over TLS."""
@@ -149,21 +156,30 @@ class LocalGrid:
         source = ("--engine", "echo") if path is None else (str(path),)
         self._run("gogrid-coordinator", "model", "add", *source, "--name", name, "--data", str(self.data))
 
-    def start_worker(self) -> Worker:
-        """Join with a fresh token, start the worker and wait until the coordinator may give it work.
+    def start_worker(self, name: str = WORKER) -> Worker:
+        """Join with a fresh token the first time, start the worker and wait until the coordinator may give it work.
+
+        Args:
+            name: of its folder and its log; any but the first is known to the coordinator by it, too.
 
         Raises:
             LocalGridError: it ended, or was not ready in time; with its reason.
         """
-        address = f"127.0.0.1:{self.endpoint.port}"
-        token = self._admin(TokenAnswer, "token", "create", "--address", address).token
-        self._run("gogrid-worker", "join", "-", given=token.encode())
+        place = ("--data", str(self.folder / name))
+        if name not in self._joined:
+            address = f"127.0.0.1:{self.endpoint.port}"
+            token = self._admin(TokenAnswer, "token", "create", "--address", address).token
+            named = () if name == WORKER else ("--name", name)
+            self._run("gogrid-worker", *place, "join", "-", *named, given=token.encode())
+            self._joined.add(name)
         began = time.monotonic()
-        self._worker = self._spawn("worker", "gogrid-worker", "--headless")
         with self.client() as client:
+            before = {worker.id: worker.connected_since for worker in client.workers()}
+            process = self._workers[name] = self._spawn(name, "gogrid-worker", *place, "--headless")
             while True:
-                self._still_alive("worker", self._worker, began)
-                found = next((worker for worker in client.workers() if worker.connected), None)
+                self._still_alive(name, process, began)
+                connected = (worker for worker in client.workers() if worker.connected)
+                found = next((each for each in connected if each.connected_since != before.get(each.id)), None)
                 if found is not None and found.readiness == "ready":
                     return found
                 if found is not None and found.readiness == "unable":
@@ -171,7 +187,7 @@ class LocalGrid:
 
     def stop(self) -> None:
         """Ask both to end, wait, and insist. Safe to call twice."""
-        running = [process for process in (self._worker, self._coordinator) if process is not None]
+        running = [process for process in (*self._workers.values(), self._coordinator) if process is not None]
         for process in running:
             process.terminate()
         for process in running:
@@ -180,7 +196,7 @@ class LocalGrid:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._worker = self._coordinator = None
+        self._workers, self._coordinator = {}, None
 
     def restart_coordinator(self) -> float:
         """Kill it as a power cut would, start it again on the same ports; returns the seconds until it was ready."""
@@ -194,8 +210,12 @@ class LocalGrid:
         """A `gogrid-coordinator` command beside the running coordinator."""
         self._run("gogrid-coordinator", *arguments, "--data", str(self.data))
 
+    def worker_command(self, name: str, *arguments: str) -> None:
+        """A `gogrid-worker` command beside a running worker."""
+        self._run("gogrid-worker", "--data", str(self.folder / name), *arguments)
+
     def log(self, name: str) -> str:
-        """What `coordinator` or `worker` has said so far."""
+        """What `coordinator` or a worker has said so far."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def _admin(self, answer: type[T], *arguments: str) -> T:
