@@ -115,15 +115,16 @@ class Directory:
         self._workers[worker.id] = worker
         return worker
 
-    async def set_health(self, worker_id: WorkerId, crashed_jobs: tuple[JobId, ...], quarantined: str) -> None:
-        """Known at once, stored when this returns."""
-        for store in (True, False):
-            known = self._workers.get(worker_id)
-            if known is not None:
-                self._workers[worker_id] = replace(known, crashed_jobs=crashed_jobs, quarantined=quarantined)
-            if store:
-                await self._store.set_worker_health(worker_id, crashed_jobs, quarantined)
-                self._writes += 1
+    def know_health(self, worker_id: WorkerId, crashed_jobs: tuple[JobId, ...], quarantined: str) -> None:
+        """From now on; `store_health` must follow."""
+        known = self._workers.get(worker_id)
+        if known is not None:
+            self._workers[worker_id] = replace(known, crashed_jobs=crashed_jobs, quarantined=quarantined)
+
+    async def store_health(self, worker_id: WorkerId, crashed_jobs: tuple[JobId, ...], quarantined: str) -> None:
+        await self._store.set_worker_health(worker_id, crashed_jobs, quarantined)
+        self._writes += 1
+        self.know_health(worker_id, crashed_jobs, quarantined)  # a reload may have come between
 
     async def open_session(self, worker_id: WorkerId) -> int:
         epoch = await self._store.open_session(worker_id)

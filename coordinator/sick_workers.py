@@ -50,12 +50,13 @@ class SickWorkers:
 
     def _keep(self, worker_id: WorkerId, before: WorkerHealth, health: WorkerHealth) -> None:
         if health != before:
+            self._directory.know_health(worker_id, health.crashed_jobs, health.quarantined)
             task = asyncio.get_running_loop().create_task(self._write(worker_id, health))
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
 
     async def _write(self, worker_id: WorkerId, health: WorkerHealth) -> None:
         try:
-            await self._directory.set_health(worker_id, health.crashed_jobs, health.quarantined)
+            await self._directory.store_health(worker_id, health.crashed_jobs, health.quarantined)
         except CoordinatorError as error:
             log.error("the health of worker %s could not be stored: %s", worker_id, error)

@@ -152,6 +152,12 @@ class Desk:
     async def state(self, record: JobRecord) -> JobState:
         return (await self.record(record)).state
 
+    async def quiet(self) -> None:
+        """Until nothing more follows from what has happened."""
+        for _ in range(3):
+            await self.jobs.close()
+            await asyncio.sleep(0)
+
     async def pass_time(self, seconds: float) -> None:
         await self.jobs.close()
         self.now += seconds

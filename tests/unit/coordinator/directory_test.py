@@ -43,7 +43,8 @@ async def test_what_the_admin_changes_is_told_once(directory: Directory, admin: 
     changes: list[DirectoryChange] = []
     directory.subscribe(changes.append)
     worker = await directory.redeem(TOKEN.id, b"w" * 32, "box")
-    await directory.set_health(worker.id, (JobId("job_x"),), "it is sick")
+    directory.know_health(worker.id, (JobId("job_x"),), "it is sick")
+    await directory.store_health(worker.id, (JobId("job_x"),), "it is sick")
     await directory.refresh()
     assert changes == []
     sick = directory.worker(worker.id)

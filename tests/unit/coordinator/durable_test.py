@@ -314,6 +314,8 @@ async def test_an_old_lease_of_the_worker_that_has_the_job_again_says_nothing(de
     record = await desk.submit()
     desk.says(link, record, 1, Failed(code=FailCode.YIELDED, message="The owner is back."))
     desk.says(link, record, 1, SCRIPT_DONE)
+    await desk.until(lambda: desk.dispatcher.leased == 1)
+    desk.says(link, record, 1, SCRIPT_DONE)
     await desk.assigned(link, 2)
     desk.says(link, record, 1, SCRIPT_DONE)
     assert await desk.state(record) is JobState.LEASED
@@ -417,6 +419,7 @@ async def test_a_sick_worker_is_quarantined_with_the_reason_and_its_jobs_finish_
     reason = "3 jobs in a row crashed on it, the last one because: The engine died"
     await desk.until(lambda: desk.directory.worker(WorkerId("a")).quarantined == reason)  # type: ignore[union-attr]
     await desk.pass_time(10.0)
+    await desk.quiet()
     assert len(sick.assigned()) == 3
     well = desk.worker("b")
     await desk.assigned(well, 3)
@@ -440,6 +443,14 @@ async def test_a_pulled_plug_is_one_crash_of_the_worker_however_much_it_ran(desk
     assert worker is not None
     assert (len(worker.crashed_jobs), worker.quarantined) == (1, "")
     assert [(await desk.record(record)).crashes for record in records] == [1] * 4
+
+
+async def test_several_crashes_in_one_turn_all_count(desk: Desk) -> None:
+    link = desk.worker("a")
+    for record in [await desk.submit() for _ in range(3)]:
+        desk.says(link, record, 1, CRASH)
+    await desk.jobs.close()
+    assert desk.directory.worker(WorkerId("a")).quarantined != ""  # type: ignore[union-attr]
 
 
 async def test_a_finished_job_clears_a_workers_record(desk: Desk) -> None:
