@@ -160,7 +160,7 @@ async def test_a_frozen_torch_executor_is_found_and_a_working_one_is_not() -> No
     )
     launcher, terms = PlainLauncher(), WatchTerms(silent_s=0.1, stalled_s=3.0)
     client, _ = await start_executor(launcher, SandboxSpec(("runner.executor",)), load, "t", lambda _: None, terms)
-    assert isinstance(await outcome(client, ask("Say hello. " * 100, 4)), Finished)
+    assert isinstance(await outcome(client, ask("Say hello. " * 30, 2)), Finished)
     going = asyncio.create_task(outcome(client, ask("Count.", 2000)))
     await until(lambda: client.running == 1)
     os.kill(launcher.processes[0].pid, signal.SIGSTOP)
