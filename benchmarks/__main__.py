@@ -1,18 +1,20 @@
-"""`python -m benchmarks [inference|gateway|footprint|handover|scale]…`: the named ones, or all, as a table."""
+"""`python -m benchmarks [inference|gateway|footprint|handover|jobs|scale]…`: the named ones, or all, as a table."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import footprint, gateway, handover, inference, scale
+from benchmarks import footprint, gateway, handover, inference, jobs, scale
 from benchmarks.figures import markdown
+from benchmarks.peers import PeerMissingError
 
 _ALL = {
     "footprint": footprint.measure,
     "gateway": gateway.measure,
     "handover": handover.measure,
     "inference": inference.measure,
+    "jobs": jobs.measure,
     "scale": scale.measure,
 }
 
@@ -22,11 +24,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*_ALL, []], help="which ones; all if none is named")
     names = parser.parse_args().names or list(_ALL)
     figures = []
-    for name in names:
-        with tempfile.TemporaryDirectory(prefix="gogrid-bench-") as folder:
-            for figure in _ALL[name](Path(folder)):
-                print(f"{name}: {figure.row()}", file=sys.stderr, flush=True)
-                figures.append(figure)
+    try:
+        for name in names:
+            with tempfile.TemporaryDirectory(prefix="gogrid-bench-") as folder:
+                for figure in _ALL[name](Path(folder)):
+                    print(f"{name}: {figure.row()}", file=sys.stderr, flush=True)
+                    figures.append(figure)
+    except PeerMissingError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(markdown(figures))
     return 0 if all(figure.reached for figure in figures) else 1
 

@@ -2,7 +2,8 @@
 
 A no-op is a completion of one token by the echo engine of simulated workers, so that coordinator, wire and store are
 what is measured. Everyone's jobs are counted until the last result is kept, and ours are counted in the database at the
-end. The peers keep nothing on a disk: Redis has the settings it comes with, Dask has no disk; ours is on disk twice for
+end. Contenders take turns, and each one's best turn counts: what disturbs a machine only ever makes a turn slower. The
+peers keep nothing on a disk: Redis has the settings it comes with, Dask has no disk; ours is on disk twice for
 each job, before it is acknowledged and before its worker is told that its end is kept.
 """
 
@@ -71,8 +72,8 @@ def measure(folder: Path) -> Iterator[Figure]:
 
 
 def _ratio(what: str, ours: list[float], theirs: list[float]) -> Figure:
-    detail = f"{median(ours):.0f} against {median(theirs):.0f} jobs/s, medians of {ROUNDS} turns"
-    return Figure(what, median(ours) / median(theirs), "times", TIMES_A_PEER, detail=detail)
+    detail = f"{max(ours):.0f} against {max(theirs):.0f} jobs/s, the best of {ROUNDS} turns each"
+    return Figure(what, max(ours) / max(theirs), "times", TIMES_A_PEER, detail=detail)
 
 
 def _in_bulk(grid: LocalGrid, count: int) -> float:
