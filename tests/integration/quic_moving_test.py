@@ -14,7 +14,7 @@ from gogrid.protocol.messages import Assign, Drain, Tokens
 from gogrid.protocol.tasks import ChatTask, ModelRef, Sampling
 from runner.link import CoordinatorLink
 from tests.fakes.quic_grid import Grid, WorkerNotes, coordinator, wait_until, worker
-from tests.faults.impairment import BLACKHOLE
+from tests.faults.impairment import BLACKHOLE, Conditions
 from tests.faults.proxy import UdpProxy
 
 JOB = JobId("job_1")
@@ -155,3 +155,23 @@ async def test_a_quiet_worker_whose_nat_forgot_is_reached_again_within_five_seco
                 await wait_until(lambda: bool(linked.notes.drains), linked.task, 6.0)
                 assert time.monotonic() - before <= 5.5
                 assert (len(linked.notes.welcomes), grid.notes.disconnects) == (1, [])
+
+
+async def test_a_far_and_lossy_worker_that_thinks_for_long_is_never_suspected() -> None:
+    """750 ms there and back, jitter, 2 % lost: keep-alives come in their rhythm, however late."""
+    far = Conditions(delay_s=0.375, jitter_s=0.05, loss=0.02)
+    async with coordinator() as grid:
+        with UdpProxy(grid.server.port, seed=7) as proxy:
+            async with Linked(grid, proxy) as linked:
+                proxy.conditions(far, far)
+                await asyncio.sleep(1.0)
+                grid.notes.links[0].send(Assign(job_id=JOB, epoch=1, task=TASK))
+                await wait_until(lambda: bool(linked.notes.assigned_jobs), linked.task)
+                await asyncio.sleep(7.0)
+                assert (grid.notes.suspicions, grid.notes.disconnects) == ([], [])
+                proxy.conditions(BLACKHOLE, BLACKHOLE)
+                before = time.monotonic()
+                await wait_until(lambda: grid.notes.suspicions == [True], linked.task, 3.0)
+                assert time.monotonic() - before <= 2.0
+                proxy.conditions()
+                await wait_until(lambda: grid.notes.suspicions == [True, False], linked.task, 3.0)

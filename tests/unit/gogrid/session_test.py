@@ -271,7 +271,7 @@ def test_either_side_says_why_it_leaves() -> None:
     pair = Pair().open()
     pair.worker.close(CloseCode.SHUTDOWN, "bye")
     pair.run()
-    assert ended(pair.coordinator_events) == Ended(CloseCode.SHUTDOWN, "bye")
+    assert ended(pair.coordinator_events) == Ended(CloseCode.SHUTDOWN, "bye", said=True)
     pair = Pair().open()
     pair.coordinator.close(CloseCode.REVOKED, "out")
     pair.run()
