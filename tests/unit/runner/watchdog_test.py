@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished, JobMessage, Tokens
-from gogrid.protocol.tasks import ChatMessage, ChatTask, Sampling
+from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, Sampling
 from runner.executor.messages import Load
 from runner.executor_client import ExecutorClient, start_executor
 from runner.sandbox.base import SandboxSpec
@@ -108,7 +108,7 @@ def ask(text: str, max_tokens: int) -> ChatTask:
     )
 
 
-async def outcome(client: ExecutorClient, task: ChatTask) -> JobMessage:
+async def outcome(client: ExecutorClient, task: ChatTask | EmbeddingTask) -> JobMessage:
     done: asyncio.Future[JobMessage] = asyncio.get_running_loop().create_future()
 
     def sink(message: JobMessage) -> None:
@@ -150,18 +150,20 @@ async def test_an_executor_that_deadlocks_is_given_up() -> None:
 
 
 async def test_a_frozen_torch_executor_is_found_and_a_working_one_is_not() -> None:
-    """A real model: its load and its steps pass the sharpest look, and a SIGSTOP in the middle is found."""
+    """A real model, embeddings for speed: its load and steps pass the sharpest look; a SIGSTOP amid them is found."""
+    torch_models.need_engine()
     load = Load(
         engine="torch",
-        model_path=str(torch_models.smollm2()),
+        model_path=str(torch_models.minilm()),
         device=DeviceKind.CPU,
         threads=2,
         cap_bytes=2 << 30,
     )
     launcher, terms = PlainLauncher(), WatchTerms(silent_s=0.1, stalled_s=3.0)
     client, _ = await start_executor(launcher, SandboxSpec(("runner.executor",)), load, "t", lambda _: None, terms)
-    assert isinstance(await outcome(client, ask("Say hello. " * 30, 2)), Finished)
-    going = asyncio.create_task(outcome(client, ask("Count.", 2000)))
+    few, many = (EmbeddingTask(model=MODEL, inputs=("some long text " * 60,) * count) for count in (8, 1000))
+    assert isinstance(await outcome(client, few), Finished)
+    going = asyncio.create_task(outcome(client, many))
     await until(lambda: client.running == 1)
     os.kill(launcher.processes[0].pid, signal.SIGSTOP)
     said = await going
