@@ -273,6 +273,29 @@ async def test_a_script_that_does_not_fit_is_refused_with_words(tmp_path: Path) 
         assert b.refused == [("job_p", "the script needs 1.0 kB of memory and 1.0 kB is free")]
 
 
+async def test_a_pause_gives_the_machine_back_at_once(tmp_path: Path) -> None:
+    async with bench(tmp_path / "m") as b:
+        stream = b.chat(b.blobs.echo_model(100), "#echo chunks=10000 delay_ms=2\nx")
+        await until(lambda: begun(stream))
+        b.work.pause("paused by its owner")
+        assert stream.last == Failed(code=FailCode.YIELDED, message="The worker is paused by its owner.")
+        assert b.work.held() == ()
+        await until(lambda: b.pool.loaded[0].running == 0)
+
+
+async def test_finishing_takes_nothing_new_and_lets_what_runs_end(tmp_path: Path) -> None:
+    async with bench(tmp_path / "m") as b:
+        digest = b.blobs.echo_model(100)
+        stream = b.chat(digest, "#echo chunks=100 delay_ms=2\nx")
+        await until(lambda: begun(stream))
+        b.work.pause("paused by its owner", finish=True)
+        assert b.refused == []
+        b.chat(digest, "another")
+        assert len(b.refused) == 1
+        await ended(stream)
+        assert isinstance(stream.last, Finished)
+
+
 async def test_a_stopping_worker_gives_its_jobs_back(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
         stream = b.chat(b.blobs.echo_model(100), "#echo chunks=10000 delay_ms=2\nx")
