@@ -8,6 +8,7 @@ import msgspec
 from coordinator.http.model_status import ModelStatus, model_status
 from coordinator.records import ModelRecord
 from coordinator.views import WorkerView
+from gogrid.protocol.messages import Readiness
 
 
 class DeviceShape(msgspec.Struct, frozen=True):
@@ -26,6 +27,10 @@ class WorkerShape(msgspec.Struct, frozen=True, kw_only=True):
     """`pending`, `approved` or `revoked`."""
     connected: bool
     silent: bool
+    draining: bool
+    """The admin drains it: it gets nothing new."""
+    quarantined: str
+    """Why it gets nothing before an admin releases it; empty: it is not."""
     readiness: str
     """`ready`, `paused`, `draining`, `unable`, `quarantined`, or `offline`."""
     reason: str
@@ -80,6 +85,8 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
         status=view.record.status.value,
         connected=view.connected,
         silent=view.silent,
+        draining=view.record.draining,
+        quarantined=view.record.quarantined,
         readiness=_readiness(view),
         reason=_reason(view),
         platform=report.platform if report else "",
@@ -98,7 +105,10 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
 def _readiness(view: WorkerView) -> str:
     if not view.connected or view.report is None:
         return "offline"
-    return "quarantined" if view.record.quarantined else view.report.readiness.value
+    if view.record.quarantined:
+        return "quarantined"
+    ready = view.report.readiness is Readiness.READY
+    return Readiness.DRAINING.value if ready and view.record.draining else view.report.readiness.value
 
 
 def _reason(view: WorkerView) -> str:

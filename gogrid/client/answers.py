@@ -3,6 +3,7 @@
 Unknown fields are ignored, so that a newer coordinator may say more.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -92,8 +93,11 @@ class _Message(Value, frozen=True):
 
 
 class _Choice(Value, frozen=True):
-    message: _Message
+    """Of a chat (`message`) or a completion (`text`)."""
+
     finish_reason: str
+    message: _Message = _Message()
+    text: str | None = None
 
 
 class ChatReply(Value, frozen=True):
@@ -104,7 +108,8 @@ class ChatReply(Value, frozen=True):
 
     def answer(self) -> ChatAnswer:
         choice = self.choices[0]
-        return ChatAnswer(text=choice.message.content or "", finish_reason=choice.finish_reason, usage=self.usage)
+        text = choice.message.content or choice.text or ""
+        return ChatAnswer(text=text, finish_reason=choice.finish_reason, usage=self.usage)
 
 
 # --- jobs, workers, the catalogue -------------------------------------------------------------------------------------
@@ -150,6 +155,19 @@ class JobError(Value, frozen=True):
     message: str
 
 
+class Attempt(Value, frozen=True):
+    """One worker's try at a job that ended without a result."""
+
+    epoch: int
+    worker: str
+    worker_name: str
+    ended: str
+    """`crashed`, `vanished` or `yielded`."""
+    why: str = ""
+    started_at: float | None = None
+    ended_at: float = 0.0
+
+
 class Job(Value, frozen=True):
     """One job; times are seconds since 1970."""
 
@@ -158,15 +176,27 @@ class Job(Value, frozen=True):
     label: str
     state: str
     """`queued`, `leased`, `running`, then `done`, `failed`, `cancelled` or `dead`."""
+    owner: str = ""
+    priority: int = 0
+    """-100..100, higher first."""
     worker: str | None = None
+    worker_name: str | None = None
     attempts: int = 0
+    """How many workers were given it so far."""
+    crashes: int = 0
     created_at: float = 0.0
     started_at: float | None = None
     finished_at: float | None = None
+    not_before: float | None = None
+    """It crashed and is not tried again before then."""
     queue_position: int | None = None
-    """0: next to be placed."""
+    """How many are expected to be placed before it; None: it does not wait."""
+    estimated_start_s: float | None = None
+    """Seconds until it is placed; None: it does not wait, or nothing is known to judge by."""
     waiting_for: tuple[str, ...] = ()
     """Why no worker has it yet, one reason for each."""
+    history: tuple[Attempt, ...] | None = None
+    """Its tries that ended without a result, oldest first; None in lists."""
     result: JobResult | None = None
     error: JobError | None = None
 
@@ -176,7 +206,15 @@ class Job(Value, frozen=True):
 
 
 class JobList(Value, frozen=True):
+    """One page, newest first."""
+
     data: tuple[Job, ...]
+    has_more: bool = False
+    """Older ones come with `after` the id of the last."""
+
+
+class BulkReply(Value, frozen=True):
+    ids: tuple[str, ...]
 
 
 class LogPiece(Value, frozen=True):
@@ -202,6 +240,16 @@ class PythonRequest(Value, frozen=True, omit_defaults=True):
     arguments: tuple[str, ...] = ()
     limits: Limits = Limits()
     label: str = ""
+    priority: int = 0
+
+
+class ModelJobRequest(Value, frozen=True, omit_defaults=True):
+    """A job for a model: `request` is the body of the OpenAI endpoint of its kind."""
+
+    kind: Literal["chat", "completion", "embedding"]
+    request: Mapping[str, object]
+    label: str = ""
+    priority: int = 0
 
 
 class Device(Value, frozen=True):
@@ -219,7 +267,13 @@ class Worker(Value, frozen=True):
     status: str
     connected: bool
     readiness: str
+    """`ready`, `paused`, `draining`, `unable`, `quarantined` or `offline`."""
     reason: str
+    silent: bool = False
+    """Connected, but it does not answer at the moment."""
+    draining: bool = False
+    quarantined: str = ""
+    """Why it gets nothing before an admin releases it."""
     platform: str = ""
     software: str = ""
     sandbox: str = ""

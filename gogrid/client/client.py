@@ -14,7 +14,10 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+import msgspec
+
 from gogrid.client.answers import (
+    BulkReply,
     CatalogueModel,
     CatalogueModelList,
     ChatAnswer,
@@ -30,6 +33,7 @@ from gogrid.client.answers import (
     Limits,
     LogPiece,
     Model,
+    ModelJobRequest,
     ModelList,
     OutputFile,
     PythonRequest,
@@ -161,25 +165,70 @@ class GoGrid:
         arguments: Iterable[str] = (),
         limits: Limits = Limits(),  # noqa: B008  # frozen
         label: str = "",
+        priority: int = 0,
         idempotency_key: str | None = None,
     ) -> Job:
         """Hand in a Python job; it is safe from then on, whatever dies.
 
         Args:
             files: by relative path; `entry` names the one to run.
+            priority: -100 to 100, higher first.
             idempotency_key: the same key and content give the same job, so that a lost answer can be asked for again.
         """
-        request = PythonRequest(entry=entry, arguments=tuple(arguments), limits=limits, label=label)
+        request = PythonRequest(entry=entry, arguments=tuple(arguments), limits=limits, label=label, priority=priority)
         headers = {"idempotency-key": idempotency_key or secrets.token_hex(16)}
         return self._connection.upload("/api/v1/jobs", Job, job=request, files=files, headers=headers)
 
+    def submit_request(self, job: ModelJobRequest, *, idempotency_key: str | None = None) -> Job:
+        """Hand in a request for a model as a job; its answer is kept until it is asked for (`result`)."""
+        headers = {"idempotency-key": idempotency_key or secrets.token_hex(16)}
+        return self._connection.call("POST", "/api/v1/jobs", Job, body=job, headers=headers)
+
+    def submit_many(self, jobs: Iterable[object], *, idempotency_key: str | None = None) -> tuple[str, ...]:
+        """Hand in up to 10,000 jobs at once, all or none; their ids in order.
+
+        Args:
+            jobs: each a `ModelJobRequest`, or whatever else becomes the JSON of a job, such as `{"code": "print(1)"}`.
+            idempotency_key: for the whole: the same key and jobs give the same ids.
+        """
+        lines = b"\n".join(msgspec.json.encode(job) for job in jobs)
+        headers = {
+            "content-type": "application/jsonl",
+            "idempotency-key": idempotency_key or secrets.token_hex(16),
+        }
+        return self._connection.call("POST", "/api/v1/jobs/bulk", BulkReply, content=lines, headers=headers).ids
+
     def job(self, job_id: str) -> Job:
+        """One job with its history; its id may be shortened to a beginning that is unique among your jobs."""
         return self._connection.call("GET", _job_path(job_id), Job)
 
-    def jobs(self, *, limit: int = 50, states: Iterable[str] = (), every_kind: bool = False) -> tuple[Job, ...]:
-        """Newest first; your own, or everybody's for an admin's key; Python jobs only unless `every_kind`."""
+    def jobs(
+        self, *, limit: int = 50, states: Iterable[str] = (), every_kind: bool = False, after: str = ""
+    ) -> tuple[Job, ...]:
+        """Newest first; your own, or everybody's for an admin's key; Python jobs only unless `every_kind`.
+
+        Args:
+            after: the id of the last job of the page before.
+        """
         params = (("limit", str(limit)), ("state", ",".join(states)), ("kind", "all" if every_kind else "python"))
-        return self._connection.call("GET", "/api/v1/jobs", JobList, params=params).data
+        page = (*params, ("after", after)) if after else params
+        return self._connection.call("GET", "/api/v1/jobs", JobList, params=page).data
+
+    def requeue(self, job_id: str) -> Job:
+        """Try a job again that is dead or has failed."""
+        return self._connection.call("POST", f"{_job_path(job_id)}/requeue", Job)
+
+    def text(self, job_id: str) -> ChatAnswer:
+        """The answer of a chat or completion job that is done."""
+        reply = self._connection.call("GET", f"{_job_path(job_id)}/result", ChatReply)
+        if not reply.choices:
+            raise AnswerError("The coordinator answered without any choice.")
+        return reply.answer()
+
+    def vectors(self, job_id: str) -> tuple[tuple[float, ...], ...]:
+        """What an embedding job that is done gave, one vector for each text."""
+        reply = self._connection.call("GET", f"{_job_path(job_id)}/result", EmbeddingReply)
+        return tuple(entry.embedding for entry in sorted(reply.data, key=lambda entry: entry.index))
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job; one that has ended stays as it is."""

@@ -31,6 +31,9 @@ class _More(TypedDict, total=False):
     params: tuple[tuple[str, str], ...]
     timeout_s: float
     """Longest silence."""
+    headers: dict[str, str]
+    content: bytes
+    """A body that is no JSON value; needs a content-type."""
 
 
 class _Request(TypedDict, total=False):
@@ -124,9 +127,12 @@ class Connection:
 
 def _request(body: object, more: _More) -> _Request:
     request: _Request = {"timeout": _timeout(more.get("timeout_s", SILENCE_S)), "params": more.get("params", ())}
-    if body is not None:
+    request["headers"] = dict(more.get("headers", {}))
+    if "content" in more:
+        request["content"] = more["content"]
+    elif body is not None:
         request["content"] = msgspec.json.encode(body)
-        request["headers"] = {"content-type": "application/json"}
+        request["headers"]["content-type"] = "application/json"
     return request
 
 

@@ -17,6 +17,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
 from coordinator.records import JobRecord, KeyRecord
+from coordinator.tickets import Submission
 from gogrid.identity import create_identity, issue_leaf, save_leaf, server_context
 from gogrid.ids import JobId
 from gogrid.protocol.messages import OutputFile, PythonDone
@@ -37,12 +38,10 @@ class ScriptedJobs(FakeJobs):
         super().__init__()
         self._work: set[asyncio.Task[None]] = set()
 
-    async def submit(
-        self, key: KeyRecord, label: str, task: PythonTask, idempotency_key: str | None, body_sha256: str
-    ) -> tuple[JobRecord, bool]:
-        record, new = await super().submit(key, label, task, idempotency_key, body_sha256)
-        if new and self.act is not None:
-            work = asyncio.get_running_loop().create_task(self._run(record.id, task))
+    async def submit(self, key: KeyRecord, submission: Submission) -> tuple[JobRecord, bool]:
+        record, new = await super().submit(key, submission)
+        if new and self.act is not None and isinstance(submission.task, PythonTask):
+            work = asyncio.get_running_loop().create_task(self._run(record.id, submission.task))
             self._work.add(work)
             work.add_done_callback(self._work.discard)
         return record, new

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gogrid.client.answers import Job, LogPiece
 from gogrid.client.commands.options import command, whole
 from gogrid.client.follow import follow
+from gogrid.client.job_text import story
 from gogrid.client.script_output import ScriptOutput, ending
 from gogrid.client.shell import Exit, Shell
 from gogrid.client.tables import ago, span, table
@@ -15,30 +16,97 @@ from gogrid.client.tables import ago, span, table
 if TYPE_CHECKING:
     from gogrid.client.shell import Commands
 
+STATES = ("queued", "leased", "running", "done", "failed", "cancelled", "dead")
+_MODEL_KINDS = ("chat", "completion")
+
 
 def add(commands: "Commands") -> None:
-    listing = command(commands, "jobs", "list your jobs, newest first", jobs)
-    listing.add_argument("--limit", type=whole(1, 1000), default=20, metavar="N", help="how many at most (default 20)")
-    listing.add_argument("--all", action="store_true", help="also chats and embeddings, not only Python jobs")
+    _add_jobs(commands)
     reading = command(commands, "logs", "show what a job's script wrote", logs)
-    reading.add_argument("job", metavar="JOB", help="a job's id")
+    _job(reading)
     reading.add_argument("-f", "--follow", action="store_true", help="go on as it comes, until the job has ended")
     reading.add_argument("--raw", action="store_true", help="pass control characters on to the terminal")
-    stopping = command(commands, "cancel", "stop a job", cancel)
-    stopping.add_argument("job", metavar="JOB", help="a job's id")
+    _job(command(commands, "cancel", "stop a job", cancel))
+
+
+def _add_jobs(commands: "Commands") -> None:
+    group = command(commands, "jobs", "list your jobs, newest first; or look at one, or try one again", jobs)
+    _listing(group)
+    verbs = group.add_subparsers(metavar="VERB")
+    _listing(command(verbs, "list", "list your jobs, newest first (what `gogrid jobs` alone does)", jobs))
+    _job(command(verbs, "show", "show one job: why it waits, who tried it, how it ended", show))
+    _job(command(verbs, "requeue", "try a job again that is dead or has failed", requeue))
+    _job(command(verbs, "result", "print what a job for a model answered", result))
+
+
+def _listing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=whole(1, 1000), default=20, metavar="N", help="how many at most (default 20)")
+    parser.add_argument("--all", action="store_true", help="also chats and embeddings, not only Python jobs")
+    parser.add_argument(
+        "--state", action="append", default=None, choices=STATES, metavar="STATE", help="only those; may be given again"
+    )
+
+
+def _job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="JOB", help="a job's id, or the beginning of it")
 
 
 def jobs(arguments: argparse.Namespace, shell: Shell) -> int:
+    states = arguments.state or ()
     with shell.client() as client:
-        found = client.jobs(limit=arguments.limit, every_kind=arguments.all)
+        found = client.jobs(limit=arguments.limit, states=states, every_kind=arguments.all)
     if shell.json:
         shell.value(found)
     elif not found:
-        shell.note("There are no jobs: submit one with `gogrid run script.py`.")
+        none = (
+            f"There are no {' or '.join(states)} jobs."
+            if states
+            else "There are no jobs: submit one with `gogrid run`."
+        )
+        shell.note(none)
     else:
         now = time.time()
         rows = [_row(job, now) for job in found]
         shell.text(table(("JOB", "KIND", "WHAT", "STATE", "SUBMITTED", "TOOK", "WORKER"), rows))
+    return Exit.DONE
+
+
+def show(arguments: argparse.Namespace, shell: Shell) -> int:
+    with shell.client() as client:
+        job = client.job(arguments.job)
+    if shell.json:
+        shell.value(job)
+    else:
+        shell.text(story(job, time.time()))
+    return Exit.DONE
+
+
+def requeue(arguments: argparse.Namespace, shell: Shell) -> int:
+    with shell.client() as client:
+        job = client.requeue(arguments.job)
+    if shell.json:
+        shell.value(job)
+    else:
+        shell.line(f"{job.id} waits again.")
+    return Exit.DONE
+
+
+def result(arguments: argparse.Namespace, shell: Shell) -> int:
+    with shell.client() as client:
+        job = client.job(arguments.job)
+        if job.kind == "embedding":
+            shell.value(client.vectors(job.id))
+            return Exit.DONE
+        if job.kind not in _MODEL_KINDS:
+            shell.failure(
+                f"{job.id} is a script: see `gogrid jobs show {job.id}` and `gogrid logs {job.id}`.", "no_answer"
+            )
+            return Exit.REFUSED
+        answer = client.text(job.id)
+    if shell.json:
+        shell.value(answer)
+    else:
+        shell.line(answer.text)
     return Exit.DONE
 
 
@@ -80,4 +148,4 @@ def _row(job: Job, now: float) -> tuple[str, ...]:
         state = f"{state}, {job.queue_position} before it"
     elif job.result is not None and job.result.exit_code:
         state = f"{state}, exit {job.result.exit_code}"
-    return (job.id, job.kind, job.label, state, ago(job.created_at, now), took, job.worker or "")
+    return (job.id, job.kind, job.label, state, ago(job.created_at, now), took, job.worker_name or job.worker or "")

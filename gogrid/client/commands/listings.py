@@ -55,7 +55,11 @@ def _model(model: CatalogueModel) -> tuple[str, ...]:
 
 
 def _worker(worker: Worker) -> tuple[str, ...]:
-    state = worker.readiness if worker.status == "approved" else worker.status
+    state = "silent" if worker.silent else worker.readiness
+    if worker.status != "approved":
+        state = worker.status
+    elif worker.quarantined:
+        state = "quarantined"
     usable = [_device(device) for device in worker.devices if device.usable]
     return (worker.name, state, str(worker.running), ", ".join(usable), ", ".join(worker.models), worker.reason)
 

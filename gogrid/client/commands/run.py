@@ -16,13 +16,14 @@ from msgspec import UNSET
 
 from gogrid.client.answers import Job, Limits, LogPiece
 from gogrid.client.client import GoGrid
-from gogrid.client.commands.options import between, command, number, seconds, size
+from gogrid.client.commands.options import between, command, number, seconds, size, whole
 from gogrid.client.errors import ClientError, OutputError, RefusedError, UnreachableError
 from gogrid.client.follow import follow
 from gogrid.client.output import safe_parts
 from gogrid.client.patience import after
 from gogrid.client.script_output import ScriptOutput, ending
 from gogrid.client.shell import Exit, Shell, UsageError
+from gogrid.client.tables import span
 from gogrid.sizes import format_size
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ MOST_BYTES = 8 << 20
 """All files of one job together, as the coordinator allows."""
 _PAUSES_S = (0.5, 2.0)
 _PATIENCE_S = 1.5
+_NAMED = 10
+"""So many output files are named."""
 
 
 def add(commands: "Commands") -> None:
@@ -61,6 +64,9 @@ def add(commands: "Commands") -> None:
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, help="folder for its output files (default: the job's id)"
+    )
+    parser.add_argument(
+        "--priority", type=whole(-100, 100), default=0, metavar="N", help="-100 to 100, higher first (default 0)"
     )
     parser.add_argument("--detach", action="store_true", help="submit, print the job's id and end")
     parser.add_argument("--raw", action="store_true", help="pass control characters on to the terminal")
@@ -132,6 +138,7 @@ def _submit(client: GoGrid, arguments: argparse.Namespace, entry: str, files: di
                 arguments=arguments.rest,
                 limits=limits,
                 label=entry,
+                priority=arguments.priority,
                 idempotency_key=key,
             )
         except (UnreachableError, RefusedError) as error:
@@ -155,12 +162,18 @@ def _see_through(client: GoGrid, arguments: argparse.Namespace, shell: Shell, jo
     code = _exit_code(ended)
     if ended.result is not None and ended.result.files:
         folder = arguments.output or Path(ended.id)
-        stored = client.download(ended, folder)
+        client.download(ended, folder)
         if not shell.json:
-            shell.note(f"gogrid: {len(stored)} output {'file' if len(stored) == 1 else 'files'} in {folder}")
+            shell.note(f"gogrid: {_stored([file.name for file in ended.result.files], folder)}")
     if shell.json:
         shell.value({"job": ended, "exit_code": code})
     return code
+
+
+def _stored(names: list[str], folder: Path) -> str:
+    count = "1 output file" if len(names) == 1 else f"{len(names)} output files"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{count} in {folder}: {', '.join(names[:_NAMED])}{more}"
 
 
 def _say_what_it_waits_for(shell: Shell, job_id: str) -> None:
@@ -169,7 +182,10 @@ def _say_what_it_waits_for(shell: Shell, job_id: str) -> None:
         job = client.job(job_id)
         if job.state == "queued":
             why = "; ".join(job.waiting_for) or "all workers are busy"
-            shell.note(f"gogrid: {job_id} waits ({why}). Ctrl-C cancels it.")
+            start = (
+                "" if job.estimated_start_s is None else f", starts in about {span(max(1.0, job.estimated_start_s))}"
+            )
+            shell.note(f"gogrid: {job_id} waits{start} ({why}). Ctrl-C cancels it.")
 
 
 def _show(client: GoGrid, arguments: argparse.Namespace, shell: Shell, job: Job) -> Job:
