@@ -2,7 +2,9 @@
 
 Measured for SmolLM2-135M on 2 cores (docs/benchmarks.md): the layers of a batch of 16 take 16 ms instead of 26 in
 bfloat16 and 31 instead of 53 in float32. Promises the same results as before up to rounding: each shape is compared
-with torch's own layer first, and where oneDNN does not serve it the layer stays as it was.
+with torch's own layer first, and where oneDNN does not serve it the layer stays as it was. A row's result has the same
+bits however many rows there are: oneDNN sums a single row in an order of its own, so that it is computed as two
+(docs/adr/0009), which takes as long in float32 and half as long in bfloat16.
 """
 
 from collections.abc import Callable
@@ -25,8 +27,12 @@ class PackedLinear(nn.Module):
         self.out_features, self.in_features = shape
 
     def forward(self, values: Tensor) -> Tensor:
+        """(…, rows, in) to (…, rows, out)."""
+        alone = values.shape[-2] == 1
+        if alone:
+            values = values.expand(*values.shape[:-2], 2, -1).contiguous()
         result: Tensor = torch.ops.mkldnn._linear_pointwise(values, self._packed, self._bias, "none", [], "")
-        return result
+        return result[..., :1, :] if alone else result
 
 
 def packed_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
