@@ -1,10 +1,10 @@
 """A running Python job, its worker and its coordinator, over lost links and restarts: real programs and sandboxes."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -33,20 +33,33 @@ with open("result.txt", "w") as file:
 """
 
 
-@pytest.fixture
-def grid(tmp_path: Path) -> Iterator[FaultGrid]:
-    with FaultGrid(tmp_path, NOTICED_SOON) as made:
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGrid]:
+    with FaultGrid(tmp_path_factory.mktemp("patient"), NOTICED_SOON) as made:
         made.add_proxied("one")
         made.wait_ready()
         yield made
 
 
-@pytest.fixture
-def hasty(tmp_path: Path) -> Iterator[FaultGrid]:
-    with FaultGrid(tmp_path, FENCED_SOON) as made:
-        made.add_proxied("one")
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGrid]:
+    with FaultGrid(tmp_path_factory.mktemp("hasty"), FENCED_SOON) as made:
+        for name in ("one", "two"):
+            made.add_proxied(name)
         made.wait_ready()
         yield made
+
+
+@pytest.fixture
+def grid(patient: FaultGrid) -> FaultGrid:
+    patient.mend()
+    return patient
+
+
+@pytest.fixture
+def pair(hasty: FaultGrid) -> FaultGrid:
+    hasty.mend()
+    return hasty
 
 
 def submit(client: GoGrid, lines: int) -> Job:
@@ -73,6 +86,21 @@ def whole(client: GoGrid, job: Job, lines: int, grid: FaultGrid) -> Job:
 def epoch_of(grid: FaultGrid, job: Job) -> int:
     epoch: int = grid.http.get(f"/api/v1/jobs/{job.id}").json()["epoch"]
     return epoch
+
+
+def holder_of(grid: FaultGrid, job: Job) -> tuple[str, str]:
+    """The worker that has the job, and the other one."""
+    holder = next(name for name in ("one", "two") if job.id in grid.held_by(name))
+    return holder, "two" if holder == "one" else "one"
+
+
+def scripts_of(grid: FaultGrid, name: str) -> list[psutil.Process]:
+    return [one for one in grid.worker(name).family() if "main.py" in " ".join(_words(one))]
+
+
+def fenced(grid: FaultGrid) -> float:
+    found = re.search(r"^gogrid_results_fenced_total (\S+)$", grid.http.get("/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else -1.0
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -113,54 +141,48 @@ def test_a_job_that_ends_while_its_worker_is_away_is_told_when_it_returns(grid: 
     assert epoch_of(grid, job) == 1
 
 
-def test_a_worker_cut_off_for_too_long_kills_its_job_before_another_has_it(hasty: FaultGrid) -> None:
-    with hasty.local.client() as client:
+def test_a_worker_cut_off_for_too_long_kills_its_job_before_another_has_it(pair: FaultGrid) -> None:
+    with pair.local.client() as client:
         job = submit(client, 400)
         said_enough(client, job)
-        scripts = [one for one in hasty.worker("one").family() if "main.py" in " ".join(_words(one))]
+        holder, other = holder_of(pair, job)
+        before, scripts = fenced(pair), scripts_of(pair, holder)
         assert scripts
-        hasty.proxies["one"].conditions(BLACKHOLE, BLACKHOLE)
+        pair.proxies[holder].conditions(BLACKHOLE, BLACKHOLE)
         cut = time.monotonic()
         _, alive = psutil.wait_procs(scripts, timeout=9.0)
         fenced_s = time.monotonic() - cut
         assert alive == []
         assert 5.0 <= fenced_s < 9.0
-        assert epoch_of(hasty, job) == 1
-        hasty.add_worker("two")
-        assert within(20, lambda: hasty.held_by("two") == {job.id: 2}), hasty.last_words()
-        hasty.proxies["one"].conditions()
-        assert within(20, lambda: "gogrid_results_fenced_total 1.0" in hasty.http.get("/metrics").text)
+        assert epoch_of(pair, job) == 1
+        assert within(20, lambda: pair.held_by(other) == {job.id: 2}), pair.last_words()
+        pair.proxies[holder].conditions()
+        assert within(20, lambda: fenced(pair) == before + 1), pair.last_words()
         client.cancel(job.id)
 
 
-def test_a_frozen_workers_work_is_done_once_elsewhere(hasty: FaultGrid) -> None:
+def test_a_frozen_workers_work_is_done_once_elsewhere(pair: FaultGrid) -> None:
     """SIGSTOP for longer than the lease; what it says afterwards is fenced."""
-    with hasty.local.client() as client:
+    with pair.local.client() as client:
         job = submit(client, 30)
         said_enough(client, job)
-        hasty.worker("one").freeze()
-        hasty.add_worker("two")
-        ended = whole_again(client, job, hasty)
-        assert ended.state == "done"
-        assert epoch_of(hasty, job) == 2
-        hasty.worker("one").thaw()
-        assert within(20, lambda: hasty.ready("one")), hasty.last_words()
-        assert within(10, lambda: "gogrid_results_fenced_total 1.0" in hasty.http.get("/metrics").text)
-        assert hasty.http.get(f"/api/v1/jobs/{job.id}").json()["epoch"] == 2
-
-
-def whole_again(client: GoGrid, job: Job, grid: FaultGrid) -> Job:
-    """The end of a job that another worker has run from its beginning."""
-    *_, ended = client.logs(job.id)
-    assert isinstance(ended, Job), grid.last_words()
-    return ended
+        holder, _ = holder_of(pair, job)
+        before = fenced(pair)
+        pair.worker(holder).freeze()
+        *_, ended = client.logs(job.id)
+        assert isinstance(ended, Job)
+        assert (ended.state, epoch_of(pair, job)) == ("done", 2), pair.last_words()
+        pair.worker(holder).thaw()
+        assert within(20, lambda: fenced(pair) == before + 1), pair.last_words()
+        assert epoch_of(pair, job) == 2
 
 
 def test_a_cancel_reaches_the_script_while_its_worker_is_away(grid: FaultGrid) -> None:
     with grid.local.client() as client:
         job = submit(client, 400)
         said_enough(client, job)
-        scripts = [one for one in grid.worker("one").family() if "main.py" in " ".join(_words(one))]
+        scripts = scripts_of(grid, "one")
+        assert scripts
         grid.proxies["one"].conditions(BLACKHOLE, BLACKHOLE)
         assert within(10, lambda: grid.avoids("one"))
         client.cancel(job.id)
