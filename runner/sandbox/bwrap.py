@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,7 +93,7 @@ class BwrapLauncher:
             group = self._groups.create(spec.processes) if self._groups else None
             process = await self._start(arguments, filter_fd, group.join if group else None)
             started = True
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:  # the second: `ProcessGroup.join` failed
             raise SandboxUnavailableError(f"The sandbox program {self._bwrap} cannot be started: {error}.") from error
         finally:
             os.close(filter_fd)

@@ -31,9 +31,15 @@ class ProcessGroups:
             raise
 
     def remove_stale(self) -> None:
-        """Remove groups that a killed runner left; one that still has a process is not ours to remove."""
+        """Remove groups that a killed runner left.
+
+        One that still has a process is not ours to remove, and neither is one of a runner that lives beside this one:
+        it may have made it a moment ago and be about to put a sandbox in.
+        """
         for folder in self._parent.glob(f"{_PREFIX}*"):
-            ProcessGroup.try_remove(folder)
+            maker = folder.name.removeprefix(_PREFIX).partition("-")[0]
+            if not (maker.isdecimal() and int(maker) != os.getpid() and Path("/proc", maker).exists()):
+                ProcessGroup.try_remove(folder)
 
 
 class ProcessGroup:

@@ -1,5 +1,8 @@
 """What the launcher reads of the host: GPU nodes and the folder for process groups."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +58,20 @@ def test_no_process_groups_without_the_controller(tmp_path: Path) -> None:
 
 
 def test_stale_groups_are_removed_and_others_left(tmp_path: Path) -> None:
-    for name in ("gogrid-1-1", "gogrid-1-2/busy", "other"):
+    gone = _ended_process()
+    for name in (f"gogrid-{gone}-1", f"gogrid-{gone}-2/busy", "other"):
         (tmp_path / name).mkdir(parents=True)
     ProcessGroups(tmp_path).remove_stale()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gogrid-1-2", "other"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"gogrid-{gone}-2", "other"]
+
+
+def test_a_runner_that_starts_leaves_the_groups_of_one_that_lives_beside_it(tmp_path: Path) -> None:
+    (tmp_path / f"gogrid-{os.getppid()}-7").mkdir()
+    ProcessGroups(tmp_path).remove_stale()
+    assert [path.name for path in tmp_path.iterdir()] == [f"gogrid-{os.getppid()}-7"]
+
+
+def _ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
