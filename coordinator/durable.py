@@ -13,7 +13,6 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 from coordinator.dispatch import Dispatcher
@@ -36,12 +35,13 @@ from coordinator.records import (
     Report,
     UnfinishedJob,
 )
+from coordinator.settling import Settling
 from coordinator.steps import Batch, Steps
 from coordinator.store.base import Store
 from coordinator.tally import Tally
 from coordinator.tickets import Submission, Waiting
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
-from gogrid.protocol.messages import Assign, FailCode, Failed, Finished, LeaseHeld, PythonDone, Settled
+from gogrid.protocol.messages import Assign, FailCode, Failed, Finished, LeaseHeld, PythonDone
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class DurableJobs:
         self.claims: Batch[Claim] = Batch(self._claim, self._running)
         self.ends: Batch[End] = Batch(self._complete, self._running)
         self._accepting: set[asyncio.Task[list[tuple[JobRecord, bool]]]] = set()
-        self._settled: dict[WorkerId, list[LeaseHeld]] = {}
+        self._settling = Settling(dispatcher, store, tally, self._running)
         dispatcher.unclaimed = self._unclaimed
 
     async def recover(self) -> int:
@@ -230,7 +230,7 @@ class DurableJobs:
                 self._health.finished(end.worker_id)
             elif completion is Completion.FENCED and not end.work.is_over():
                 self._tally.fenced += 1
-            self._settle(end.work.settled())
+            self._settle(end.work)
             self._forget(end.work)
 
     async def give_back(self, work: DurableWork, worker_id: WorkerId, end: LeaseEnd, why: str, delay_s: float) -> None:
@@ -239,10 +239,10 @@ class DurableJobs:
         now = self._clocks.wall()
         not_before = now + delay_s if delay_s else None
         if not await self._store.give_back(work.job_id, work.claimed, end, why, now, not_before):
-            self._settle(work.settled())
+            self._settle(work)
             self._forget(work)
             return
-        self._settle(work.settled())
+        self._settle(work)
         if work.is_over():
             return
         log.info("job %s waits again after its lease on %s was %s: %s", work.job_id, worker_id, end.value, why)
@@ -258,7 +258,7 @@ class DurableJobs:
         if await self._store.bury(work.job_id, work.claimed, end, why, outcome, self._clocks.wall()):
             log.warning("job %s is given up: %s", work.job_id, outcome.error)
             self._tally.ended(outcome)
-        self._settle(work.settled())
+        self._settle(work)
         self._forget(work)
 
     # --- at once (`Keeper`) ------------------------------------------------------------------------------------------
@@ -393,32 +393,12 @@ class DurableJobs:
         """An end that no valid lease tells: it came too late, or again."""
         work = self._works.get(job_id)
         if work is None or not work.settles(link.worker.id, epoch):
-            step = partial(self._look_up_stale, link.worker.id, LeaseHeld(job_id=job_id, epoch=epoch))
-            Steps(self._running).add(step)
+            self._settling.stale(link.worker.id, LeaseHeld(job_id=job_id, epoch=epoch))
 
-    async def _look_up_stale(self, worker_id: WorkerId, lease: LeaseHeld) -> None:
-        record = await self._store.job(lease.job_id)
-        if record is None or record.task is None:
-            return
-        if record.state is not JobState.CANCELLED and (record.epoch, record.worker) != (lease.epoch, worker_id):
-            log.info("the end of job %s epoch %d came too late from %s", lease.job_id, lease.epoch, worker_id)
-            self._tally.fenced += 1
-        self._settle((worker_id, lease))
-
-    def _settle(self, told: tuple[WorkerId, LeaseHeld] | None) -> None:
-        """Tell a worker that an end is on disk; what comes of one commit goes in one message."""
-        if told is None:
-            return
-        if not self._settled:
-            asyncio.get_running_loop().call_soon(self._send_settled)
-        self._settled.setdefault(told[0], []).append(told[1])
-
-    def _send_settled(self) -> None:
-        settled, self._settled = self._settled, {}
-        for worker_id, leases in settled.items():
-            link = self._dispatcher.link_of(worker_id)
-            if link is not None:
-                link.send(Settled(leases=tuple(leases)))
+    def _settle(self, work: DurableWork) -> None:
+        told = work.settled()
+        if told is not None:
+            self._settling.settle(*told)
 
     def _forget(self, work: DurableWork) -> None:
         work.end()

@@ -7,16 +7,14 @@ the name exist. A refusal or a crash before that leaves no model, only blobs tha
 import re
 from collections.abc import Iterable
 
-import msgspec
-
 from coordinator.blobs import BlobStore
 from coordinator.errors import ModelRefusedError, NotFoundError, UnknownModelError
 from coordinator.models.folder import ModelSource
-from coordinator.records import JobKind, JobRecord, ModelKind, ModelRecord
+from coordinator.records import JobKind, JobRecord, ModelKind, ModelRecord, decode_result
 from coordinator.store.base import Store
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, decode_manifest, encode_manifest
-from gogrid.protocol.messages import EmbeddingDone, PythonDone, TextDone
+from gogrid.protocol.messages import PythonDone
 from gogrid.protocol.tasks import PythonTask
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,95}")
@@ -131,7 +129,7 @@ def blobs_of_job(job: JobRecord) -> set[Sha256]:
     if isinstance(job.task, PythonTask):
         digests.update(file.sha256 for file in job.task.files)
     if job.outcome is not None and job.outcome.result:
-        result = msgspec.msgpack.decode(job.outcome.result, type=TextDone | EmbeddingDone | PythonDone)
+        result = decode_result(job.outcome.result)
         if isinstance(result, PythonDone):
             digests.update(file.sha256 for file in result.files)
     return digests

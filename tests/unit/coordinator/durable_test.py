@@ -301,6 +301,19 @@ async def test_an_end_told_again_because_its_acknowledgement_was_lost_counts_onc
     assert (desk.tally.fenced, desk.tally.finished) == (0, 1)
 
 
+async def test_a_crash_told_again_because_its_acknowledgement_was_lost_counts_once(desk: Desk) -> None:
+    link = desk.worker("a")
+    record = await desk.submit()
+    desk.says(link, record, 1, CRASH)
+    desk.dispatcher.disconnected(link, "no answer")
+    await desk.quiet()
+    again = desk.worker("a", held(record, 1))
+    desk.says(again, record, 1, CRASH)
+    await desk.quiet()
+    assert (desk.tally.fenced, (await desk.record(record)).crashes) == (0, 1)
+    assert again.settled() == [held(record, 1)]
+
+
 async def test_a_lease_whose_end_is_being_stored_is_still_the_workers(desk: Desk) -> None:
     link = desk.worker("a")
     record = await desk.submit()

@@ -1,0 +1,59 @@
+"""Tells workers that the ends of their durable jobs are on disk, and looks at ends that come too late or again.
+
+A worker keeps an end until it hears this, so every end is answered, once for each time that it is told.
+"""
+
+import asyncio
+import logging
+
+from coordinator.dispatch import Dispatcher
+from coordinator.records import JobState, LeaseEnd
+from coordinator.steps import Steps
+from coordinator.store.base import Store
+from coordinator.tally import Tally
+from gogrid.ids import WorkerId
+from gogrid.protocol.messages import LeaseHeld, Settled
+
+log = logging.getLogger(__name__)
+
+
+class Settling:
+    def __init__(self, dispatcher: Dispatcher, store: Store, tally: Tally, running: "set[asyncio.Task[None]]") -> None:
+        """`running` holds the look-ups under way."""
+        self._dispatcher, self._store, self._tally, self._running = dispatcher, store, tally, running
+        self._waiting: dict[WorkerId, list[LeaseHeld]] = {}
+
+    def settle(self, worker_id: WorkerId, lease: LeaseHeld) -> None:
+        """What comes of one commit goes in one message."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.setdefault(worker_id, []).append(lease)
+
+    def stale(self, worker_id: WorkerId, lease: LeaseHeld) -> None:
+        """An end was told for a lease that is not valid: look up what it is, count it, settle it."""
+
+        async def look_up() -> None:
+            if await self._is_durable(worker_id, lease):
+                self.settle(worker_id, lease)
+
+        Steps(self._running).add(look_up)
+
+    async def _is_durable(self, worker_id: WorkerId, lease: LeaseHeld) -> bool:
+        record = await self._store.job(lease.job_id)
+        if record is None or record.task is None:
+            return False
+        if record.state is JobState.CANCELLED or (record.epoch, record.worker) == (lease.epoch, worker_id):
+            return True
+        for attempt in await self._store.attempts(lease.job_id):
+            if attempt.epoch == lease.epoch and attempt.ended is not LeaseEnd.VANISHED:
+                return True  # its worker has told it before
+        log.info("the end of job %s epoch %d came too late from %s", lease.job_id, lease.epoch, worker_id)
+        self._tally.fenced += 1
+        return True
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for worker_id, leases in waiting.items():
+            link = self._dispatcher.link_of(worker_id)
+            if link is not None:
+                link.send(Settled(leases=tuple(leases)))
