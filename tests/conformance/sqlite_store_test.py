@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.store.sqlite_store import SqliteStore
+from tests.conformance.job_lists_suite import JobListSuite
 from tests.conformance.store_suite import Reopen, StoreSuite
 
 
@@ -27,5 +28,5 @@ async def store(reopen: Reopen) -> object:
     return await reopen()
 
 
-class TestSqliteStore(StoreSuite):
+class TestSqliteStore(StoreSuite, JobListSuite):
     pass
