@@ -7,6 +7,7 @@ reads.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from math import ceil
@@ -34,6 +35,8 @@ from gogrid.protocol.messages import (
     Vectors,
 )
 from gogrid.protocol.tasks import EmbeddingTask
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """How often in a row a request may be lost by a worker that has not brought it forward."""
@@ -218,6 +221,7 @@ class InteractiveWork(Work):
         if self._fruitless >= ATTEMPTS or self._overdue or not self._said.can_move:
             self._fail(JobFailedError(message, code), code)
             return
+        log.info("request %s goes on elsewhere behind %d tokens: %s", self._job.id, self._said.count, message)
         if not self._said.begun:
             self._forget_unread()
         if isinstance(self.task, EmbeddingTask):

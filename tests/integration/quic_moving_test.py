@@ -12,6 +12,7 @@ from gogrid.addresses import Address
 from gogrid.ids import JobId, Sha256
 from gogrid.protocol.messages import Assign, Drain, Tokens
 from gogrid.protocol.tasks import ChatTask, ModelRef, Sampling
+from gogrid.quic.private import heard_at
 from runner.link import CoordinatorLink
 from tests.fakes.quic_grid import Grid, WorkerNotes, coordinator, wait_until, worker
 from tests.faults.impairment import BLACKHOLE, Conditions
@@ -174,4 +175,6 @@ async def test_a_far_and_lossy_worker_that_thinks_for_long_is_never_suspected() 
                 await wait_until(lambda: grid.notes.suspicions == [True], linked.task, 3.0)
                 assert time.monotonic() - before <= 2.0
                 proxy.conditions()
-                await wait_until(lambda: grid.notes.suspicions == [True, False], linked.task, 3.0)
+                connection, silent_since = grid.notes.links[0]._connection, heard_at(grid.notes.links[0]._connection)
+                await wait_until(lambda: heard_at(connection) > silent_since, linked.task, 3.0)
+                assert grid.notes.suspicions == [True, False]
