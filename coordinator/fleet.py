@@ -68,6 +68,9 @@ class Fleet:
         """Changes that are no longer listed."""
         self._kept: dict[Kind, WorkerId] = {}
         self._version = 0
+        """Grows with every change of anything."""
+        self._told: dict[Kind, tuple[int, tuple[str, ...]]] = {}
+        """Reasons as they were at a version."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -186,6 +189,9 @@ class Fleet:
 
     def reasons(self, need: Need) -> tuple[str, ...]:
         """Why the workers that cannot take it now cannot: `name: reason`, in the order in which they joined."""
+        version, told = self._told.get(kind_of(need), (-1, ()))
+        if version == self._version:
+            return told
         found = []
         for worker_id, member in self._members.items():
             candidate = self._candidate(worker_id, member)
@@ -194,6 +200,9 @@ class Fleet:
                 reason = "it is kept free for a job that has waited longer"
             if reason:
                 found.append(f"{member.name}: {reason}")
+        if len(self._told) >= _KINDS:
+            self._told.clear()
+        self._told[kind_of(need)] = (self._version, tuple(found))
         return tuple(found)
 
     def decision(self, need: Need) -> Decision:
@@ -223,11 +232,13 @@ class Fleet:
                 choice = (rivals, worker_id)
         if choice is None:
             return False
+        self._version += 1
         self._kept[kind] = choice[1]
         self._members[choice[1]].kept_for = kind
         return True
 
     def keep_no_more(self, kind: Kind) -> None:
+        self._version += 1
         worker_id = self._kept.pop(kind, None)
         if worker_id in self._members:
             self._members[worker_id].kept_for = None
@@ -244,9 +255,9 @@ class Fleet:
         self._note(worker_id)
 
     def _note(self, worker_id: WorkerId) -> None:
+        self._version += 1
         member = self._members.get(worker_id)
         if member is not None:
-            self._version += 1
             member.version = self._version
         self._changes.append(worker_id)
         if len(self._changes) > _CHANGES:
