@@ -5,13 +5,14 @@ import time
 import pytest
 
 from gogrid.protocol.messages import DeviceKind, EmbeddingDone, FailCode, Failed, Finished, Vectors
-from gogrid.protocol.tasks import EmbeddingTask
+from gogrid.protocol.tasks import EmbeddingTask, ResumeMode
 from runner.errors import JobError
 from runner.executor.batches import into_steps
 from runner.executor.engines.base import Engine
 from runner.executor.engines.echo import EchoEngine
 from runner.executor.messages import Item, Load
 from tests.conformance.engine_suite import MODEL, TextEngineSuite, ask, chat, done_of, ids_of, run, submit, text_of
+from tests.conformance.resume_suite import ResumeSuite, resumed
 
 LOAD = Load(engine="echo", model_path="", device=DeviceKind.CPU, threads=1, cap_bytes=1 << 30)
 
@@ -23,6 +24,28 @@ def engine() -> EchoEngine:
 
 class TestEcho(TextEngineSuite):
     """The suite."""
+
+
+class TestEchoResume(ResumeSuite):
+    """The suite for going on."""
+
+
+@pytest.mark.parametrize(("mode", "turns"), [(ResumeMode.FAST, 2), (ResumeMode.EXACT, 5)])
+def test_exact_mode_takes_a_turn_for_each_known_token(engine: Engine, mode: ResumeMode, turns: int) -> None:
+    task = chat("a b c d e", max_tokens=0)
+    submit(engine, resumed(task, ids_of(ask(engine, task)[0])[:3], mode))
+    taken = 0
+    while engine.busy:
+        engine.step()
+        taken += 1
+    assert taken == turns
+
+
+def test_another_answer_than_its_own_is_not_gone_on_with(engine: Engine) -> None:
+    ids = ids_of(ask(engine, chat("one two three"))[0])
+    with pytest.raises(JobError, match="Token 1 ") as refused:
+        submit(engine, resumed(chat("one four three"), ids, ResumeMode.FAST))
+    assert refused.value.param == "resume"
 
 
 def test_text_is_said_back_word_by_word(engine: Engine) -> None:

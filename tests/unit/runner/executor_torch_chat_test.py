@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gogrid.protocol.messages import DeviceKind, FailCode, Tokens
-from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, Sampling
+from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, ResumeMode, Sampling
 from runner.errors import JobError, ModelError
 from runner.executor.engines.base import Engine
 from runner.executor.engines.registry import create
@@ -25,6 +25,7 @@ from tests.conformance.engine_suite import (
     submit,
     text_of,
 )
+from tests.conformance.resume_suite import MODES, ResumeSuite, check_every_cut, pieces_of, resumed
 from tests.torch_models import smollm2
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
@@ -55,6 +56,36 @@ def engine(loaded: Engine) -> Iterator[Engine]:
 
 class TestTorch(TextEngineSuite):
     """The suite."""
+
+
+class TestTorchResume(ResumeSuite):
+    """The suite for going on."""
+
+
+@MODES
+def test_answer_cut_inside_a_character_goes_on_with_the_whole_one(engine: Engine, mode: ResumeMode) -> None:
+    pieces = check_every_cut(engine, completion("漢字🙂漢字🙂漢字🙂漢字🙂漢", max_tokens=8), mode)
+    assert any(not piece.text for piece in pieces[:-1]), "no character came in parts: this tests nothing"
+
+
+@MODES
+def test_answer_that_ended_by_itself_is_over_at_once(engine: Engine, mode: ResumeMode) -> None:
+    pieces = check_every_cut(engine, chat("What is 2+2? Say only the number.", max_tokens=12), mode)
+    assert pieces[-1].token == 2, "the model ended it"
+
+
+def test_numbers_of_an_answer_have_the_same_bits_in_any_company(engine: Engine) -> None:
+    """Alone, among others of other lengths, cut and gone on with: so replayed answers cannot part from what was."""
+    task = chat("Tell me a story about the sea.", max_tokens=10, temperature=0.8, seed=3, logprobs=0)
+    (alone,) = ask(engine, task)
+    numbers = [entry.logprob for piece in pieces_of(alone) for entry in piece.logprobs]
+    ids = ids_of(alone)
+    company = [chat(f"Count the {'very ' * (60 * n)}many stars", max_tokens=14) for n in range(4)]
+    (among, *_) = ask(engine, task, *company)
+    assert [entry.logprob for piece in pieces_of(among) for entry in piece.logprobs] == numbers
+    for mode in ResumeMode:
+        *_, said = ask(engine, *company, resumed(task, ids[:4], mode))
+        assert [entry.logprob for piece in pieces_of(said) for entry in piece.logprobs] == numbers[4:], mode
 
 
 def free_blocks(engine: Engine) -> int:
