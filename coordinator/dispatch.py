@@ -302,7 +302,7 @@ class Dispatcher:
                 self._place()
 
     def _take_away(self, work: Work, link: WorkerLink, why: str) -> None:
-        """End a lease that its worker still holds, and tell it, however late it may hear; `lost` or `yielded` follows."""
+        """End a lease that its worker still holds, and tell it, late as it may hear; `lost` or `yielded` follows."""
         self._scheduler.release(work.need.job_id)
         link.send(Cancel(job_id=work.need.job_id, epoch=work.epoch, reason=why))
 

@@ -24,9 +24,9 @@ from tests.faults.impairment import BLACKHOLE
 
 pytestmark = pytest.mark.sandbox
 
-TOKENS = 60
+TOKENS = 45
 ANSWERS = 6
-STAGGER_S = 0.2
+STAGGER_S = 0.15
 ASK = [{"role": "user", "content": f"#echo chunks={TOKENS} delay_ms=20\none two three four five six seven"}]
 WORKER = str(Path(sysconfig.get_path("scripts")) / "gogrid-worker")
 LISTENING = ("a", "b")
@@ -78,6 +78,18 @@ async def listen(client: openai.AsyncOpenAI, **asked: object) -> Heard:
     return heard
 
 
+@pytest.fixture(scope="module")
+def undisturbed(pair: FaultGrid) -> Heard:
+    async def once() -> Heard:
+        endpoint = pair.local.endpoint
+        async with openai.AsyncOpenAI(base_url=f"{endpoint.plain_url}/v1", api_key=pair.local.admin_key) as client:
+            return await listen(client)
+
+    heard = asyncio.run(once())
+    assert len(heard.text.split()) == TOKENS
+    return heard
+
+
 async def staggered(client: openai.AsyncOpenAI, **asked: object) -> list[asyncio.Task[Heard]]:
     """Answers under way, the first of them nearly over."""
     tasks = []
@@ -97,10 +109,8 @@ async def busiest(pair: FaultGrid) -> GridWorker:
     return pair.worker(name)
 
 
-async def judge(client: openai.AsyncOpenAI, tasks: list[asyncio.Task[Heard]], pause_s: float) -> None:
+async def judge(undisturbed: Heard, tasks: list[asyncio.Task[Heard]], pause_s: float) -> None:
     answers = await asyncio.gather(*tasks)
-    undisturbed = await listen(client)
-    assert len(undisturbed.text.split()) == TOKENS
     for answer in answers:
         assert answer.text == undisturbed.text
         assert answer.usage == undisturbed.usage
@@ -122,75 +132,75 @@ def executor_of(worker: GridWorker) -> psutil.Process:
     return next(one for one in worker.family() if "runner.executor" in one.cmdline() and "bwrap" not in one.name())
 
 
-async def test_a_runner_killed_with_kill_9(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_a_runner_killed_with_kill_9(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     async with mended(pair):
         tasks = await staggered(client)
         (await busiest(pair)).kill()
-        await judge(client, tasks, 2.5)
+        await judge(undisturbed, tasks, 2.5)
 
 
-async def test_a_runner_that_is_frozen(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_a_runner_that_is_frozen(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     async with mended(pair):
         tasks = await staggered(client)
         worker = await busiest(pair)
         worker.freeze()
-        await judge(client, tasks, 2.5)
+        await judge(undisturbed, tasks, 2.5)
         assert await asyncio.to_thread(within, 5.0, lambda: pair.avoids(worker.name))
 
 
-async def test_an_executor_killed_with_kill_9(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_an_executor_killed_with_kill_9(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     async with mended(pair):
         tasks = await staggered(client)
         executor_of(await busiest(pair)).kill()
-        await judge(client, tasks, 2.5)
+        await judge(undisturbed, tasks, 2.5)
 
 
-async def test_an_executor_that_is_frozen(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_an_executor_that_is_frozen(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     async with mended(pair):
         tasks = await staggered(client)
         executor_of(await busiest(pair)).send_signal(signal.SIGSTOP)
-        await judge(client, tasks, 4.0)
+        await judge(undisturbed, tasks, 4.0)
 
 
-async def test_a_network_that_is_cut(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_a_network_that_is_cut(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     async with mended(pair):
         tasks = await staggered(client)
         pair.proxies[(await busiest(pair)).name].conditions(BLACKHOLE, BLACKHOLE)
-        await judge(client, tasks, 2.5)
+        await judge(undisturbed, tasks, 2.5)
 
 
-async def test_a_drain_by_the_admin(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_a_drain_by_the_admin(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     tasks = await staggered(client)
     worker_id = str(pair.listed()[(await busiest(pair)).name]["id"])
     try:
         await asyncio.to_thread(pair.local.admin_command, "worker", "drain", worker_id)
-        await judge(client, tasks, 1.0)
+        await judge(undisturbed, tasks, 1.0)
     finally:
         await asyncio.to_thread(pair.local.admin_command, "worker", "undrain", worker_id)
 
 
-async def test_a_pause_by_the_owner(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_a_pause_by_the_owner(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     tasks = await staggered(client)
     worker = await busiest(pair)
     command = [WORKER, "--data", str(pair.folder / worker.name)]
     try:
         await asyncio.to_thread(subprocess.run, [*command, "pause"], check=True)
         assert await asyncio.to_thread(within, 1.0, lambda: pair.listed()[worker.name]["running"] == 0)
-        await judge(client, tasks, 1.0)
+        await judge(undisturbed, tasks, 1.0)
     finally:
         await asyncio.to_thread(subprocess.run, [*command, "resume"], check=True)
         await asyncio.to_thread(pair.wait_ready)
 
 
-async def test_a_worker_that_is_stopped(pair: FaultGrid, client: openai.AsyncOpenAI) -> None:
+async def test_a_worker_that_is_stopped(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:
     async with mended(pair):
         tasks = await staggered(client)
         await asyncio.to_thread((await busiest(pair)).stop)
-        await judge(client, tasks, 1.5)
+        await judge(undisturbed, tasks, 1.5)
 
 
 async def test_an_answer_asked_for_whole_and_exact_survives_as_well(
-    pair: FaultGrid, client: openai.AsyncOpenAI
+    pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard
 ) -> None:
     async with mended(pair):
         whole = [
@@ -203,7 +213,6 @@ async def test_an_answer_asked_for_whole_and_exact_survives_as_well(
         ]
         await asyncio.sleep(0.6)
         (await busiest(pair)).kill()
-        undisturbed = await listen(client)
         for answer in await asyncio.gather(*whole):
             assert answer.choices[0].message.content == undisturbed.text
             logprobs = answer.choices[0].logprobs

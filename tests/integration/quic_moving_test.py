@@ -165,10 +165,10 @@ async def test_a_far_and_lossy_worker_that_thinks_for_long_is_never_suspected() 
         with UdpProxy(grid.server.port, seed=7) as proxy:
             async with Linked(grid, proxy) as linked:
                 proxy.conditions(far, far)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(0.5)
                 grid.notes.links[0].send(Assign(job_id=JOB, epoch=1, task=TASK))
                 await wait_until(lambda: bool(linked.notes.assigned_jobs), linked.task)
-                await asyncio.sleep(7.0)
+                await asyncio.sleep(4.0)
                 assert (grid.notes.suspicions, grid.notes.disconnects) == ([], [])
                 proxy.conditions(BLACKHOLE, BLACKHOLE)
                 before = time.monotonic()

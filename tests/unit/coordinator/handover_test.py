@@ -1,4 +1,4 @@
-"""An answer whose worker is lost, silent, drained or yields goes on elsewhere: real store, links in memory, no clock."""
+"""An answer whose worker is lost, silent, drained or yields goes on elsewhere: real store, links in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
