@@ -305,10 +305,20 @@ class FaultGrid:
 
     def heal(self) -> int:
         """Release every worker that is quarantined; how many there were."""
-        sick = [str(worker["id"]) for worker in self.listed().values() if "quarantined" in str(worker["reason"])]
+        sick = [str(worker["id"]) for worker in self.listed().values() if worker["quarantined"]]
         for worker_id in sick:
             self.local.admin_command("worker", "release", worker_id)
         return len(sick)
+
+    @contextlib.contextmanager
+    def drained(self, name: str) -> Iterator[None]:
+        """Within, this worker gets nothing new and hands on what somebody waits for."""
+        worker_id = str(self.listed()[name]["id"])
+        self.local.admin_command("worker", "drain", worker_id)
+        try:
+            yield
+        finally:
+            self.local.admin_command("worker", "undrain", worker_id)
 
     def load(self, name: str, order: Order) -> Load:
         """Start a client; `name` once for each grid."""

@@ -2,8 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -37,7 +35,7 @@ def hurt(pair: FaultGrid, fault: str, name: str) -> None:
         time.sleep(2.5)
         pair.proxies[name].conditions()
     else:
-        with drained(pair, name):
+        with pair.drained(name):
             time.sleep(0.5)
 
 
@@ -45,19 +43,9 @@ def warm(pair: FaultGrid) -> None:
     """Have the model loaded on both: one that has not must take the other's answers for a moment."""
     for name, other in (("one", "two"), ("two", "one")):
         if not pair.listed()[name]["models"]:
-            with drained(pair, other):
+            with pair.drained(other):
                 assert within(20, lambda: bool(pair.listed()[name]["models"])), pair.listed()  # noqa: B023
                 time.sleep(0.3)
-
-
-@contextmanager
-def drained(pair: FaultGrid, name: str) -> Iterator[None]:
-    worker_id = str(pair.listed()[name]["id"])
-    pair.local.admin_command("worker", "drain", worker_id)
-    try:
-        yield
-    finally:
-        pair.local.admin_command("worker", "undrain", worker_id)
 
 
 def busiest(pair: FaultGrid) -> str:

@@ -57,6 +57,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Every so many jobs leave an output file that proves which run was accepted; 0: none."""
     kinds: tuple[Literal["python", "chat", "completion"], ...] = ("python",)
     """Of durable jobs, in turn."""
+    answer_words: int = 5
+    """Of durable answers, 10 ms each."""
     streams: int = 0
     """Streamed answers under way at once."""
     stream_count: int = 0
@@ -141,9 +143,9 @@ def _body(order: Order, op: str, number: int) -> dict[str, object]:
         proof = bool(order.proof_every) and number % order.proof_every == 0
         limits = {"memory_bytes": 128 << 20, "cpu_cores": 0.25, "wall_s": 60}
         return {"label": op, "code": SCRIPT.format(seconds=order.job_s, proof=proof), "limits": limits}
-    said = f"#echo delay_ms=5\n{op} says this"
+    said = f"#echo chunks={order.answer_words} delay_ms=10\n{op} says this"
     asked = {"messages": [{"role": "user", "content": said}]} if kind == "chat" else {"prompt": said}
-    return {"kind": kind, "label": op, "request": {"model": order.model, "max_tokens": 10, **asked}}
+    return {"kind": kind, "label": op, "request": {"model": order.model, "max_tokens": order.answer_words, **asked}}
 
 
 def watch_jobs(client: Client) -> None:
