@@ -130,12 +130,15 @@ class _Pair:
         self._frozen: list[psutil.Process] = []
 
     def __enter__(self) -> "_Pair":
-        self.grid.init()
-        self.grid.add_model("echo")
-        self.grid.start_coordinator()
-        for name in WORKERS:
-            self.start(name)
-        self.warm()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.grid)
+            self.grid.init()
+            self.grid.add_model("echo")
+            self.grid.start_coordinator()
+            for name in WORKERS:
+                self.start(name)
+            self.warm()
+            stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
