@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from gogrid.protocol.messages import Sampling  # noqa: E402
+from gogrid.protocol.tasks import Sampling  # noqa: E402
 from runner.executor.engines.sampling import Choice, Row, choose, gumbel  # noqa: E402
 
 pytestmark = pytest.mark.torch
