@@ -94,10 +94,10 @@ def _pauses(pair: "_Pair", what: str, hurt: Callable[[str], Callable[[], None]],
     pauses: list[float] = []
     bad = 0
     for number in range(ROUNDS):
-        name = WORKERS[number % 2]
         load = _Load(pair, CLIENTS, LONG_CHUNKS)
         load.start()
         time.sleep(LONG_CHUNKS * DELAY_S * (0.15 + 0.5 * number / ROUNDS))
+        name = max(WORKERS, key=pair.running)
         held = pair.running(name)
         mend = hurt(name)
         heard = load.finish()
