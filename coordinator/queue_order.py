@@ -101,14 +101,19 @@ class _Rank:
     """Grants of the same resource to other ranks since."""
     lines: dict[KeyId, _Line] = field(default_factory=dict)
     owners: list[tuple[_Standing, KeyId]] = field(default_factory=list)
-    """A heap of those who wait; an entry may stand too low, never too high."""
+    """A heap of those who wait; an entry that is not what `listed` says is void."""
+    listed: dict[KeyId, _Standing] = field(default_factory=dict)
+    """Where each stands in the heap: perhaps too low, never too high."""
     lengths: list[tuple[_Standing, int, KeyId]] | None = None
     """How many jobs of each owner wait; None when that has changed."""
 
     def stand(self, owner: KeyId, standing: _Standing) -> None:
+        if owner in self.listed and self.listed[owner] <= standing:
+            return
+        self.listed[owner] = standing
         heapq.heappush(self.owners, (standing, owner))
-        if len(self.owners) > 64 + 2 * len(self.lines):
-            self.owners = [(line.account.standing(self.resource), owner) for owner, line in self.lines.items()]
+        if len(self.owners) > 64 + 2 * len(self.listed):
+            self.owners = [(standing, owner) for owner, standing in self.listed.items()]
             heapq.heapify(self.owners)
 
     def urgency(self, now: float) -> float:
@@ -383,21 +388,26 @@ class _Round:
 
     def end(self) -> None:
         for rank, standing, owner in self._aside:
-            heapq.heappush(rank.owners, (standing, owner))
+            rank.stand(owner, standing)
 
     def _head(self, rank: _Rank, stuck: Container[Kind]) -> tuple[int, Need] | None:
         owners = rank.owners
         while owners:
             standing, owner = owners[0]
             line = rank.lines.get(owner)
-            if line is None:
+            if rank.listed.get(owner) != standing:
                 heapq.heappop(owners)
+            elif line is None:
+                heapq.heappop(owners)
+                del rank.listed[owner]
             elif (stands := line.account.standing(rank.resource)) != standing:
+                rank.listed[owner] = stands
                 heapq.heapreplace(owners, (stands, owner))
             elif (head := line.head(stuck)) is not None:
                 return head
             else:
                 heapq.heappop(owners)
+                del rank.listed[owner]
                 self._aside.append((rank, standing, owner))
         return None
 

@@ -13,12 +13,13 @@ import time
 
 from gogrid.protocol.framing import encode_frame
 from runner.python_job import pipe
-from runner.python_job.outputs import OutputLimits, link_inputs, read, survey
+from runner.python_job.outputs import OutputFound, OutputLimits, link_inputs, read, survey
 from runner.sandbox import kernel
 
 _PIECE = 64 << 10
 _GATHER_S = 0.003
 """How long output waits for what follows it, so that a line written in two pieces travels as one."""
+_LONGEST_SHOWN = 100
 _PAUSE_S = 0.01
 """Shortest time between two records, so that tiny writes do not become a flood of them."""
 
@@ -45,7 +46,7 @@ def main() -> None:
     exit_code, signal_number = children.end_of(script)
     _say(pipe.Ended(exit_code, signal_number, children.peak_bytes, children.cpu_ms, found.left_out, found.too_large))
     for file in found.files:
-        _say(pipe.FileBegins(file.name, file.size))
+        _say(pipe.FileBegins(file.name, file.size, _was(file)))
         for piece in read(folder, file):
             _say(pipe.FileData(piece))
     _say(pipe.Done())
@@ -139,6 +140,12 @@ def _pass_on(printed: dict[int, str], log_bytes: int, children: _Children, scrip
                 _say_output(printed[reader], data)
                 data.clear()
             last_record, due = now, None
+
+
+def _was(file: OutputFound) -> str:
+    """The script's own name of a file that had to get another one, in characters that can be shown."""
+    was = "/".join(file.path)
+    return "" if was == file.name else ascii(was)[1:-1][:_LONGEST_SHOWN]
 
 
 def _say_output(stream: str, data: bytearray) -> None:

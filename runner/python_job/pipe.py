@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gogrid.errors import ProtocolError
 
 _ENDED = struct.Struct(">hHQQIB")
-_FILE = struct.Struct(">Q")
+_FILE = struct.Struct(">QH")
 
 
 class Began(NamedTuple):
@@ -27,6 +27,8 @@ class Output(NamedTuple):
 class FileBegins(NamedTuple):
     name: str
     size: int
+    was: str = ""
+    """What the script had called it, if that is not `name`."""
 
 
 class FileData(NamedTuple):
@@ -65,7 +67,8 @@ def encode(record: Record) -> bytes:
         case Output():
             return (b"o" if record.stream == "stdout" else b"e") + record.data
         case FileBegins():
-            return b"f" + _FILE.pack(record.size) + record.name.encode()
+            was = record.was.encode()
+            return b"f" + _FILE.pack(record.size, len(was)) + was + record.name.encode()
         case FileData():
             return b"d" + record.data
         case Ended():
@@ -90,7 +93,9 @@ def decode(payload: bytes) -> Record:
         if kind in _STREAMS:
             return Output(_STREAMS[kind], body)
         if kind == b"f":
-            return FileBegins(body[_FILE.size :].decode(), _FILE.unpack(body[: _FILE.size])[0])
+            size, length = _FILE.unpack(body[: _FILE.size])
+            was, name = body[_FILE.size : _FILE.size + length], body[_FILE.size + length :]
+            return FileBegins(name.decode(), size, was.decode())
         if kind == b"d":
             return FileData(body)
         if kind == b"x":

@@ -37,6 +37,7 @@ _LEAST_OUT_BYTES = 1 << 20
 _READ = 256 << 10
 _SILENCE_S = 30.0
 """Longest wait for the next piece of an output file."""
+_LONGEST_SHOWN = 100
 _KEPT_COMPLAINT = 4096
 
 _log = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ class _Run:
         self._intake = Intake(limits)
         self._script_ended = asyncio.Event()
         self._files: list[OutputFile] = []
+        self._renamed: list[tuple[str, str]] = []
+        """What the script had called files, and what they are called now."""
 
     async def to_end(self, cancel: asyncio.Event) -> PythonDone:
         """Race the job against its clock and its submitter."""
@@ -185,7 +188,12 @@ class _Run:
             broke = str(error)
         if not broke and self._intake.ended is not None:
             return verdict.judge(
-                self._intake.ended, limits, self._intake.errors, tuple(self._files), logs_truncated=truncated
+                self._intake.ended,
+                limits,
+                self._intake.errors,
+                tuple(self._files),
+                logs_truncated=truncated,
+                renamed=self._renamed,
             )
         self._process.kill()
         status = await self._process.wait()
@@ -213,6 +221,8 @@ class _Run:
                     self._intake.file(record)
                     pieces = _pieces(records, record.size)
                     self._files.append(await self._save_output(record.name, pieces))
+                    if record.was:
+                        self._renamed.append((record.was[:_LONGEST_SHOWN], record.name))
                     async for _ in pieces:
                         pass
                 case pipe.Done() if self._intake.ended is not None:

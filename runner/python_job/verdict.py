@@ -6,6 +6,7 @@ submitter, and nothing else.
 
 import re
 import signal
+from collections.abc import Sequence
 from typing import Literal
 
 from gogrid.protocol.messages import OutputFile, PythonDone
@@ -16,6 +17,8 @@ Ending = Literal["exit", "timeout", "memory", "cpu_time", "output_too_large", "c
 Stop = Literal["timeout", "cancelled"]
 """Why the runner itself ended a job."""
 
+_NAMED = 5
+"""So many files with another name are told of."""
 KILLED = 128 + signal.SIGKILL
 _NEAR = 0.95
 """Of the memory limit: a script that was killed with this much in use was killed for it."""
@@ -40,18 +43,25 @@ def broken(detail: str, status: int, *, logs_truncated: bool) -> PythonDone:
 
 
 def judge(
-    seen: Ended, limits: PythonLimits, errors: bytes, files: tuple[OutputFile, ...], *, logs_truncated: bool
+    seen: Ended,
+    limits: PythonLimits,
+    errors: bytes,
+    files: tuple[OutputFile, ...],
+    *,
+    logs_truncated: bool,
+    renamed: Sequence[tuple[str, str]] = (),
 ) -> PythonDone:
     """The script ended by itself, or by a limit the kernel enforces.
 
     Args:
         errors: the last of what it wrote to standard error.
+        renamed: the names of files that had to get another one, and that other one.
     """
     ended, detail = _reason(seen, limits, errors)
     if ended == "exit" and seen.too_large:
         ended, detail = "output_too_large", _too_large(limits)
-    elif ended == "exit" and seen.left_out:
-        detail = f"{seen.left_out} entries of its working folder are not kept: only regular files are."
+    elif ended == "exit":
+        detail = " ".join(filter(None, (_left_out(seen), _renamed(renamed))))
     return PythonDone(
         exit_code=128 + seen.signal if seen.signal else seen.exit_code,
         ended=ended,
@@ -84,6 +94,20 @@ def _reason(seen: Ended, limits: PythonLimits, errors: bytes) -> tuple[Ending, s
         if seen.peak_bytes >= limits.memory_bytes * _NEAR:
             return memory
     return "crashed", f"It was ended by signal {seen.signal} ({signal.strsignal(seen.signal) or 'unknown'})."
+
+
+def _left_out(seen: Ended) -> str:
+    if not seen.left_out:
+        return ""
+    return f"{seen.left_out} entries of its working folder are not kept: only regular files are."
+
+
+def _renamed(names: Sequence[tuple[str, str]]) -> str:
+    if not names:
+        return ""
+    told = ", ".join(f"{was!r} is {name!r}" for was, name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"Names that not every system can store were changed: {told}{more}."
 
 
 def _last_lines(errors: bytes) -> bytes:

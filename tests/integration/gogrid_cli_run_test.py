@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.records import JobOutcome, JobState
+from coordinator.records import Attempt, JobOutcome, JobState, LeaseEnd
 from gogrid.client.cli import main
 from gogrid.client.profile import Profile, save_profile
-from gogrid.ids import JobId
+from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import OutputFile, PythonDone
 from gogrid.protocol.tasks import PythonTask
-from tests.fakes.backend import OTHER, USER
+from tests.fakes.backend import OTHER, USER, WORKER
 from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid
 from tests.fakes.terminal import Terminal
 
@@ -175,6 +175,82 @@ def test_output_files_are_fetched_and_older_ones_replaced(grid: HttpsGrid, envir
     assert main(["run", "script.py", "--output", "out"], environment) == 0
     found = {str(path.relative_to("out")): path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
     assert found == {os.path.join("plots", "größe.png"): content, "result.txt": b"new", "e": b""}
+
+
+def test_the_files_that_came_back_are_named(
+    grid: HttpsGrid, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = "Names that not every system can store were changed: 'a:b' is 'a_b'."
+    worker(grid, ends(0, [grid.keep(b"1", name) for name in ("a_b", "plots/x.png")], detail=changed))
+    assert main(["run", "script.py", "--output", "out"], environment) == 0
+    said = capsys.readouterr().err
+    assert f"The script ended. {changed}" in said
+    assert "2 output files in out: a_b, plots/x.png\n" in said
+    worker(grid, ends(0, [grid.keep(b"1", f"f{number:02}") for number in range(14)]))
+    assert main(["run", "script.py", "--output", "out"], environment) == 0
+    assert (
+        "14 output files in out: f00, f01, f02, f03, f04, f05, f06, f07, f08, f09 and 4 more\n"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_job_can_be_made_urgent_and_only_within_bounds(
+    grid: HttpsGrid, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "script.py", "--detach", "--priority", "-7"], environment) == 0
+    [record] = grid.jobs.records.values()
+    assert record.priority == -7
+    with pytest.raises(SystemExit):
+        main(["run", "script.py", "--priority", "101"], environment)
+    assert "a whole number from -100 to 100" in capsys.readouterr().err
+
+
+def test_one_job_is_told_with_every_try(
+    grid: HttpsGrid, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "script.py", "--detach"], environment) == 0
+    job_id = JobId(capsys.readouterr().out.strip())
+    grid.jobs.ended_attempts[job_id] = [
+        Attempt(job_id, 1, WORKER, 5.0, 7.0, LeaseEnd.CRASHED, "its sandbox\x1b[31m died"),
+        Attempt(job_id, 2, WorkerId("wk_gone"), None, 9.0, LeaseEnd.VANISHED, "its lease ran out"),
+    ]
+    grid.jobs.records[job_id] = replace(grid.jobs.records[job_id], crashes=2, attempts=2, not_before=4e9)
+    assert main(["jobs", "show", job_id[:12]], environment) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        f"job        {job_id}",
+        "what       script.py (python)",
+        "state      queued, 0 before it",
+        "priority   0",
+        "waits for  no worker is connected",
+    ]
+    assert lines[6].startswith("attempts   2, 2 crashed; not tried again before ")
+    assert lines[8:] == [
+        "TRY  WORKER   TOOK  ENDED     WHY",
+        "1    one      2 s   crashed   its sandbox\\x1b[31m died",
+        "2    wk_gone  -     vanished  its lease ran out",
+    ]
+
+
+def test_jobs_are_filtered_by_state_and_tried_again(
+    grid: HttpsGrid, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert main(["run", "script.py", "--detach"], environment) == 0
+    first, second = (JobId(line) for line in capsys.readouterr().out.split())
+    outcome = JobOutcome(JobState.DEAD, error_code="worker_lost", error="It crashed 3 times.")
+    grid.jobs.records[first] = replace(grid.jobs.records[first], state=JobState.DEAD, outcome=outcome, worker=WORKER)
+    assert main(["jobs", "--state", "dead", "--json"], environment) == 0
+    [dead] = json.loads(capsys.readouterr().out)
+    assert (dead["id"], dead["worker_name"], dead["worker"]) == (first, "one", WORKER)
+    assert main(["jobs", "list", "--state", "done", "--state", "failed"], environment) == 0
+    assert capsys.readouterr().err == "There are no done or failed jobs.\n"
+    assert main(["jobs", "requeue", first], environment) == 0
+    assert capsys.readouterr().out == f"{first} waits again.\n"
+    assert main(["jobs", "requeue", second], environment) == 1
+    assert "Only a dead or failed job" in capsys.readouterr().err
+    assert main(["jobs", "result", second], environment) == 1
+    assert "is a script" in capsys.readouterr().err
 
 
 def test_without_output_option_each_job_has_a_folder_of_its_own(grid: HttpsGrid, environment: dict[str, str]) -> None:

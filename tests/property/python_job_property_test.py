@@ -11,7 +11,7 @@ records = st.one_of(
     st.just(pipe.Began()),
     st.just(pipe.Done()),
     st.builds(pipe.Output, st.sampled_from(["stdout", "stderr"]), st.binary()),
-    st.builds(pipe.FileBegins, st.text(), st.integers(0, 2**64 - 1)),
+    st.builds(pipe.FileBegins, st.text(), st.integers(0, 2**64 - 1), st.text(max_size=300)),
     st.builds(pipe.FileData, st.binary()),
     st.builds(
         pipe.Ended,

@@ -161,6 +161,14 @@ class TestVerdict:
         assert (done.detail == "") == (wanted == "exit")
         assert done.detail == "" or (done.detail.endswith(".") and done.detail.count(". ") == 0)
 
+    def test_files_that_got_another_name_are_named(self) -> None:
+        renamed = [("a:b", "a_b"), *((f"{n}?", f"{n}_") for n in range(6))]
+        done = judge(ended(0), LIMITS, b"", (), logs_truncated=False, renamed=renamed)
+        assert done.detail == (
+            "Names that not every system can store were changed: 'a:b' is 'a_b', '0?' is '0_', '1?' is '1_', "
+            "'2?' is '2_', '3?' is '3_' and 2 more."
+        )
+
     @pytest.mark.parametrize(("why", "word"), [("timeout", "60 s"), ("cancelled", "cancelled")])
     def test_end_by_the_runner(self, why: Stop, word: str) -> None:
         done = stopped(why, LIMITS, logs_truncated=True)
