@@ -9,7 +9,7 @@ from coordinator.records import JobKind, JobOutcome, JobState, NewJob
 from coordinator.store.base import Store
 from gogrid.ids import JobId, KeyId, Sha256, new_job_id
 from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
-from tests.conformance.store_suite import ANNA, make_job
+from tests.conformance.store_values import ANNA, make_job
 
 
 class JobListSuite:

@@ -11,7 +11,7 @@ from coordinator.records import Completion, JobOutcome, JobState, LeaseEnd
 from coordinator.store.base import Store
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId
-from tests.conformance.store_suite import ANNA, make_job
+from tests.conformance.store_values import ANNA, make_job
 
 NOW = 20.0
 

@@ -7,7 +7,8 @@ import pytest
 
 from coordinator.store.sqlite_store import SqliteStore
 from tests.conformance.job_lists_suite import JobListSuite
-from tests.conformance.store_suite import Reopen, StoreSuite
+from tests.conformance.store_suite import StoreSuite
+from tests.conformance.store_values import Reopen
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from coordinator.records import (
     JobRecord,
     JobState,
     KeyRecord,
+    ModelKind,
     ModelRecord,
     Scope,
     TokenRecord,
@@ -27,13 +28,17 @@ from coordinator.store.base import Store
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Submission
-from gogrid.ids import KeyId, WorkerId
+from gogrid.ids import KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import (
     Device,
     DeviceKind,
+    FailCode,
+    Failed,
+    Finished,
     Heartbeat,
     JobMessage,
     LeaseHeld,
+    PythonDone,
     Readiness,
     WorkerReport,
 )
@@ -42,6 +47,9 @@ from tests.fakes.links import MemoryLink
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
 SCRIPT = PythonTask(files=(), entry="main.py")
+SCRIPT_DONE = Finished(result=PythonDone(exit_code=0, ended="exit"))
+MODEL = ModelRecord("m", Sha256("a" * 64), ModelKind.CHAT, "echo", 0, 100, 8192, 0, 0.0)
+CRASH = Failed(code=FailCode.CRASHED, message="The engine died.")
 WALL = 1e9
 REPORT = WorkerReport(
     software="t",
@@ -55,6 +63,10 @@ REPORT = WorkerReport(
     python_jobs=True,
     cores=4,
 )
+
+
+def held(record: JobRecord, epoch: int) -> LeaseHeld:
+    return LeaseHeld(job_id=record.id, epoch=epoch)
 
 
 async def durable_jobs(
@@ -151,6 +163,11 @@ class Desk:
 
     async def state(self, record: JobRecord) -> JobState:
         return (await self.record(record)).state
+
+    async def crash(self, link: MemoryLink, record: JobRecord, epoch: int) -> None:
+        """A lease ends by a crash, and that is stored."""
+        self.says(link, record, epoch, CRASH)
+        await self.jobs.close()
 
     async def quiet(self) -> None:
         """Until nothing more follows from what has happened."""

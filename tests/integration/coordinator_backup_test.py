@@ -28,7 +28,7 @@ from coordinator.store import schema, sqlite
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId
 from gogrid.protocol.tasks import InputFile, PythonTask
-from tests.conformance.store_suite import ANNA, DONE, make_job, make_token, make_worker
+from tests.conformance.store_values import ANNA, DONE, make_job, make_token, make_worker
 
 NOW = 1_800_000_000.0
 _SUBMIT_FOR_EVER = """
@@ -38,7 +38,7 @@ from coordinator.blobs import BlobStore
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.protocol.tasks import InputFile, PythonTask
 from dataclasses import replace
-from tests.conformance.store_suite import make_job
+from tests.conformance.store_values import make_job
 data = Path(sys.argv[1])
 async def client(store, blobs, number):
     turn = 0

@@ -23,7 +23,7 @@ from gogrid.files import write_whole
 from gogrid.identity import create_identity, issue_leaf, save_identity, save_leaf
 from gogrid.ids import Sha256
 from gogrid.protocol.tasks import InputFile, PythonTask
-from tests.conformance.store_suite import make_job
+from tests.conformance.store_values import make_job
 from tests.fakes.faulty_store import new_disk, store_on
 from tests.fakes.model_folders import chat_folder
 from tests.fakes.power_disk import Disk

@@ -10,7 +10,7 @@ from coordinator.errors import StorageFullError
 from coordinator.room import Room, disk_space
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.protocol.tasks import PythonTask
-from tests.conformance.store_suite import ANNA, DONE, make_job
+from tests.conformance.store_values import ANNA, DONE, make_job
 
 MIB = 1 << 20
 
