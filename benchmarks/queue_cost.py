@@ -1,4 +1,4 @@
-"""What the queue costs: `python -m benchmarks.queue_cost` measures the scheduler's operations with 100,000 jobs waiting.
+"""What the queue costs: `python -m benchmarks.queue_cost` measures the scheduler with 100,000 jobs waiting.
 
 Everything runs in this process and without any I/O: the figures are processor time of the coordinator's event loop.
 """
