@@ -24,7 +24,7 @@ import psutil
 from gogrid.client.local_grid import LocalGrid
 from tests.faults.checker import Verdict, check
 from tests.faults.client_log import Accepted, AnyEntry, read_log
-from tests.faults.load import Order
+from tests.faults.load import FINAL, Order
 from tests.faults.proxy import UdpProxy
 
 DEFAULTS: Mapping[str, str] = {}
@@ -353,9 +353,9 @@ class FaultGrid:
         return {job["id"]: job["epoch"] for job in found if job["worker"] == worker}
 
     def moved_on(self, held: Mapping[str, int]) -> bool:
-        """Whether each of these jobs has ended or has another lease."""
+        """Whether each of these jobs has ended, waits again, or has another lease."""
         jobs = [self.http.get(f"/api/v1/jobs/{job}").json() for job in held]
-        return all(job["finished_at"] is not None or job["epoch"] > held[job["id"]] for job in jobs)
+        return all(job["state"] in (*FINAL, "queued") or job["epoch"] > held[job["id"]] for job in jobs)
 
     def settled(self) -> bool:
         """Whether no job that a fault has hit is still under way: a job is given up as poison after the third hit."""
