@@ -64,7 +64,7 @@ class EchoWork:
         self.answered = 0
 
     def use(self, tell: Callable[[WorkerReport], None]) -> None:
-        """Report through this from now on; see `runner.link.CoordinatorLink.report`."""
+        """Report through this from now on; see `runner.link.coordinator_link.CoordinatorLink.report`."""
         self._tell = tell
         tell(self._report())
 

@@ -7,8 +7,8 @@ import random
 import time
 from collections.abc import Callable
 
-from coordinator.placement import Need
-from coordinator.scheduler import Grant, Scheduler
+from coordinator.dispatch.placement import Need
+from coordinator.dispatch.scheduler import Grant, Scheduler
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.echo_work import EchoWork
 from coordinator.records import TokenRecord, WorkerRecord, WorkerStatus
-from coordinator.state_folder import StateFolder
+from coordinator.state.folder import StateFolder
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.addresses import Address, parse_address
 from gogrid.errors import GoGridError
@@ -32,8 +32,8 @@ from gogrid.identity import create_worker_key, load_identity
 from gogrid.ids import new_worker_id
 from gogrid.jointoken import JoinToken, mint
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent
-from runner.connection import Connection, dial
-from runner.link import CoordinatorLink, Credentials, join
+from runner.link.connection import Connection, dial
+from runner.link.coordinator_link import CoordinatorLink, Credentials, join
 
 DIALS_AT_ONCE = 32
 """Real machines have processors of their own: more than these would only wait for ours, and time out."""

@@ -19,24 +19,24 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from coordinator.blobs import BlobStore
 from coordinator.config import CoordinatorConfig
 from coordinator.directory import Directory, DirectoryChange
-from coordinator.dispatch import Dispatcher
-from coordinator.durable import Clocks, DurableJobs
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.scheduler import Scheduler
+from coordinator.durable.jobs import Clocks, DurableJobs
+from coordinator.durable.quota import DurableLimits
+from coordinator.durable.sick_workers import SickWorkers
 from coordinator.errors import CoordinatorError, StateError
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Services
-from coordinator.interactive import InteractiveRequests, RequestLimits
+from coordinator.interactive.desk import InteractiveRequests, RequestLimits
 from coordinator.live import Live
 from coordinator.quic.server import QuicServer, serve_quic
 from coordinator.quic.terms import Terms
-from coordinator.quota import DurableLimits
-from coordinator.retention import INTERVAL_S, tidy
-from coordinator.scheduler import Scheduler
-from coordinator.sick_workers import SickWorkers
-from coordinator.state_folder import StateFolder
+from coordinator.state.blobs import BlobStore
+from coordinator.state.folder import StateFolder
+from coordinator.state.retention import INTERVAL_S, tidy
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from gogrid.errors import CloseCode

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.state_folder import StateFolder, default_root
+from coordinator.state.folder import StateFolder, default_root
 from gogrid.addresses import Address, parse_address
 from gogrid.config import Resolved, Setting, integer, resolve, text
 from gogrid.errors import ConfigError, GoGridError

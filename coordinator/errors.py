@@ -1,6 +1,6 @@
 """The coordinator's error tree. `http/errors.py` is the one place that turns these into HTTP; the CLI prints them."""
 
-from coordinator.loading import Loading
+from coordinator.interactive.loading import Loading
 from gogrid.errors import GoGridError
 
 

@@ -7,11 +7,11 @@ only as much output as those jobs may have; tickets are compared in constant tim
 import hmac
 from collections.abc import Iterable
 
-from coordinator.blobs import BlobStore
 from coordinator.directory import Directory
-from coordinator.dispatch import Connection, Dispatcher
+from coordinator.dispatch.dispatcher import Connection, Dispatcher
 from coordinator.models.catalogue import blobs_of
 from coordinator.records import ModelRecord, WorkerRecord
+from coordinator.state.blobs import BlobStore
 from coordinator.tally import Tally
 from coordinator.views import Statistics, WorkerView
 from gogrid.ids import JobId, Sha256, WorkerId

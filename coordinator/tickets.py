@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from coordinator.loading import Wait
+from coordinator.interactive.loading import Wait
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import Finished, Progress, Started, Tokens, Vectors

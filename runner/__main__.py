@@ -66,7 +66,7 @@ def _run(config: WorkerConfig, places: WorkerPlaces) -> int:
 def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
     import msgspec
 
-    from runner.joining import join_with
+    from runner.link.joining import join_with
 
     result = asyncio.run(join_with(sys.stdin.readline(8192), config.name, places))
     if as_json:

@@ -15,24 +15,24 @@ import gogrid
 from gogrid.addresses import Address
 from gogrid.identity import client_context
 from gogrid.places import WorkerPlaces
-from runner.bring import Engine
 from runner.config import WorkerConfig
 from runner.control import ControlServer, RunnerLock
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, Done
 from runner.errors import RunnerError, SandboxUnavailableError
 from runner.facts import Facts, gather
-from runner.link import CoordinatorLink, Credentials
-from runner.membership import Membership, load_membership
+from runner.link.coordinator_link import CoordinatorLink, Credentials
+from runner.link.membership import Membership, load_membership
 from runner.models.blobs import Access, Blobs
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk
 from runner.models.residence import Turns
-from runner.pool import ExecutorPool
 from runner.probes.all import probe_machine
 from runner.reporter import Reporter
 from runner.sandbox.base import Launcher
 from runner.sandbox.choose import choose_launcher
 from runner.scripts import ScriptRunner
+from runner.serving.bring import Engine
+from runner.serving.pool import ExecutorPool
 from runner.status import worker_status
 from runner.work import Work
 

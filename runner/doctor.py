@@ -19,9 +19,9 @@ from gogrid.protocol.worker_session import KeyProof
 from gogrid.sizes import format_size
 from runner.app import addresses_of
 from runner.config import WorkerConfig
-from runner.connection import dial
 from runner.errors import SandboxUnavailableError
-from runner.membership import Membership, load_membership
+from runner.link.connection import dial
+from runner.link.membership import Membership, load_membership
 from runner.probes.all import probe_machine
 from runner.sandbox.choose import choose_launcher
 from runner.threads import in_thread

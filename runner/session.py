@@ -1,4 +1,4 @@
-"""The seam between the QUIC shell of the runner (`link.py`) and the work it is given."""
+"""The seam between the QUIC shell of the runner (`link/coordinator_link.py`) and the work it is given."""
 
 from typing import Protocol
 

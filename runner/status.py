@@ -6,7 +6,7 @@ from gogrid.protocol.tasks import PythonTask
 from runner.control_messages import ModelState, RunningJob, WorkerStatus
 from runner.facts import Facts
 from runner.models.cache import ModelCache
-from runner.pool import ExecutorPool
+from runner.serving.pool import ExecutorPool
 from runner.work import Work, kind_of
 
 

@@ -30,15 +30,15 @@ from gogrid.protocol.messages import (
     WorkerReport,
 )
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
-from runner.capacity import ScriptRoom, Situation, refusal
 from runner.errors import JobError, RunnerError
-from runner.executor_client import ExecutorClient, ModelTask
 from runner.facts import Facts
-from runner.fence import Fence
-from runner.kept_stream import KeptStream
+from runner.link.fence import Fence
+from runner.link.kept_stream import KeptStream
 from runner.models.cache import ModelCache
 from runner.models.telling import Teller
-from runner.pool import ExecutorPool
+from runner.serving.capacity import ScriptRoom, Situation, refusal
+from runner.serving.executor_client import ExecutorClient, ModelTask
+from runner.serving.pool import ExecutorPool
 from runner.session import JobStream
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ def add(commands: Subparsers) -> None:
 
 
 def run_backup(args: argparse.Namespace, shell: Shell) -> int:
-    from coordinator import backup  # so that --help is quick
+    from coordinator.state import backup  # so that --help is quick
 
     shell.folder.require()
     made = backup.make(shell.folder, Path(args.to) if args.to else None, not args.without_blobs, shell.now)
@@ -43,7 +43,7 @@ def run_backup(args: argparse.Namespace, shell: Shell) -> int:
 
 
 def run_restore(args: argparse.Namespace, shell: Shell) -> int:
-    from coordinator import backup
+    from coordinator.state import backup
 
     manifest = backup.restore(Path(args.backup).expanduser(), shell.folder, shell.now)
     taken = moment(manifest.made_at)

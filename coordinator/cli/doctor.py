@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from coordinator.cli.output import show
 from coordinator.cli.shell import Shell, Subparsers, verb
 from coordinator.config import CoordinatorConfig, load_config
-from coordinator.state_folder import Serving
+from coordinator.state.folder import Serving
 from gogrid.errors import GoGridError
 from gogrid.identity import client_context, fingerprint, load_identity
 from gogrid.sizes import format_size

@@ -4,12 +4,12 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from coordinator.blobs import BlobStore
 from coordinator.cli.output import Json, moment, show, table
 from coordinator.cli.shell import Shell, Subparsers, group, verb
 from coordinator.models.catalogue import ECHO, blobs_of, check_name, publish, unpublish
 from coordinator.models.folder import inspect_model
 from coordinator.records import ModelRecord
+from coordinator.state.blobs import BlobStore
 from gogrid.errors import ConfigError
 from gogrid.sizes import format_size
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from coordinator.errors import NotFoundError
-from coordinator.state_folder import StateFolder
+from coordinator.state.folder import StateFolder
 from coordinator.store.base import Store
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from coordinator.loading import Loading, loading_of
+from coordinator.interactive.loading import Loading, loading_of
 from coordinator.records import ModelRecord
 from coordinator.views import WorkerView
 from gogrid.protocol.messages import WorkerReport

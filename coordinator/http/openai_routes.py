@@ -43,7 +43,7 @@ from coordinator.http.openai_schema import (
 from coordinator.http.services import Services
 from coordinator.http.text_answers import TextAnswer, reply_streaming, reply_whole
 from coordinator.http.waiting import HEADER, wait_of
-from coordinator.loading import Wait
+from coordinator.interactive.loading import Wait
 from coordinator.records import KeyRecord, ModelRecord
 from coordinator.records import Scope as KeyScope
 from coordinator.tickets import Again, Ticket

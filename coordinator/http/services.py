@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from coordinator.blobs import BlobStore
 from coordinator.records import KeyRecord, ModelRecord
+from coordinator.state.blobs import BlobStore
 from coordinator.store.base import Store
 from coordinator.tickets import Jobs, Requests
 from coordinator.views import LiveState

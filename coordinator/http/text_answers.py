@@ -32,7 +32,7 @@ from coordinator.http.openai_replies import (
     completion_logprobs,
 )
 from coordinator.http.services import Limits
-from coordinator.loading import loading_of
+from coordinator.interactive.loading import loading_of
 from gogrid.protocol.messages import FailCode, Finished, Progress, TextDone, TokenLogprob, Tokens
 
 _ENCODER = msgspec.json.Encoder()

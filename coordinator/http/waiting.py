@@ -3,7 +3,7 @@ cannot add a field. Pure. The field wins; what is neither is refused by name.
 """
 
 from coordinator.errors import RequestError
-from coordinator.loading import Wait
+from coordinator.interactive.loading import Wait
 
 HEADER = b"x-gogrid-wait"
 LONGEST_S = 86400.0

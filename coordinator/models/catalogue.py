@@ -7,10 +7,10 @@ the name exist. A refusal or a crash before that leaves no model, only blobs tha
 import re
 from collections.abc import Iterable
 
-from coordinator.blobs import BlobStore
 from coordinator.errors import ModelRefusedError, NotFoundError, UnknownModelError
 from coordinator.models.folder import ModelSource
 from coordinator.records import JobKind, JobRecord, ModelKind, ModelRecord, decode_result
+from coordinator.state.blobs import BlobStore
 from coordinator.store.base import Store
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, decode_manifest, encode_manifest

@@ -1,12 +1,12 @@
 """The statements about jobs, built once: building one costs more than running it.
 
-Each change of a job is one statement whose condition is its place in `coordinator.lifecycle.TRANSITIONS` and, for what
-a lease may do, the lease's epoch.
+Each change of a job is one statement whose condition is its place in `durable/lifecycle.py` and, for what a lease may
+do, the lease's epoch.
 """
 
 import sqlalchemy as sa
 
-from coordinator.lifecycle import UNFINISHED, JobEvent, after, before
+from coordinator.durable.lifecycle import UNFINISHED, JobEvent, after, before
 from coordinator.records import JobState, LeaseEnd
 from coordinator.store.many import Many
 from coordinator.store.rows import Values

@@ -33,7 +33,7 @@ from coordinator.records import (
     WorkerRecord,
     WorkerStatus,
 )
-from coordinator.room import Room
+from coordinator.state.room import Room
 from coordinator.store import access, job_lists, jobs, schema, sqlite
 from coordinator.store.behind import Behind, PendingLines, PendingRequest
 from coordinator.store.writer import Writer

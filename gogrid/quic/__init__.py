@@ -1,5 +1,5 @@
 """QUIC as both ends use it: a bounded connection, and the few private attributes of aioquic that GoGrid depends on.
 
-Only the two link modules (`coordinator.quic`, `runner.link`) import this. Every private name is listed in
+Only the two link modules (`coordinator.quic`, `runner.link.connection`) import this. Every private name is listed in
 `private.CONTRACT` and checked against the pinned aioquic by tests.
 """

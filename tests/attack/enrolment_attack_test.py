@@ -18,7 +18,7 @@ from gogrid.protocol import worker_session
 from gogrid.protocol.messages import Auth, Join
 from gogrid.quic.bounded import BoundedQuicConnection
 from runner.errors import LinkError
-from runner.link import CoordinatorLink, Credentials, join
+from runner.link.coordinator_link import CoordinatorLink, Credentials, join
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 
 

@@ -31,8 +31,8 @@ from gogrid.protocol import ALPN
 from gogrid.protocol.codec import encode_framed
 from gogrid.protocol.messages import Hello, JobOpen
 from gogrid.quic.bounded import STREAM_WINDOW
-from runner.connection import Connection
-from runner.link import CoordinatorLink, Credentials
+from runner.link.connection import Connection
+from runner.link.coordinator_link import CoordinatorLink, Credentials
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 
 ROOT = Path(__file__).parents[2]

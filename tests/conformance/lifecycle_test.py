@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.durable.lifecycle import TRANSITIONS, JobEvent, after, before
 from coordinator.errors import ConflictError
-from coordinator.lifecycle import TRANSITIONS, JobEvent, after, before
 from coordinator.records import Completion, JobOutcome, JobState, LeaseEnd
 from coordinator.store.base import Store
 from coordinator.store.sqlite_store import SqliteStore

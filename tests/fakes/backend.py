@@ -12,12 +12,11 @@ from typing import cast
 
 import msgspec
 
-from coordinator.blobs import BlobStore
 from coordinator.errors import ConflictError, CoordinatorError, KeyRefusedError, UnknownModelError
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Limits, Services
-from coordinator.loading import Wait
+from coordinator.interactive.loading import Wait
 from coordinator.records import (
     Attempt,
     JobKind,
@@ -32,6 +31,7 @@ from coordinator.records import (
     WorkerRecord,
     WorkerStatus,
 )
+from coordinator.state.blobs import BlobStore
 from coordinator.store.base import Store
 from coordinator.tickets import DEFAULT_WAIT, Answer, Submission, Waiting
 from coordinator.views import Statistics, WorkerView

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coordinator.blobs import BlobStore
 from coordinator.directory import Directory
-from coordinator.dispatch import Dispatcher
-from coordinator.durable import Clocks, DurableJobs
-from coordinator.quota import DurableLimits
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.scheduler import Scheduler
+from coordinator.durable.jobs import Clocks, DurableJobs
+from coordinator.durable.quota import DurableLimits
+from coordinator.durable.sick_workers import SickWorkers
 from coordinator.records import (
     JobRecord,
     JobState,
@@ -22,8 +23,7 @@ from coordinator.records import (
     WorkerRecord,
     WorkerStatus,
 )
-from coordinator.scheduler import Scheduler
-from coordinator.sick_workers import SickWorkers
+from coordinator.state.blobs import BlobStore
 from coordinator.store.base import Store
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally

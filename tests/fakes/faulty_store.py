@@ -13,7 +13,7 @@ import msgspec
 
 from coordinator.errors import CoordinatorError
 from coordinator.records import Completion, JobKind, JobOutcome, JobState, NewJob
-from coordinator.room import Room
+from coordinator.state.room import Room
 from coordinator.store import schema, sqlite
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import KeyId, WorkerId, new_job_id

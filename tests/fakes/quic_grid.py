@@ -31,7 +31,7 @@ from gogrid.protocol.messages import (
     Welcome,
     WorkerReport,
 )
-from runner.link import CoordinatorLink, Credentials
+from runner.link.coordinator_link import CoordinatorLink, Credentials
 from runner.session import JobStream
 from tests.fakes.directory import MemoryDirectory
 

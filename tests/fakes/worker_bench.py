@@ -20,12 +20,12 @@ from gogrid.protocol.tasks import (
     ModelRef,
     Sampling,
 )
-from runner.bring import Engine
 from runner.facts import Facts
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree
-from runner.pool import ExecutorPool
 from runner.probes.choose import Chosen
+from runner.serving.bring import Engine
+from runner.serving.pool import ExecutorPool
 from runner.work import Work
 from tests.fakes.job_stream import MemoryStream
 from tests.fakes.local_models import MemoryBlobs

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from gogrid.addresses import Address
-from runner.link import CoordinatorLink, Credentials
+from runner.link.coordinator_link import CoordinatorLink, Credentials
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until
 from tests.faults.conftest import Form, full_form
 from tests.faults.faultgrid import FaultGrid

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import backup
-from coordinator.blobs import BlobStore
 from coordinator.cli.main import main
 from coordinator.errors import StateError, TokenRefusedError
 from coordinator.models.catalogue import ECHO, publish
 from coordinator.records import Completion, JobState
-from coordinator.state_folder import StateFolder
+from coordinator.state import backup
+from coordinator.state.blobs import BlobStore
+from coordinator.state.folder import StateFolder
 from coordinator.store import schema, sqlite
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId
@@ -34,7 +34,7 @@ NOW = 1_800_000_000.0
 _SUBMIT_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
-from coordinator.blobs import BlobStore
+from coordinator.state.blobs import BlobStore
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.protocol.tasks import InputFile, PythonTask
 from dataclasses import replace

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from coordinator.state_folder import StateFolder
+from coordinator.state.folder import StateFolder
 
 _READY_S = 20.0
 

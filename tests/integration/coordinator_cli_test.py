@@ -16,7 +16,7 @@ import pytest
 import gogrid
 from coordinator.cli.main import main
 from coordinator.config import DATA_VARIABLE
-from coordinator.state_folder import StateFolder
+from coordinator.state.folder import StateFolder
 from gogrid.apikey import parse_api_key
 from gogrid.identity import load_identity
 from gogrid.jointoken import parse

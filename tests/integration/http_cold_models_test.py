@@ -11,7 +11,7 @@ import pytest
 
 from coordinator.errors import NotReadyError
 from coordinator.http.services import Limits
-from coordinator.loading import Loading, Wait
+from coordinator.interactive.loading import Loading, Wait
 from gogrid.protocol.messages import (
     Device,
     DeviceKind,

@@ -16,7 +16,7 @@ from gogrid.addresses import Address
 from gogrid.errors import CloseCode
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import HeartbeatAck
-from runner.link import CoordinatorLink, Credentials
+from runner.link.coordinator_link import CoordinatorLink, Credentials
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,7 @@ from gogrid.protocol.messages import (
 )
 from gogrid.protocol.session import MAX_JOB_STREAMS
 from gogrid.protocol.tasks import CompletionTask, ModelRef, Sampling
-from runner.link import Credentials, join
+from runner.link.coordinator_link import Credentials, join
 from runner.session import JobStream
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 

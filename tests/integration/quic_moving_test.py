@@ -13,7 +13,7 @@ from gogrid.ids import JobId, Sha256
 from gogrid.protocol.messages import Assign, Drain, Tokens
 from gogrid.protocol.tasks import ChatTask, ModelRef, Sampling
 from gogrid.quic.private import heard_at
-from runner.link import CoordinatorLink
+from runner.link.coordinator_link import CoordinatorLink
 from tests.fakes.quic_grid import Grid, WorkerNotes, coordinator, wait_until, worker
 from tests.faults.impairment import BLACKHOLE, Conditions
 from tests.faults.proxy import UdpProxy
@@ -26,7 +26,7 @@ LOOK_S = 0.05
 @pytest.fixture
 def alert(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look around often, so that the test is short."""
-    monkeypatch.setattr("runner.link.LOOK_S", LOOK_S)
+    monkeypatch.setattr("runner.link.coordinator_link.LOOK_S", LOOK_S)
 
 
 class Linked:
@@ -50,7 +50,7 @@ async def test_a_machine_that_slept_for_a_night_connects_anew_at_once(
     alert: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept = [0.0]
-    monkeypatch.setattr("runner.link.clock_through_sleep", lambda: time.monotonic() + slept[0])
+    monkeypatch.setattr("runner.link.coordinator_link.clock_through_sleep", lambda: time.monotonic() + slept[0])
     async with coordinator() as grid:
         notes = WorkerNotes()
         async with worker(grid, grid.credentials(), notes):
@@ -65,7 +65,7 @@ async def test_a_machine_that_moved_to_another_network_connects_anew_at_once(
     alert: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = ["10.0.0.1"]
-    monkeypatch.setattr("runner.link.source_address", lambda peer: source[0])
+    monkeypatch.setattr("runner.link.coordinator_link.source_address", lambda peer: source[0])
     async with coordinator() as grid:
         notes = WorkerNotes()
         async with worker(grid, grid.credentials(), notes):
@@ -78,7 +78,7 @@ async def test_a_network_that_comes_back_unchanged_keeps_its_connection(
     alert: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = itertools.chain(["10.0.0.1"] * 3, [""] * 3, itertools.repeat("10.0.0.1"))
-    monkeypatch.setattr("runner.link.source_address", lambda peer: next(source))
+    monkeypatch.setattr("runner.link.coordinator_link.source_address", lambda peer: next(source))
     async with coordinator() as grid:
         notes = WorkerNotes()
         async with worker(grid, grid.credentials(), notes):
@@ -89,7 +89,7 @@ async def test_a_network_that_comes_back_unchanged_keeps_its_connection(
 async def test_a_dead_connection_is_found_out_soon_after_a_nap(alert: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the doubt it takes the eight seconds of any dead coordinator."""
     slept = [0.0]
-    monkeypatch.setattr("runner.link.clock_through_sleep", lambda: time.monotonic() + slept[0])
+    monkeypatch.setattr("runner.link.coordinator_link.clock_through_sleep", lambda: time.monotonic() + slept[0])
     async with coordinator() as grid:
         with UdpProxy(grid.server.port, seed=1) as proxy:
             async with Linked(grid, proxy) as linked:
@@ -105,9 +105,9 @@ async def test_a_nap_does_not_keep_a_worker_waiting_for_its_next_attempt(
     alert: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept = [0.0]
-    monkeypatch.setattr("runner.link.clock_through_sleep", lambda: time.monotonic() + slept[0])
-    monkeypatch.setattr("runner.backoff.FIRST_S", 60.0)
-    monkeypatch.setattr("runner.backoff.LONGEST_S", 60.0)
+    monkeypatch.setattr("runner.link.coordinator_link.clock_through_sleep", lambda: time.monotonic() + slept[0])
+    monkeypatch.setattr("runner.link.backoff.FIRST_S", 60.0)
+    monkeypatch.setattr("runner.link.backoff.LONGEST_S", 60.0)
     async with coordinator() as grid:
         credentials, address = grid.credentials(), grid.address
         link = CoordinatorLink([Address("127.0.0.1", 9), address], credentials, WorkerNotes())

@@ -17,7 +17,7 @@ from gogrid.addresses import Address
 from gogrid.identity import create_identity, create_worker_key
 from gogrid.ids import WorkerId
 from gogrid.jointoken import mint
-from runner.membership import Membership, save_membership
+from runner.link.membership import Membership, save_membership
 
 WORKER = (sys.executable, "-m", "tray.cli")
 pytestmark = [

@@ -14,15 +14,15 @@ from gogrid.ids import JobId
 from gogrid.manifest import ModelFile, ModelManifest, digest_of, encode_manifest
 from gogrid.protocol.messages import Assign, Device, DeviceKind, FailCode, Failed, Finished, Log, PythonDone, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, InputFile, ModelRef, PythonTask, Sampling
-from runner.bring import Engine
 from runner.facts import Facts, sandbox_words
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree
-from runner.pool import ExecutorPool
 from runner.probes.choose import Chosen
 from runner.sandbox.base import Launcher
 from runner.sandbox.choose import choose_launcher
 from runner.scripts import ScriptRunner
+from runner.serving.bring import Engine
+from runner.serving.pool import ExecutorPool
 from runner.work import Work
 from tests.fakes.job_stream import MemoryStream
 from tests.fakes.local_models import MemoryBlobs

@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 
 from coordinator.records import TokenRecord, WorkerRecord, WorkerStatus
-from coordinator.state_folder import StateFolder
+from coordinator.state.folder import StateFolder
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId, WorkerId
 

@@ -14,7 +14,7 @@ BREAKS = {
     "updates imports none of ours": ("updates/__init__.py", "import gogrid"),
     "sandbox_profiles imports none of ours": ("sandbox_profiles/linux.py", "import gogrid.errors"),
     "coordinator, runner and tray are mutually unaware": ("tray/restart.py", "import runner.session"),
-    "torch and transformers live in the executor's engines": ("runner/capacity.py", "import torch"),
+    "torch and transformers live in the executor's engines": ("runner/serving/capacity.py", "import torch"),
     "the runner's process never loads an engine": ("runner/app.py", "from runner.executor.engines import base"),
     "the executor speaks through its pipes only": ("runner/executor/batches.py", "import socket"),
     "aioquic lives in the link modules": ("coordinator/tally.py", "import aioquic"),
@@ -22,7 +22,7 @@ BREAKS = {
     "sqlalchemy and alembic live in coordinator.store": ("coordinator/records.py", "import sqlalchemy"),
     "pynvml lives in runner.probes.nvidia": ("runner/probes/base.py", "import pynvml"),
     "httpx lives where the coordinator is called": ("runner/app.py", "import httpx"),
-    "coordinator.http uses the seams only": ("coordinator/http/errors.py", "import coordinator.dispatch"),
+    "coordinator.http uses the seams only": ("coordinator/http/errors.py", "import coordinator.dispatch.dispatcher"),
     "cores do no I/O and read no clock": ("gogrid/protocol/credit.py", "import time"),
 }
 """For each contract a line that breaks it."""

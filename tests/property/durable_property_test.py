@@ -29,7 +29,7 @@ from gogrid.protocol.messages import (
     Settled,
     Started,
 )
-from runner.fence import Fence
+from runner.link.fence import Fence
 from tests.fakes.durable import KEY, REPORT, SCRIPT, Desk, open_desk
 from tests.fakes.links import MemoryLink
 

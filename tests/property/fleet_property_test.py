@@ -4,9 +4,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from coordinator import fleet
-from coordinator.fleet import Fleet
-from coordinator.placement import Candidate, Held, Need, cost, never, not_now, with_one_more
+from coordinator.dispatch import fleet
+from coordinator.dispatch.fleet import Fleet
+from coordinator.dispatch.placement import Candidate, Held, Need, cost, never, not_now, with_one_more
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 

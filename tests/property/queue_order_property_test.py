@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.placement import Need
-from coordinator.scheduler import Grant, Scheduler
+from coordinator.dispatch.placement import Need
+from coordinator.dispatch.scheduler import Grant, Scheduler
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gogrid.ids import Sha256
-from runner.capacity import grant
 from runner.errors import ModelError
 from runner.models.eviction import CachedModel, disk_use, make_room
+from runner.serving.capacity import grant
 
 names = st.integers(0, 30).map(lambda n: Sha256(f"{n:064x}"))
 sizes = st.integers(0, 100)

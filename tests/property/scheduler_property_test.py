@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from coordinator.placement import STREAMS_PER_WORKER, Need
-from coordinator.scheduler import Grant, Scheduler
+from coordinator.dispatch.placement import STREAMS_PER_WORKER, Need
+from coordinator.dispatch.scheduler import Grant, Scheduler
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 

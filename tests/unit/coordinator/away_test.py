@@ -2,8 +2,8 @@
 
 import pytest
 
-from coordinator.placement import Need
-from coordinator.scheduler import Grant, Lost, Scheduler
+from coordinator.dispatch.placement import Need
+from coordinator.dispatch.scheduler import Grant, Lost, Scheduler
 from gogrid.ids import JobId, WorkerId
 from tests.fakes.durable import REPORT
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.blobs import BlobStore
 from coordinator.errors import ModelRefusedError
 from coordinator.models.catalogue import ECHO, blobs_of, check_name, publish, unpublish
 from coordinator.models.folder import inspect_model
 from coordinator.records import JobKind, NewJob
+from coordinator.state.blobs import BlobStore
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import KeyId, new_job_id
 from gogrid.manifest import decode_manifest

@@ -8,15 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coordinator.dispatch import Dispatcher
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.placement import Need
+from coordinator.dispatch.scheduler import Grant, Hopeless, Scheduler
 from coordinator.errors import NotReadyError, QueueFullError
 from coordinator.http.errors import reply_to
 from coordinator.http.waiting import wait_of
-from coordinator.interactive import InteractiveRequests, RequestLimits
-from coordinator.loading import NOT_BEGUN, Loading, Patience, Wait, WaitLimits, nearest
-from coordinator.placement import Need
+from coordinator.interactive.desk import InteractiveRequests, RequestLimits
+from coordinator.interactive.loading import NOT_BEGUN, Loading, Patience, Wait, WaitLimits, nearest
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
-from coordinator.scheduler import Grant, Hopeless, Scheduler
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Ticket

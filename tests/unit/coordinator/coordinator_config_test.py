@@ -8,7 +8,7 @@ import pytest
 from coordinator.config import LISTEN, load_config, state_folder
 from coordinator.errors import StateError
 from coordinator.own_addresses import reachable_addresses
-from coordinator.state_folder import StateFolder, default_root
+from coordinator.state.folder import StateFolder, default_root
 from gogrid.addresses import Address
 from gogrid.errors import ConfigError
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.dispatch import Dispatcher
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.scheduler import Scheduler
 from coordinator.errors import JobFailedError, KeyLimitError, NoWorkerError, QueueFullError
-from coordinator.interactive import InteractiveRequests, RequestLimits
+from coordinator.interactive.desk import InteractiveRequests, RequestLimits
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
-from coordinator.scheduler import Scheduler
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Ticket

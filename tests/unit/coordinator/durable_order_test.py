@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.blobs import BlobStore
 from coordinator.cli.main import main
 from coordinator.models.catalogue import ECHO, publish
 from coordinator.models.folder import inspect_model
-from coordinator.state_folder import StateFolder
+from coordinator.state.blobs import BlobStore
+from coordinator.state.folder import StateFolder
 from gogrid.files import write_whole
 from gogrid.identity import create_identity, issue_leaf, save_identity, save_leaf
 from gogrid.ids import Sha256

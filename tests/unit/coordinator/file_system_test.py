@@ -4,10 +4,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from coordinator import file_system
 from coordinator.errors import StateError
-from coordinator.file_system import kind_of_mount, parse_mount, parse_mountinfo, remote_kind
-from coordinator.state_folder import StateFolder
+from coordinator.state import file_system
+from coordinator.state.file_system import kind_of_mount, parse_mount, parse_mountinfo, remote_kind
+from coordinator.state.folder import StateFolder
 
 _MOUNTINFO = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:5 / /dev rw - devtmpfs udev rw

@@ -2,8 +2,8 @@
 
 import pytest
 
-from coordinator import gathering
-from coordinator.gathering import Began, Gathering, NoResult, Told
+from coordinator.durable import gathering
+from coordinator.durable.gathering import Began, Gathering, NoResult, Told
 from coordinator.records import JobState, LeaseEnd, LogLine, TextResult, VectorsResult, decode_result
 from gogrid.ids import Sha256
 from gogrid.protocol.messages import (

@@ -8,15 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coordinator.dispatch import Dispatcher, Work
+from coordinator.dispatch.dispatcher import Dispatcher, Work
+from coordinator.dispatch.placement import Need
+from coordinator.dispatch.scheduler import Scheduler
 from coordinator.errors import JobFailedError, NoWorkerError
-from coordinator.half_said import LONGEST_RESUME, HalfSaid
-from coordinator.interactive import InteractiveRequests, RequestLimits
-from coordinator.interactive_work import ATTEMPTS, InteractiveWork
+from coordinator.interactive.desk import InteractiveRequests, RequestLimits
+from coordinator.interactive.half_said import LONGEST_RESUME, HalfSaid
+from coordinator.interactive.request import ATTEMPTS, InteractiveWork
 from coordinator.links import WorkerLink
-from coordinator.placement import Need
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
-from coordinator.scheduler import Scheduler
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Again, Answer

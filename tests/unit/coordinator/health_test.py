@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.health import WorkerHealth, after_crash, after_success, back_off_s, is_poison
+from coordinator.durable.health import WorkerHealth, after_crash, after_success, back_off_s, is_poison
 from gogrid.ids import JobId, WorkerId
 
 A, B, C = WorkerId("a"), WorkerId("b"), WorkerId("c")

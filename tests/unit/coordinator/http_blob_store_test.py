@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.blobs import BlobStore
 from coordinator.errors import NotFoundError, RequestError, StorageFullError, StoreUnavailableError
-from coordinator.room import Room
+from coordinator.state.blobs import BlobStore
+from coordinator.state.room import Room
 from gogrid.ids import Sha256
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.blobs import BlobStore
 from coordinator.directory import Directory
-from coordinator.dispatch import Dispatcher
-from coordinator.durable import DurableJobs
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.scheduler import Scheduler
+from coordinator.durable.jobs import DurableJobs
 from coordinator.live import Live
 from coordinator.records import KeyRecord, Scope
-from coordinator.scheduler import Scheduler
+from coordinator.state.blobs import BlobStore
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Submission

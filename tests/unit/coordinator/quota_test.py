@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.durable.quota import DurableLimits, Quota
 from coordinator.errors import ConflictError, KeyLimitError, QueueFullError
 from coordinator.http.errors import reply_to
-from coordinator.quota import DurableLimits, Quota
 from coordinator.records import KeyRecord, Scope
 from coordinator.tickets import Submission
 from gogrid.ids import KeyId

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from coordinator.blobs import BlobStore
 from coordinator.records import JobKind, JobOutcome, JobState, LeaseEnd, NewJob
-from coordinator.retention import DEAD_KEPT_S, tidy
+from coordinator.state.blobs import BlobStore
+from coordinator.state.retention import DEAD_KEPT_S, tidy
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId, KeyId, WorkerId
 from gogrid.protocol.messages import OutputFile, PythonDone

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from coordinator.errors import StorageFullError
-from coordinator.room import Room, disk_space
+from coordinator.state.room import Room, disk_space
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.protocol.tasks import PythonTask
 from tests.conformance.store_values import ANNA, DONE, make_job

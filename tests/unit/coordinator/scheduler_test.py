@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from coordinator.placement import STREAMS_PER_WORKER, Need
-from coordinator.scheduler import Grant, Hopeless, Lost, Scheduler
+from coordinator.dispatch.placement import STREAMS_PER_WORKER, Need
+from coordinator.dispatch.scheduler import Grant, Hopeless, Lost, Scheduler
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from coordinator import steps
+from coordinator.durable import steps
+from coordinator.durable.steps import Batch, Steps
 from coordinator.errors import StateError
-from coordinator.steps import Batch, Steps
 
 
 async def settle(running: set[asyncio.Task[None]]) -> None:

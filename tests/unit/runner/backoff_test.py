@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.backoff import Backoff
+from runner.link.backoff import Backoff
 
 
 def test_delays_double_to_ten_seconds_and_no_more() -> None:

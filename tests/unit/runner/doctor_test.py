@@ -8,7 +8,7 @@ from gogrid.ids import WorkerId
 from gogrid.places import WorkerPlaces
 from runner.config import load_config
 from runner.doctor import Check, examine, findings_text
-from runner.membership import Membership, load_membership, save_membership
+from runner.link.membership import Membership, load_membership, save_membership
 from tests.fakes.blob_server import BlobServer
 
 

@@ -1,6 +1,6 @@
 """Until when leases are the worker's own: counted from acknowledged heartbeats, through every session."""
 
-from runner.fence import Fence
+from runner.link.fence import Fence
 
 
 def test_before_the_first_session_there_is_nothing_to_give_up() -> None:

@@ -2,7 +2,7 @@
 
 from gogrid.ids import JobId
 from gogrid.protocol.messages import FailCode, Failed, Finished, LoadStage, Log, Progress, PythonDone, Started
-from runner.kept_stream import KeptStream
+from runner.link.kept_stream import KeptStream
 from tests.fakes.job_stream import MemoryStream
 
 JOB = JobId("job_x")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from runner.senses import clock_through_sleep, source_address
-from runner.surroundings import Advice, Surroundings
+from runner.link.senses import clock_through_sleep, source_address
+from runner.link.surroundings import Advice, Surroundings
 
 EVERY_S = 2.0
 

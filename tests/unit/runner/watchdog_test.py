@@ -9,9 +9,9 @@ from pathlib import Path
 from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished, JobMessage, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, Sampling
 from runner.executor.messages import Load
-from runner.executor_client import ExecutorClient, start_executor
 from runner.sandbox.base import SandboxSpec
-from runner.watchdog import Look, Watchdog, WatchTerms
+from runner.serving.executor_client import ExecutorClient, start_executor
+from runner.serving.watchdog import Look, Watchdog, WatchTerms
 from tests import torch_models
 from tests.conformance.engine_suite import MODEL
 from tests.fakes.job_stream import MemoryStream

@@ -14,15 +14,15 @@ from contextlib import asynccontextmanager
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest
 from gogrid.protocol.messages import FailCode, LoadedModel, LoadingModel, LoadStage, Progress, RefusedModel
-from runner.bring import Bringer, Coming, Engine
 from runner.errors import ModelError, RunnerError
-from runner.executor_client import ExecutorClient
 from runner.models.cache import ModelCache
 from runner.models.crashes import Crashes
 from runner.models.disk import ModelDisk
 from runner.models.residence import Claim, Turns, plan, unused
-from runner.resident import Entry, Report, Wanted
 from runner.sandbox.base import Launcher
+from runner.serving.bring import Bringer, Coming, Engine
+from runner.serving.executor_client import ExecutorClient
+from runner.serving.resident import Entry, Report, Wanted
 
 log = logging.getLogger(__name__)
 _LINGER_S = 15.0

@@ -19,12 +19,12 @@ from typing import BinaryIO
 
 import msgspec
 
-from coordinator.archive import FolderSource, FolderTarget, Source, Target, TarSource, TarTarget
-from coordinator.blobs import BlobStore
 from coordinator.errors import RequestError, StateError
 from coordinator.models.catalogue import blobs_of, blobs_of_job
 from coordinator.records import JobRecord
-from coordinator.state_folder import StateFolder
+from coordinator.state.archive import FolderSource, FolderTarget, Source, Target, TarSource, TarTarget
+from coordinator.state.blobs import BlobStore
+from coordinator.state.folder import StateFolder
 from coordinator.store import snapshot
 from gogrid import __version__
 from gogrid.ids import Sha256

@@ -6,7 +6,7 @@ its end is told by its pipes. Finding a process's children costs milliseconds, s
 
 import psutil
 
-from runner.watchdog import Look
+from runner.serving.watchdog import Look
 
 _AT_WORK = frozenset({psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP})
 _UNKNOWN = Look(stopped=False, at_work=True, cpu_s=0.0)

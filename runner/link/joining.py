@@ -24,8 +24,8 @@ from gogrid.jointoken import parse
 from gogrid.places import WorkerPlaces
 from runner.control import RunnerLock
 from runner.errors import TokenRefusedError
-from runner.link import join
-from runner.membership import Membership, save_membership
+from runner.link.coordinator_link import join
+from runner.link.membership import Membership, save_membership
 
 _NAME = re.compile(r"[!-~]{1,64}")
 """What the coordinator shows as it is; it would replace and cut anything else."""

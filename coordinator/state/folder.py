@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from coordinator.errors import StateError
-from coordinator.file_system import remote_kind
+from coordinator.state.file_system import remote_kind
 from gogrid.files import flush_folder, make_folder, write_whole
 
 _LOOK_S = 0.2

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest
 from gogrid.protocol.messages import Progress
-from runner.bring import Brought
-from runner.executor_client import ExecutorClient
 from runner.models.residence import Resident
+from runner.serving.bring import Brought
+from runner.serving.executor_client import ExecutorClient
 
 Report = Callable[[Progress], None]
 

@@ -28,7 +28,7 @@ from gogrid.quic.bounded import BoundedQuicConnection
 from gogrid.quic.private import heard_at, peer_chain, session_secret, unsent, was_resumed
 from gogrid.quic.timer import LazyTimer
 from runner.errors import LinkError
-from runner.job_stream import QuicJobStream
+from runner.link.job_stream import QuicJobStream
 
 DIAL_S = 5.0
 """For one address: from the first packet to a checked pin."""

@@ -6,9 +6,9 @@ A worker keeps an end until it hears this, so every end is answered, once for ea
 import asyncio
 import logging
 
-from coordinator.dispatch import Dispatcher
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.durable.steps import Steps
 from coordinator.records import JobState, LeaseEnd
-from coordinator.steps import Steps
 from coordinator.store.base import Store
 from coordinator.tally import Tally
 from gogrid.ids import WorkerId

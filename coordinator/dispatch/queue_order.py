@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from sortedcontainers import SortedDict, SortedList
 
-from coordinator.placement import Kind, Need, kind_of
+from coordinator.dispatch.placement import Kind, Need, kind_of
 from gogrid.ids import JobId, KeyId, Sha256
 
 INTERACTIVE_RANK = 200

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from coordinator.placement import (
+from coordinator.dispatch.placement import (
     Candidate,
     Cost,
     Decision,

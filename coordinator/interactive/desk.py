@@ -1,7 +1,7 @@
 """The desk for interactive requests: dispatched at once, recorded write-behind, moved from worker to worker.
 
 Promises: no first token waits for a disk; nobody's key takes more than its share of open requests. What becomes of one
-request, and that a lost worker is invisible to its client, is `interactive_work.py`.
+request, and that a lost worker is invisible to its client, is `interactive/request.py`.
 """
 
 from collections import Counter
@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 
-from coordinator.dispatch import Dispatcher
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.placement import Need
 from coordinator.errors import KeyLimitError, NoWorkerError, QueueFullError
-from coordinator.half_said import HalfSaid
-from coordinator.interactive_work import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, InteractiveWork, no_worker
-from coordinator.loading import Loading, Wait, WaitLimits, nearest
-from coordinator.placement import Need
+from coordinator.interactive.half_said import HalfSaid
+from coordinator.interactive.loading import Loading, Wait, WaitLimits, nearest
+from coordinator.interactive.request import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, InteractiveWork, no_worker
 from coordinator.records import JobKind, JobOutcome, KeyRecord, ModelRecord, NewJob
 from coordinator.store.base import Store
 from coordinator.tally import Tally

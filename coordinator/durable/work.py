@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from coordinator.dispatch import Work
-from coordinator.gathering import Began, Gathering, NoResult, Told
-from coordinator.health import back_off_s, is_poison
+from coordinator.dispatch.dispatcher import Work
+from coordinator.dispatch.placement import Need
+from coordinator.durable.gathering import Began, Gathering, NoResult, Told
+from coordinator.durable.health import back_off_s, is_poison
+from coordinator.durable.steps import Batch, Steps
 from coordinator.links import WorkerLink
-from coordinator.placement import Need
 from coordinator.records import JobOutcome, JobState, LeaseEnd, LogLine
-from coordinator.steps import Batch, Steps
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import JobMessage, LeaseHeld, PythonDone
 from gogrid.protocol.tasks import Task

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from coordinator.dispatch.placement import Decision, Need
+from coordinator.dispatch.scheduler import Grant, Hopeless, Lost, Scheduler
 from coordinator.links import WorkerLink
-from coordinator.placement import Decision, Need
-from coordinator.scheduler import Grant, Hopeless, Lost, Scheduler
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import (
     Cancel,

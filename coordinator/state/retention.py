@@ -6,9 +6,9 @@ A blob that is younger than an hour stays, named or not: it may belong to a job 
 import asyncio
 import logging
 
-from coordinator.blobs import BlobStore
 from coordinator.models.catalogue import blobs_of_job
 from coordinator.records import JobKind
+from coordinator.state.blobs import BlobStore
 from coordinator.store.base import Store
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from coordinator.errors import NotFoundError, RequestError, StorageFullError, StoreUnavailableError
-from coordinator.room import Room
+from coordinator.state.room import Room
 from gogrid.files import flush_folder, make_folder
 from gogrid.ids import Sha256
 

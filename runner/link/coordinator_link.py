@@ -30,12 +30,12 @@ from gogrid.protocol.worker_session import (
     TokenProof,
     WorkerEvent,
 )
-from runner.backoff import Backoff
-from runner.connection import Connection, dial
 from runner.errors import LinkError, TokenRefusedError
-from runner.senses import clock_through_sleep, source_address
+from runner.link.backoff import Backoff
+from runner.link.connection import Connection, dial
+from runner.link.senses import clock_through_sleep, source_address
+from runner.link.surroundings import Advice, Surroundings
 from runner.session import JobStream, SessionHandler
-from runner.surroundings import Advice, Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Joined:
 
 
 class Dial(Protocol):
-    """See `runner.connection.dial`."""
+    """See `runner.link.connection.dial`."""
 
     async def __call__(
         self, address: Address, pin: bytes, proof: KeyProof | TokenProof, on_event: Callable[[WorkerEvent], None]

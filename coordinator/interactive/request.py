@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from math import ceil
 from typing import Protocol
 
-from coordinator.dispatch import Work
+from coordinator.dispatch.dispatcher import Work
+from coordinator.dispatch.placement import Need
 from coordinator.errors import CoordinatorError, JobFailedError, NotReadyError, NoWorkerError
-from coordinator.half_said import HalfSaid
+from coordinator.interactive.half_said import HalfSaid
+from coordinator.interactive.loading import NOT_BEGUN, Loading, Patience, Wait, WaitLimits, loading_of
 from coordinator.links import WorkerLink
-from coordinator.loading import NOT_BEGUN, Loading, Patience, Wait, WaitLimits, loading_of
-from coordinator.placement import Need
 from coordinator.records import JobOutcome, JobState, NewJob, encode_result
 from coordinator.tickets import DEFAULT_WAIT, Again, Answer
 from gogrid.ids import JobId, Sha256, WorkerId
@@ -52,7 +52,7 @@ _TOO_MUCH = Failed(code=FailCode.INTERNAL, message="The worker sent more than th
 
 
 class Desk(Protocol):
-    """What one request asks of the desk that took it; see `coordinator.interactive.InteractiveRequests`."""
+    """What one request asks of the desk that took it; see `coordinator.interactive.desk.InteractiveRequests`."""
 
     def placed(self) -> None: ...
 

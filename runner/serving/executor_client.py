@@ -29,9 +29,9 @@ from gogrid.protocol.messages import (
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from runner.errors import ModelError
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Loading, Ready, Step, Submit
-from runner.process_look import Eyes
 from runner.sandbox.base import Launcher, SandboxedProcess, SandboxSpec
-from runner.watchdog import Watchdog, WatchTerms
+from runner.serving.process_look import Eyes
+from runner.serving.watchdog import Watchdog, WatchTerms
 
 log = logging.getLogger(__name__)
 ModelTask = ChatTask | CompletionTask | EmbeddingTask

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest
 from gogrid.protocol.messages import DeviceKind, FailCode, LoadStage, Progress
-from runner.capacity import grant
 from runner.errors import ModelError
 from runner.executor.messages import Load
-from runner.executor_client import ExecutorClient, start_executor
 from runner.models.cache import ModelCache
 from runner.models.converted import check_converted
 from runner.models.disk import ModelDisk
 from runner.models.estimates import Durations, Meter, remaining, total
 from runner.sandbox.base import Launcher, Mount, SandboxSpec
+from runner.serving.capacity import grant
+from runner.serving.executor_client import ExecutorClient, start_executor
 from runner.threads import in_thread
 
 if TYPE_CHECKING:

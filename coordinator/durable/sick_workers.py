@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 
 from coordinator.directory import Directory
+from coordinator.durable.health import WorkerHealth, after_crash, after_success
 from coordinator.errors import CoordinatorError
-from coordinator.health import WorkerHealth, after_crash, after_success
 from gogrid.ids import JobId, WorkerId
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Who waits, who runs where, and what to do next: the coordinator's one mutable picture of the grid.
 
-Events in, instructions out; no clock, socket or task. The only writer is the event loop through `dispatch.py`.
+Events in, instructions out; no clock, socket or task. The only writer is the event loop through `dispatcher.py`.
 
 1. A job is either waiting or leased to one worker, never both, and leaves only by `remove`.
 2. A lease that runs out, and an interactive one whose worker leaves, comes back as `Lost`; whether the job waits again
@@ -15,10 +15,10 @@ Events in, instructions out; no clock, socket or task. The only writer is the ev
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from coordinator.fleet import Fleet
-from coordinator.pace import Pace
-from coordinator.placement import Decision, Kind, Need, kind_of
-from coordinator.queue_order import WaitingJobs
+from coordinator.dispatch.fleet import Fleet
+from coordinator.dispatch.pace import Pace
+from coordinator.dispatch.placement import Decision, Kind, Need, kind_of
+from coordinator.dispatch.queue_order import WaitingJobs
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import WorkerReport
 

@@ -15,12 +15,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from coordinator.dispatch import Dispatcher
-from coordinator.durable_work import Claim, DurableWork, End, dead_outcome
+from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.placement import Need
+from coordinator.durable.quota import DurableLimits, Quota
+from coordinator.durable.settling import Settling
+from coordinator.durable.steps import Batch, Steps
+from coordinator.durable.work import Claim, DurableWork, End, dead_outcome
 from coordinator.errors import CoordinatorError, NotFoundError
 from coordinator.links import WorkerLink
-from coordinator.placement import Need
-from coordinator.quota import DurableLimits, Quota
 from coordinator.records import (
     Completion,
     JobKind,
@@ -35,8 +37,6 @@ from coordinator.records import (
     Report,
     UnfinishedJob,
 )
-from coordinator.settling import Settling
-from coordinator.steps import Batch, Steps
 from coordinator.store.base import Store
 from coordinator.tally import Tally
 from coordinator.tickets import Submission, Waiting
@@ -89,7 +89,7 @@ class Clocks:
 
 
 class DurableJobs:
-    """Implements `coordinator.tickets.Jobs` and `coordinator.durable_work.Keeper`."""
+    """Implements `coordinator.tickets.Jobs` and `coordinator.durable.work.Keeper`."""
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""Who gets what: the scheduler and its rules, and the shell around them."""

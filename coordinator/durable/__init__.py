@@ -1,0 +1,1 @@
+"""Durable jobs: on disk before they are acknowledged, run at least once, completed exactly once."""
