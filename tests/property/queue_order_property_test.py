@@ -205,6 +205,23 @@ def test_a_large_job_is_not_passed_by_small_ones_for_ever() -> None:
     assert grid.started[-1].startswith("small"), "afterwards small ones run again"
 
 
+def test_a_worker_kept_free_is_used_though_smaller_jobs_are_first_in_line() -> None:
+    grid = Grid(report(cores=4))
+    grid.submit("busy", model=False, cores=4.0, seconds=1000.0)
+    grid.place()
+    large = grid.submit("busy", model=False, cores=4.0)
+    for grid.now in (1.0, 100.0):
+        grid.place()
+    small = grid.submit("idle", model=False, cores=1.0)
+    assert grid.scheduler.position(small) == 0, "it stands lower, for its key has had nothing"
+    assert grid.scheduler.reasons(small) == ("w0: all its cores run Python jobs",)
+    grid.end_next()
+    assert grid.scheduler.reasons(small) == ("w0: it is kept free for a job that has waited longer",)
+    assert grid.place() == [large]
+    grid.end_next()
+    assert grid.place() == [small]
+
+
 def test_a_job_that_may_not_start_yet_waits_and_keeps_its_place() -> None:
     grid = Grid(report(slots=1))
     later = grid.submit("a", not_before=10.0)
