@@ -28,7 +28,8 @@ _BEYOND = ("softcap", "s_aux", "position_bias")
 _KEY_BLOCK = 512
 """torch's CPU kernel works through the keys in blocks of this many, one after the other."""
 _SUMMED_AT_ONCE = 192
-"""Up to here, a last block that is shorter is summed in the same order as the beginning of a longer one."""
+"""A last block of up to so many keys, or of twice as many and more, is summed in the same order as the beginning of a
+whole one; between the two the kernel splits it into halves."""
 _LANES = 16
 _ROWS = 4
 """Query rows come in multiples of this: the kernel's buffers are then aligned alike for every thread."""
@@ -97,7 +98,8 @@ def key_room(length: int) -> int:
     """How many keys to give torch's CPU kernel for `length` of them, so that the order of its sums does not depend on
     how many masked ones follow."""
     whole, rest = divmod(length, _KEY_BLOCK)
-    return whole * _KEY_BLOCK + (_KEY_BLOCK if rest > _SUMMED_AT_ONCE else _up(rest, _LANES))
+    halved = _SUMMED_AT_ONCE < rest < 2 * _SUMMED_AT_ONCE
+    return whole * _KEY_BLOCK + (2 * _SUMMED_AT_ONCE if halved else _up(rest, _LANES))
 
 
 def _up(count: int, step: int) -> int:
