@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.checker import streams
 from tests.faults.client_log import Streamed
-from tests.faults.conftest import Form
+from tests.faults.conftest import Form, full_form
 from tests.faults.faultgrid import FaultGrid, within
 from tests.faults.figures import Row, Table, percentile
 from tests.faults.impairment import BLACKHOLE
@@ -60,7 +60,7 @@ def busiest(pair: FaultGrid) -> str:
 
 
 @pytest.mark.fault("stream")
-@pytest.mark.parametrize("fault", _PAUSE_S)
+@pytest.mark.parametrize("fault", full_form(_PAUSE_S, keep=("kill", "drain")))
 def test_a_streamed_answer_survives_its_worker(pair: FaultGrid, form: Form, table: Table, fault: str) -> None:
     times, luck = form.pick(1, 10), random.Random(4)
     load, hurt_at = pair.load(f"stream {fault}", _LOAD), list[float]()
