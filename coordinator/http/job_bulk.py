@@ -48,11 +48,11 @@ async def submit_bulk(
         key_of(scope, KeyScope.INFERENCE)
     digest = hashlib.sha256(body).hexdigest()
     submissions: list[Submission] = []
-    for at, request in enumerate(requests):
-        submission = await intake.submission(request, [], f"{once}{_SEPARATOR}{at}" if once else None)
-        submissions.append(replace(submission, body_sha256=digest))
-        if at % _AT_ONCE == 0:
-            await asyncio.sleep(0)
+    keys = [f"{once}{_SEPARATOR}{at}" if once else None for at in range(len(requests))]
+    for begin in range(0, len(requests), _AT_ONCE):
+        some = zip(requests[begin : begin + _AT_ONCE], keys[begin : begin + _AT_ONCE], strict=True)
+        taken = await asyncio.gather(*(intake.submission(request, [], key_of_line) for request, key_of_line in some))
+        submissions += [replace(submission, body_sha256=digest) for submission in taken]
     accepted = await services.jobs.submit_all(key, submissions)
     return [record.id for record, _ in accepted], accepted[0][1]
 

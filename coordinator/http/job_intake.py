@@ -35,7 +35,7 @@ class Intake:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._stored: dict[bytes, InputFile] = {}
+        self._stored: dict[bytes, asyncio.Task[InputFile]] = {}
 
     def check(self, job: JobRequest, uploads: list[InlineFile]) -> None:
         """Raises what `bundle` and `model_task` raise; stores nothing."""
@@ -71,9 +71,12 @@ class Intake:
         digest = hashlib.sha256(file.content).digest()
         known = self._stored.get(digest)
         if known is None:
-            stored = await asyncio.to_thread(self._services.blobs.put_bytes, file.content)
-            known = self._stored[digest] = InputFile(name=file.name, sha256=stored.sha256, size=stored.size)
-        return msgspec.structs.replace(known, name=file.name)
+            known = self._stored[digest] = asyncio.get_running_loop().create_task(self._store(file))
+        return msgspec.structs.replace(await known, name=file.name)
+
+    async def _store(self, file: InlineFile) -> InputFile:
+        stored = await asyncio.to_thread(self._services.blobs.put_bytes, file.content)
+        return InputFile(name=file.name, sha256=stored.sha256, size=stored.size)
 
 
 def _sha256(of: object) -> str:

@@ -196,7 +196,9 @@ class GoGrid:
             "content-type": "application/jsonl",
             "idempotency-key": idempotency_key or secrets.token_hex(16),
         }
-        return self._connection.call("POST", "/api/v1/jobs/bulk", BulkReply, content=lines, headers=headers).ids
+        path = "/api/v1/jobs/bulk"
+        reply = self._connection.call("POST", path, BulkReply, content=lines, headers=headers, timeout_s=_ANSWER_S)
+        return reply.ids
 
     def job(self, job_id: str) -> Job:
         """One job with its history; its id may be shortened to a beginning that is unique among your jobs."""
