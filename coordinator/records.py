@@ -206,6 +206,8 @@ class LeaseEnd(Enum):
 
     CRASHED = "crashed"
     """What ran it died, or said that it failed in itself."""
+    IN_COMPANY = "crashed_in_company"
+    """What ran it died, and ran others, too: none of them is surely to blame."""
     VANISHED = "vanished"
     """The worker's connection ended, or its lease ran out."""
     YIELDED = "yielded"
@@ -247,6 +249,8 @@ class UnfinishedJob:
     record: JobRecord
     crashed_on: tuple[WorkerId, ...]
     """The worker of each of its crashes, oldest first."""
+    alone: bool = False
+    """What ran it has died before, in company or not: it is tried alone."""
 
 
 @dataclass(frozen=True, slots=True)

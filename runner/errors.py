@@ -23,10 +23,11 @@ class TokenRefusedError(LinkError):
 class JobError(RunnerError):
     """A job cannot be done here; becomes the job's `Failed` message."""
 
-    def __init__(self, message: str, code: FailCode, param: str = "") -> None:
+    def __init__(self, message: str, code: FailCode, param: str = "", *, in_company: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.param = param
+        self.in_company = in_company
 
 
 class ModelError(JobError):

@@ -341,20 +341,21 @@ class Work:
                 await self._run_model(job, job.assign.task)
             self.done += 1
         except JobError as error:
-            self._fail(job, error.code, str(error), error.param)
+            self._fail(job, Failed(code=error.code, message=str(error), param=error.param, in_company=error.in_company))
         except RunnerError as error:
-            self._fail(job, FailCode.INTERNAL, str(error), "")
+            self._fail(job, Failed(code=FailCode.INTERNAL, message=str(error)))
         except Exception:
             log.exception("job %s failed in the worker itself", job.assign.job_id)
-            self._fail(job, FailCode.INTERNAL, "The worker failed in itself; its log has the details.", "")
+            message = "The worker failed in itself; its log has the details."
+            self._fail(job, Failed(code=FailCode.INTERNAL, message=message))
             raise
         finally:
             self._leave(job)
 
-    def _fail(self, job: Job, code: FailCode, message: str, param: str) -> None:
+    def _fail(self, job: Job, failed: Failed) -> None:
         self.failed += 1
-        log.warning("job %s epoch %d failed: %s", job.assign.job_id, job.assign.epoch, message)
-        job.stream.send(Failed(code=code, message=message, param=param))
+        log.warning("job %s epoch %d failed: %s", job.assign.job_id, job.assign.epoch, failed.message)
+        job.stream.send(failed)
 
     async def _run_script(self, job: Job, task: PythonTask) -> None:
         if self._scripts is None:
@@ -364,11 +365,13 @@ class Work:
     async def _run_model(self, job: Job, task: ModelTask) -> None:
         if self._pool is None:
             raise JobError("This worker serves no models.", FailCode.NO_ROOM)
-        warm = self._pool.warm(task.model.digest)
+        digest, alone = task.model.digest, job.assign.alone
+        warm = None if alone else self._pool.warm(digest)
         if warm is not None:
-            await self._serve(warm, job, task)
+            async with warm.door.entered(alone=False):
+                await self._serve(warm, job, task)
             return
-        async with self._pool.use(task.model.digest, _progress(job.stream, self._clock)) as client:
+        async with self._pool.use(digest, _progress(job.stream, self._clock), alone=alone) as client:
             await self._serve(client, job, task)
 
     async def _serve(self, client: ExecutorClient, job: Job, task: ModelTask) -> None:
@@ -390,7 +393,8 @@ class Work:
         finally:
             client.abort(request)
         if failed is not None:
-            raise JobError(failed.message[:_LONGEST_REASON], failed.code, failed.param[:_LONGEST_REASON])
+            message, param = failed.message[:_LONGEST_REASON], failed.param[:_LONGEST_REASON]
+            raise JobError(message, failed.code, param, in_company=failed.in_company)
 
 
 def kind_of(task: Task) -> str:

@@ -100,6 +100,8 @@ class Gathering:
                 return self._rows(message)
             case Finished():
                 return self._finished(message.result)
+            case Failed(code=FailCode.CRASHED, in_company=True):
+                return NoResult(LeaseEnd.IN_COMPANY, message.message)
             case Failed() if message.code in _WITHOUT_RESULT:
                 return NoResult(_WITHOUT_RESULT[message.code], message.message)
             case Failed():

@@ -169,7 +169,7 @@ class DurableJobs:
         if known is not None and (refusal := self._quota.refusal(known.owner, 1)) is not None:
             raise refusal
         record = await self._store.revive(job_id)
-        work = self._take_up(UnfinishedJob(record, ()))
+        work = self._take_up(UnfinishedJob(record, (), alone=known is not None and known.state is JobState.DEAD))
         if work is not None:
             self._dispatcher.submit(work)
         return record
@@ -331,7 +331,7 @@ class DurableJobs:
             work.absent(worker_id, "the worker was gone before it was told")
             return
         work.leased(worker_id, work.claimed)
-        link.send(Assign(job_id=work.job_id, epoch=work.claimed, task=work.task, durable=True))
+        link.send(Assign(job_id=work.job_id, epoch=work.claimed, task=work.task, durable=True, alone=work.alone))
 
     def _take_up(self, found: UnfinishedJob) -> DurableWork | None:
         """A job of the store, as this process goes on with it; None: it does not wait for a worker."""
@@ -339,7 +339,7 @@ class DurableJobs:
         if record.task is None:
             return None
         try:
-            work = self._work(record.id, record.owner, record.task, record.priority, found.crashed_on)
+            work = self._work(record.id, record.owner, record.task, record.priority, found)
         except CoordinatorError as error:
             self._fail(record, str(error))
             return None
@@ -369,7 +369,7 @@ class DurableJobs:
         Steps(self._running).add(fail)
 
     def _work(
-        self, job_id: JobId, owner: KeyId, task: Task, priority: int, crashed_on: tuple[WorkerId, ...] = ()
+        self, job_id: JobId, owner: KeyId, task: Task, priority: int, found: UnfinishedJob | None = None
     ) -> DurableWork:
         """Raises `UnknownModelError`."""
         if isinstance(task, PythonTask):
@@ -378,7 +378,9 @@ class DurableJobs:
             model = self._models.with_digest(task.model.digest)
             need = Need(job_id, model.digest, model.engine, model.memory_bytes)
         need = replace(need, owner=owner, priority=priority)
-        return DurableWork(need, task, self, Steps(self._running), crashed_on)
+        if found is None:
+            return DurableWork(need, task, self, Steps(self._running))
+        return DurableWork(need, task, self, Steps(self._running), found.crashed_on, alone=found.alone)
 
     async def _require_room(self, owner: KeyId, submissions: Sequence[Submission]) -> None:
         """What was submitted before and is only asked for again needs no room."""

@@ -85,7 +85,14 @@ class DurableWork(Work):
     """See the module's contract."""
 
     def __init__(
-        self, need: Need, task: Task, keeper: Keeper, steps: Steps, crashed_on: tuple[WorkerId, ...] = ()
+        self,
+        need: Need,
+        task: Task,
+        keeper: Keeper,
+        steps: Steps,
+        crashed_on: tuple[WorkerId, ...] = (),
+        *,
+        alone: bool = False,
     ) -> None:
         self.need = replace(need, avoid=need.avoid | frozenset(crashed_on))
         self.task = task
@@ -93,6 +100,8 @@ class DurableWork(Work):
         """A worker that is chosen now is stored together with the job."""
         self.steps = steps
         self.crashed_on = list(crashed_on)
+        self.alone = alone
+        """It may kill what runs it: from now on that runs nothing else meanwhile."""
         self._over = False
         self.granted_to: WorkerId | None = None
         """Who was chosen while `choosing`."""
@@ -221,6 +230,9 @@ class DurableWork(Work):
         """The lease is over in dispatch's eyes; now in the store, too."""
         self.epoch = 0
         self._heard = False
+        if end is LeaseEnd.IN_COMPANY and self.alone:
+            end = LeaseEnd.CRASHED  # only a worker that lies says so: it would go on like this for ever
+        self.alone = self.alone or end in (LeaseEnd.CRASHED, LeaseEnd.IN_COMPANY)
         if not end.is_crash:
             again = self._yielded_by == worker_id
             self._yielded_by = worker_id if end is LeaseEnd.YIELDED else None

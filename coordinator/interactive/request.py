@@ -1,9 +1,9 @@
 """One interactive request while it is not over: a ticket to the HTTP layer, work to dispatch.
 
 Promises: the client reads one answer, however many workers it took: what was handed out once is never handed out again,
-and the next worker goes on behind it. Only if none can within the client's patience, or workers are lost `ATTEMPTS`
-times in a row without a new token, does the answer end with an error. The worker may send only as fast as the client
-reads.
+and the next worker goes on behind it. Only if none can within the client's patience, or the request is what workers are
+lost by, as far as can be told (`suspicion.py`), does the answer end with an error. The worker may send only as fast as
+the client reads.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from coordinator.dispatch.placement import Need
 from coordinator.errors import CoordinatorError, JobFailedError, NotReadyError, NoWorkerError
 from coordinator.interactive.half_said import HalfSaid
 from coordinator.interactive.loading import NOT_BEGUN, Loading, Patience, Wait, WaitLimits, loading_of
+from coordinator.interactive.suspicion import Suspicion
 from coordinator.links import WorkerLink
 from coordinator.records import JobOutcome, JobState, NewJob, encode_result
 from coordinator.tickets import DEFAULT_WAIT, Again, Answer
@@ -38,8 +39,6 @@ from gogrid.protocol.tasks import EmbeddingTask
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3
-"""How often in a row a request may be lost by a worker that has not brought it forward."""
 RETRYABLE = frozenset(
     {FailCode.NO_ROOM, FailCode.CRASHED, FailCode.INTERNAL, FailCode.YIELDED, FailCode.CANCELLED, FailCode.FENCED}
 )
@@ -97,7 +96,7 @@ class InteractiveWork(Work):
         self._over = False
         self._placed_before = False
         self._count_when_placed = 0
-        self._fruitless = 0
+        self._suspicion = Suspicion()
         self._overdue = False
         self._reader: asyncio.Future[None] | None = None
         self._patience: Patience | None = None
@@ -148,7 +147,7 @@ class InteractiveWork(Work):
         self._placed_before = True
         self._count_when_placed = self._said.count
         self._desk.placed()
-        link.send(Assign(job_id=self._job.id, epoch=self.epoch, task=self.task))
+        link.send(Assign(job_id=self._job.id, epoch=self.epoch, task=self.task, alone=self._suspicion.alone))
 
     def message(self, link: WorkerLink, message: JobMessage, size: int) -> None:
         if isinstance(message, Progress):
@@ -179,10 +178,12 @@ class InteractiveWork(Work):
                 link.consumed(self._job.id, self.epoch, size)
 
     def lost(self, worker_id: WorkerId, why: str) -> None:
-        self._go_on_elsewhere(worker_id, f"The worker was lost: {why}.", WORKER_LOST, blame=True)
+        hopeless = self._suspicion.lost(progressed=self._progressed, blame=True)
+        self._go_on_elsewhere(worker_id, f"The worker was lost: {why}.", WORKER_LOST, hopeless=hopeless)
 
     def yielded(self, worker_id: WorkerId, why: str) -> None:
-        self._go_on_elsewhere(worker_id, f"The worker gave the request back: {why}.", WORKER_LOST, blame=False)
+        hopeless = self._suspicion.lost(progressed=self._progressed, blame=False)
+        self._go_on_elsewhere(worker_id, f"The worker gave the request back: {why}.", WORKER_LOST, hopeless=hopeless)
 
     def refused(self, worker_id: WorkerId, why: str) -> None:
         if self._overdue:
@@ -206,19 +207,22 @@ class InteractiveWork(Work):
     def _failed(self, worker_id: WorkerId, failed: Failed) -> None:
         if failed.code in RETRYABLE:
             self._desk.release(self)
-            blame = failed.code is not FailCode.YIELDED
-            self._go_on_elsewhere(worker_id, failed.message, failed.code.value, blame=blame)
+            if failed.code is FailCode.CRASHED:
+                hopeless = self._suspicion.crashed(progressed=self._progressed, in_company=failed.in_company)
+            else:
+                blame = failed.code is not FailCode.YIELDED
+                hopeless = self._suspicion.lost(progressed=self._progressed, blame=blame)
+            self._go_on_elsewhere(worker_id, failed.message, failed.code.value, hopeless=hopeless)
         else:
             error = JobFailedError(failed.message, failed.code.value, failed.param or None)
             self._fail(error, failed.code.value)
 
-    def _go_on_elsewhere(self, worker_id: WorkerId, message: str, code: str, *, blame: bool) -> None:
-        """`blame`: the request itself may be what the worker was lost by."""
-        if self._said.count > self._count_when_placed:
-            self._fruitless = 0
-        elif blame:
-            self._fruitless += 1
-        if self._fruitless >= ATTEMPTS or self._overdue or not self._said.can_move:
+    @property
+    def _progressed(self) -> bool:
+        return self._said.count > self._count_when_placed
+
+    def _go_on_elsewhere(self, worker_id: WorkerId, message: str, code: str, *, hopeless: bool) -> None:
+        if hopeless or self._overdue or not self._said.can_move:
             self._fail(JobFailedError(message, code), code)
             return
         log.info("request %s goes on elsewhere behind %d tokens: %s", self._job.id, self._said.count, message)

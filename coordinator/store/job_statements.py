@@ -16,7 +16,7 @@ from coordinator.store.tables import job, job_attempt, job_log
 FORGET_AT_ONCE = 1000
 
 _the_job = job.c.id == sa.bindparam("the_job")
-_crash_ends = [end.value for end in LeaseEnd if end.is_crash]
+_died = [end.value for end in LeaseEnd if end.is_crash or end is LeaseEnd.IN_COMPANY]
 
 
 def _may(event: JobEvent) -> sa.ColumnElement[bool]:
@@ -147,12 +147,11 @@ REPORTED = sa.select(job.c.id).where(
 FIND = sa.select(job).where(_the_job)
 ALL_UNFINISHED = sa.select(job).where(job.c.state.in_([state.value for state in UNFINISHED])).order_by(job.c.seq)
 CRASHES_OF_UNFINISHED = (
-    sa.select(job_attempt.c.job_id, job_attempt.c.worker)
+    sa.select(job_attempt.c.job_id, job_attempt.c.worker, job_attempt.c.ended)
     .join(job, job.c.id == job_attempt.c.job_id)
     .where(
         job.c.state.in_([state.value for state in UNFINISHED]),
-        job.c.crashes > 0,
-        job_attempt.c.ended.in_(_crash_ends),
+        job_attempt.c.ended.in_(_died),
     )
     .order_by(job_attempt.c.job_id, job_attempt.c.epoch)
 )

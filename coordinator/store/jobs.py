@@ -152,11 +152,20 @@ def forget(connection: sa.Connection, before: float, dead_before: float) -> int:
 
 def unfinished(connection: sa.Connection) -> list[UnfinishedJob]:
     crashed_on: dict[str, list[WorkerId]] = {}
+    alone: set[str] = set()
     for row in connection.execute(statements.CRASHES_OF_UNFINISHED):
-        crashed_on.setdefault(row.job_id, []).append(WorkerId(row.worker))
+        end = LeaseEnd(row.ended)
+        if end.is_crash:
+            crashed_on.setdefault(row.job_id, []).append(WorkerId(row.worker))
+        if end is not LeaseEnd.VANISHED:
+            alone.add(row.job_id)
     records = [job_record(row) for row in connection.execute(statements.ALL_UNFINISHED).mappings()]
     return [
-        UnfinishedJob(record, tuple(crashed_on.get(record.id, ())[-record.crashes :]) if record.crashes else ())
+        UnfinishedJob(
+            record,
+            tuple(crashed_on.get(record.id, ())[-record.crashes :]) if record.crashes else (),
+            record.id in alone,
+        )
         for record in records
     ]
 

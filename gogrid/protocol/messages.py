@@ -189,6 +189,8 @@ class Assign(Wire, frozen=True):
     task: Task
     durable: bool = False
     """Nobody waits for it at this moment: it outlives a lost link, until its lease or the worker's fence."""
+    alone: bool = False
+    """A request for a model that may have killed its executor: this time the executor serves nothing else meanwhile."""
 
 
 class Cancel(Wire, frozen=True):
@@ -403,6 +405,8 @@ class Failed(Wire, frozen=True):
     """One sentence for the person who submitted the job."""
     param: str = ""
     """The request parameter at fault, if one is."""
+    in_company: bool = False
+    """With `CRASHED`: the executor served others, too, so that this request may not be what killed it."""
 
 
 JobMessage = Progress | Started | Tokens | Vectors | Log | Finished | Failed

@@ -2,8 +2,9 @@
 
 Believes nothing of what the executor says: a message that is not due, or a result of the wrong kind, kills it. One that
 hangs is found by looking at its process, only while it is silent and has work, and killed. However it ends, every
-request it had is told `CRASHED`, at once where it hangs: they go on elsewhere while the process dies. All items of one
-step are handed on within one turn of the event loop, so that the link can send them in as few packets as possible.
+request it had is told `CRASHED`, and whether there were others, at once where it hangs: they go on elsewhere while the
+process dies. Who may be in it at once is `door.py`. All items of one step are handed on within one turn of the event
+loop, so that the link can send them in as few packets as possible.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from runner.errors import ModelError
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Loading, Ready, Step, Submit
 from runner.sandbox.base import Launcher, SandboxedProcess, SandboxSpec
+from runner.serving.door import Door
 from runner.serving.process_look import Eyes
 from runner.serving.watchdog import Watchdog, WatchTerms
 
@@ -75,8 +77,12 @@ class ExecutorClient:
         """Called when a request ended."""
         self.answered = 0
         """Requests that had their result."""
+        self.door = Door()
+        """Every request is inside from before `submit` to its end."""
         self.crash = ""
         """How it ended by itself, in words; empty while it lives and where it was closed."""
+        self.died_of_loner = False
+        """It served one request alone when it ended: this says something of the request, nothing of the model."""
         self._watch_on()
 
     @property
@@ -184,6 +190,7 @@ class ExecutorClient:
             self.answered += 1
         elif isinstance(message, Failed):
             del self._requests[number]
+            message = Failed(code=message.code, message=message.message, param=message.param)
         elif not isinstance(message, Started | (Vectors if request.embedding else Tokens)):
             raise ProtocolError(f"{type(message).__name__} for a request of another kind")
         request.sink(message)
@@ -207,10 +214,14 @@ class ExecutorClient:
             self.loaded.set_exception(ModelError(f"The model could not be loaded: {reason}.", FailCode.CRASHED))
         self.loaded.exception()
         requests, self._requests = self._requests, {}
+        if not requests:
+            return
+        self.died_of_loner = self.door.has_loner
+        message = f"The model's process ended: {reason}."
+        failed = Failed(code=FailCode.CRASHED, message=message, in_company=len(requests) > 1)
         for request in requests.values():
-            request.sink(Failed(code=FailCode.CRASHED, message=f"The model's process ended: {reason}."))
-        if requests:
-            self.on_idle()
+            request.sink(failed)
+        self.on_idle()
 
     def _watch_on(self) -> None:
         """Look at the process once it has been silent for a while; at rest there is nothing to look at."""

@@ -101,27 +101,34 @@ class ExecutorPool:
     def warm(self, digest: Sha256) -> ExecutorClient | None:
         """The model's executor, if it can serve at once."""
         entry = self._entries.get(digest)
-        if entry is None or entry.client is None or entry.giving_way:
+        if entry is None or entry.client is None or entry.giving_way or not entry.client.door.open:
             return None
         entry.last_used = self._clock()
         return entry.client
 
     @asynccontextmanager
-    async def use(self, digest: Sha256, report: Report) -> AsyncIterator[ExecutorClient]:
-        """The model's executor, started if need be; not closed for being unused while inside.
+    async def use(self, digest: Sha256, report: Report, *, alone: bool = False) -> AsyncIterator[ExecutorClient]:
+        """The model's executor, started if need be, its door passed; not closed for being unused while inside.
+
+        What happened to it while others were inside is not the fault of who waited at its door: that one waits for the
+        next executor.
 
         Raises:
             ModelError: it cannot be fetched or loaded, does not fit, or is refused for a while.
             SandboxUnavailableError: no process can be started.
         """
-        entry = await self._seat(digest, report)
-        try:
-            client = entry.client
-            if client is None:
-                raise ModelError("The model's process ended before the request was handed in.", FailCode.CRASHED)
-            yield client
-        finally:
-            self._left(entry)
+        while True:
+            entry = await self._seat(digest, report)
+            try:
+                client = entry.client
+                if client is None:
+                    continue
+                async with client.door.entered(alone=alone) as waited:
+                    if client.alive and not (waited and entry.giving_way):
+                        yield client
+                        return
+            finally:
+                self._left(entry)
 
     def close_unused(self, idle_s: float) -> None:
         residents = (entry.resident() for entry in self._entries.values() if entry.client is not None)
@@ -320,7 +327,7 @@ class ExecutorPool:
         await client.wait()
         if client.answered:
             self._crashes.answered(entry.digest)
-        if client.crash:
+        if client.crash and not client.died_of_loner:
             self._crashed(entry.digest, client.crash)
         self._cache.unpin(entry.digest)
         self._forget(entry)

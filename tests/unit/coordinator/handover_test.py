@@ -14,7 +14,8 @@ from coordinator.dispatch.scheduler import Scheduler
 from coordinator.errors import JobFailedError, NoWorkerError
 from coordinator.interactive.desk import InteractiveRequests, RequestLimits
 from coordinator.interactive.half_said import LONGEST_RESUME, HalfSaid
-from coordinator.interactive.request import ATTEMPTS, InteractiveWork
+from coordinator.interactive.request import InteractiveWork
+from coordinator.interactive.suspicion import ATTEMPTS
 from coordinator.links import WorkerLink
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
 from coordinator.store.sqlite_store import SqliteStore
