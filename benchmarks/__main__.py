@@ -1,11 +1,11 @@
-"""`python -m benchmarks [inference|gateway|footprint|handover|jobs|scale]…`: the named ones, or all, as a table."""
+"""`python -m benchmarks [inference|gateway|footprint|handover|jobs|resume|scale]…`: those named, or all."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import footprint, gateway, handover, inference, jobs, scale
+from benchmarks import footprint, gateway, handover, inference, jobs, resume, scale
 from benchmarks.figures import markdown
 from benchmarks.peers import PeerMissingError
 
@@ -15,6 +15,7 @@ _ALL = {
     "handover": handover.measure,
     "inference": inference.measure,
     "jobs": jobs.measure,
+    "resume": resume.measure,
     "scale": scale.measure,
 }
 

@@ -20,6 +20,8 @@ from runner.executor.messages import Load
 _TRIALS = 7
 _FEWEST = 2
 _TRIAL_S = 0.6
+_NATIVE = ("avx512_bf16", "amx_bf16")
+"""What a CPU that computes in bfloat16 by itself has one of."""
 _CLEARLY = 0.85
 """float32 needs twice the memory, so it has to be faster than this share of bfloat16's time."""
 _CUDA_CONTEXT = 600 << 20
@@ -83,14 +85,23 @@ def choose_dtype(placement: Placement, shapes: Sequence[tuple[int, int]], rows: 
         rows: how many tokens at a time to try, for instance one stream and a full batch.
 
     Returns:
-        bfloat16 where a GPU has it (else float16); on a CPU bfloat16 or float32, whichever was faster.
+        bfloat16 where a GPU has it (else float16) or a CPU computes in it, without trying, so that equal machines
+        always agree and can go on with each other's answers; on other CPUs bfloat16 or float32, whichever was faster.
     """
     if placement.kind is DeviceKind.CUDA:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if placement.kind is DeviceKind.MPS:
         return torch.float16
+    if _computes_bfloat16():
+        return torch.bfloat16
     taken = _seconds((torch.float32, torch.bfloat16), shapes, rows)
     return torch.float32 if taken[torch.float32] < _CLEARLY * taken[torch.bfloat16] else torch.bfloat16
+
+
+def _computes_bfloat16() -> bool:
+    """Whether this CPU does so by itself; torch before 2.10 cannot tell."""
+    tell = getattr(torch.cpu, "get_capabilities", None)
+    return tell is not None and any(tell().get(name) for name in _NATIVE)
 
 
 def _seconds(
