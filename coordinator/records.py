@@ -209,13 +209,13 @@ class LeaseEnd(Enum):
     IN_COMPANY = "crashed_in_company"
     """What ran it died, and ran others, too: none of them is surely to blame."""
     VANISHED = "vanished"
-    """The worker's connection ended, or its lease ran out."""
+    """The worker had begun, and its connection ended or its lease ran out."""
     YIELDED = "yielded"
     """The worker gave it back: its owner returned, it drains or stops, a file did not arrive."""
     REFUSED = "refused"
     """The worker would not take it."""
     NOT_SENT = "not_sent"
-    """The worker was gone before it was told."""
+    """The worker was gone before it said a word of it: it may never have been told."""
 
     @property
     def is_crash(self) -> bool:

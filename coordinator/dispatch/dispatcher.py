@@ -54,8 +54,8 @@ class Work(ABC):
     def lost(self, worker_id: WorkerId, why: str) -> None:
         """The lease ended without a result. Either `Dispatcher.retry` or end it."""
 
-    def absent(self, worker_id: WorkerId, why: str) -> None:
-        """Like `lost`, but the worker does not know of the lease: it may never have heard of it."""
+    def dropped(self, worker_id: WorkerId, why: str) -> None:
+        """Like `lost`, but the worker had begun: it ended the job's stream without a result."""
         self.lost(worker_id, why)
 
     def settles(self, worker_id: WorkerId, epoch: int) -> bool:
@@ -268,8 +268,11 @@ class Dispatcher:
             work.message(link, message, size)
 
     def job_stream_ended(self, link: WorkerLink, job_id: JobId, epoch: int) -> None:
-        if self._valid(link, job_id, epoch) is not None:
-            self._end_lease(job_id, link.worker.id, "the worker dropped it")
+        work = self._valid(link, job_id, epoch)
+        if work is not None:
+            self._scheduler.release(job_id)
+            work.dropped(link.worker.id, "the worker dropped it")
+            self._place_soon()
 
     def disconnected(self, link: WorkerLink, reason: str, *, for_good: bool = False) -> None:
         if self._is_current(link):
@@ -328,7 +331,7 @@ class Dispatcher:
         for job_id in self._unconfirmed.pop(worker_id, frozenset()) - named:
             if self.holds(job_id, worker_id) and job_id in self._works:
                 self._scheduler.release(job_id)
-                self._works[job_id].absent(worker_id, "it came back without the job")
+                self._works[job_id].lost(worker_id, "it came back without the job")
                 self._place_soon()
 
     def _gone(self, worker_id: WorkerId, reason: str, *, for_good: bool) -> None:
@@ -340,10 +343,6 @@ class Dispatcher:
             else:
                 self._lost(lost)
         self._place_soon()
-
-    def _end_lease(self, job_id: JobId, worker_id: WorkerId, why: str) -> None:
-        self._scheduler.release(job_id)
-        self._lost(Lost(job_id, worker_id, why))
 
     def _lost(self, lost: Lost) -> None:
         work = self._works.get(lost.job_id)

@@ -328,7 +328,7 @@ class DurableJobs:
         link = self._dispatcher.link_of(worker_id)
         if link is None:
             self._dispatcher.release(work)
-            work.absent(worker_id, "the worker was gone before it was told")
+            work.lost(worker_id, "the worker was gone before it was told")
             return
         work.leased(worker_id, work.claimed)
         link.send(Assign(job_id=work.job_id, epoch=work.claimed, task=work.task, durable=True, alone=work.alone))

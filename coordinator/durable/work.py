@@ -189,10 +189,11 @@ class DurableWork(Work):
         return self._reported is not None and self._holder == worker_id and self._reported.epoch == epoch
 
     def lost(self, worker_id: WorkerId, why: str) -> None:
-        self._end(worker_id, LeaseEnd.VANISHED, why)
-
-    def absent(self, worker_id: WorkerId, why: str) -> None:
+        """A worker that has said nothing of the lease may never have heard of it: the job is not to blame."""
         self._end(worker_id, LeaseEnd.VANISHED if self._heard else LeaseEnd.NOT_SENT, why)
+
+    def dropped(self, worker_id: WorkerId, why: str) -> None:
+        self._end(worker_id, LeaseEnd.VANISHED, why)
 
     def yielded(self, worker_id: WorkerId, why: str) -> None:
         self._end(worker_id, LeaseEnd.YIELDED, why)

@@ -80,6 +80,17 @@ async def test_a_job_that_crashes_five_times_on_the_only_worker_is_dead(desk: De
     assert desk.directory.worker(WorkerId("a")).quarantined == ""  # type: ignore[union-attr]
 
 
+async def test_leases_that_a_frozen_worker_never_took_up_do_not_kill_a_job(desk: Desk) -> None:
+    link = desk.worker("a")
+    record = await desk.submit()
+    for epoch in range(1, 8):
+        await desk.assigned(link, epoch)
+        await desk.pass_time(31.0)
+    found = await desk.record(record)
+    assert (found.state.final, found.crashes) == (False, 0)
+    assert desk.directory.worker(WorkerId("a")).quarantined == ""  # type: ignore[union-attr]
+
+
 async def test_refusals_and_yields_do_not_kill_a_job(desk: Desk) -> None:
     link = desk.worker("a")
     record = await desk.submit()
