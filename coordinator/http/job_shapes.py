@@ -41,7 +41,7 @@ class AttemptShape(msgspec.Struct, frozen=True):
     started_at: float | None
     ended_at: float
     ended: str
-    """`crashed`, `vanished` or `yielded`."""
+    """`crashed`, `crashed_in_company`, `vanished` or `yielded`."""
     why: str
 
 

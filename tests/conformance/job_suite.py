@@ -208,7 +208,7 @@ class LeaseSuite:
         assert job is not None
         assert job.crashes == 2
         recorded = [attempt.ended for attempt in await store.attempts(job_id)]
-        assert recorded == [LeaseEnd.CRASHED, LeaseEnd.VANISHED, LeaseEnd.YIELDED]
+        assert recorded == [LeaseEnd.CRASHED, LeaseEnd.IN_COMPANY, LeaseEnd.VANISHED, LeaseEnd.YIELDED]
 
     async def test_a_poison_job_is_buried_by_its_lease_only_and_can_be_tried_again(self, store: Store) -> None:
         dead = JobOutcome(JobState.DEAD, error_code="worker_lost", error="It crashed 3 times.")
@@ -268,7 +268,19 @@ class LeaseSuite:
             assert await store.claim(job_id, worker) == epoch
             await give_back(store, job_id, epoch, end)
         (found,) = await store.unfinished()
-        assert found.crashed_on == (BERT, BERT)
+        assert (found.crashed_on, found.alone) == ((BERT, BERT), True)
+
+    @pytest.mark.parametrize(
+        ("end", "alone"),
+        [(LeaseEnd.IN_COMPANY, True), (LeaseEnd.CRASHED, True), (LeaseEnd.VANISHED, False), (LeaseEnd.YIELDED, False)],
+    )
+    async def test_after_a_restart_it_is_known_who_has_to_run_alone(
+        self, store: Store, end: LeaseEnd, alone: bool
+    ) -> None:
+        job_id, epoch = await leased(store)
+        await give_back(store, job_id, epoch, end)
+        (found,) = await store.unfinished()
+        assert (found.alone, found.record.crashes) == (alone, int(end.is_crash))
 
     async def test_jobs_are_listed_newest_first_and_filtered(self, store: Store) -> None:
         mine = [(await store.submit(make_job()))[0].id for _ in range(3)]

@@ -164,9 +164,9 @@ class Desk:
     async def state(self, record: JobRecord) -> JobState:
         return (await self.record(record)).state
 
-    async def crash(self, link: MemoryLink, record: JobRecord, epoch: int) -> None:
+    async def crash(self, link: MemoryLink, record: JobRecord, epoch: int, crash: Failed = CRASH) -> None:
         """A lease ends by a crash, and that is stored."""
-        self.says(link, record, epoch, CRASH)
+        self.says(link, record, epoch, crash)
         await self.jobs.close()
 
     async def quiet(self) -> None:

@@ -70,6 +70,7 @@ REPORT = WorkerReport(
 )
 YIELD = Failed(code=FailCode.YIELDED, message="The worker is paused by its owner.")
 CRASH = Failed(code=FailCode.CRASHED, message="The engine died.")
+IN_COMPANY = Failed(code=FailCode.CRASHED, message="The engine died.", in_company=True)
 
 
 @dataclass
@@ -324,6 +325,45 @@ async def test_a_worker_that_refuses_the_rest_costs_no_pause_while_another_is_fr
     await turn()
     assert [assign.epoch for assign in free.assigned()] == [3]
     ticket.cancel("enough")
+
+
+# --- an executor that dies with several answers in it
+
+
+async def test_an_innocent_that_died_with_others_before_it_got_on_is_answered_alone(grid: Grid) -> None:
+    """However often it was blamed before, up to the last time."""
+    link = grid.worker("a")
+    ticket = grid.ask()
+    for crash in (*[CRASH] * (ATTEMPTS - 1), IN_COMPANY):
+        assert not link.assigned()[-1].alone
+        grid.says(link, Started(device="cpu"), crash)
+        await turn()
+    assert link.assigned()[-1].alone
+    grid.says(link, said(1), done(1))
+    assert (await read(ticket))[-2:] == [said(1), done(1)]
+
+
+async def test_an_answer_that_got_on_before_its_executor_died_stays_among_the_others(grid: Grid) -> None:
+    link = grid.worker("a")
+    ticket = grid.ask()
+    grid.says(link, said(1), IN_COMPANY)
+    await turn()
+    assert [assign.alone for assign in link.assigned()] == [False, False]
+    grid.says(link, said(2), done(2))
+    assert len(await read(ticket)) == 3
+
+
+async def test_a_poison_answer_is_given_up_after_three_crashes_alone(grid: Grid) -> None:
+    link = grid.worker("a")
+    ticket = grid.ask()
+    grid.says(link, IN_COMPANY)
+    for _ in range(ATTEMPTS):
+        await turn()
+        assert link.assigned()[-1].alone
+        grid.says(link, CRASH)
+    with pytest.raises(JobFailedError, match="The engine died"):
+        await read(ticket)
+    assert len(link.assigned()) == 1 + ATTEMPTS
 
 
 # --- when it ends all the same
