@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from runner.errors import ModelError  # noqa: E402
+from runner.executor.engines import ragged_attention  # noqa: E402
 from runner.executor.engines.batcher import PAGE, Batcher, BatchLimits  # noqa: E402
 from runner.executor.engines.fast_linear import PackedLinear, pack_model  # noqa: E402
 
@@ -141,3 +142,86 @@ def test_packed_layers_compute_the_same(dtype: str) -> None:
         assert all(isinstance(layer, PackedLinear) for layer in model)
         for probe, wanted in zip(probes, before, strict=True):
             assert torch.allclose(model(probe).float(), wanted.float(), atol=0.03, rtol=0.03)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_row_of_a_layer_has_the_same_bits_however_many_there_are(dtype: str) -> None:
+    """The sums cancel, so that what is left is rounding, which another order of adding would change."""
+    torch.manual_seed(0)
+    width, kind = 1536, getattr(torch, dtype)
+    order = torch.randperm(width)
+    weight, values = torch.randn(96, width // 2), torch.randn(1, 200, width // 2)
+    layer = torch.nn.Linear(width, 96, bias=False, dtype=kind)
+    layer.weight.data.copy_(torch.cat([weight, weight], dim=1)[:, order])
+    values = torch.cat([values, -values], dim=2)[..., order].to(kind)
+    model = torch.nn.Sequential(layer).eval()
+    with torch.inference_mode():
+        if pack_model(model) == 0:
+            pytest.skip("this torch has no oneDNN for this format")
+        whole = model(values)
+        assert 0 < whole.float().abs().max() < 1e-2
+        for rows in (1, 2, 3, 16, 17, 100):
+            assert torch.equal(model(values[:, 5 : 5 + rows].contiguous()), whole[:, 5 : 5 + rows]), rows
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("length", [5, 190, 192, 193, 230, 383, 384, 390, 511, 600, 720])
+def test_keys_are_summed_in_the_same_order_whatever_follows_them(dtype: str, length: int) -> None:
+    """The rows that `key_room` asks for: as few as here, or as many as a longer neighbour needs."""
+    torch.manual_seed(0)
+    kind = getattr(torch, dtype)
+    pairs = torch.randn(1, 2, length // 2, 64)
+    values = torch.zeros(1, 2, length, 64)
+    values[:, :, : length // 2 * 2] = torch.cat([pairs, -pairs], dim=2)[:, :, torch.randperm(length // 2 * 2)]
+
+    def attended(room: int, queries: int) -> "torch.Tensor":
+        value = torch.zeros(1, 2, room, 64, dtype=kind)
+        value[:, :, :length] = values.to(kind)
+        seen = (torch.arange(room) < length).expand(1, 1, queries, room)
+        none = torch.zeros_like(value)
+        return torch.nn.functional.scaled_dot_product_attention(
+            none[:, :, :1].expand(1, 2, queries, 64), none, value, seen
+        )
+
+    alone = attended(ragged_attention.key_room(length), 4)
+    for longer in (length + 20, length + 150, 384, 512, 900, 1024):
+        if longer > length:
+            for queries in (4, 16, 64):
+                among = attended(ragged_attention.key_room(longer), queries)
+                assert torch.equal(among[:, :, :4], alone), (longer, queries)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_have_the_same_bits_alone_in_company_and_in_one_go(dtype: str) -> None:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        **SMALL | {"hidden_size": 192, "num_attention_heads": 6, "intermediate_size": 1536}, num_key_value_heads=2
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+    if pack_model(model) == 0:
+        pytest.skip("this torch has no oneDNN for this format")
+    ids, count = prompt(100), 120
+
+    def logits(known: int, chunk: int, company: Sequence[int]) -> "list[torch.Tensor]":
+        """Of every place from `known` on, fed with the same tokens."""
+        model.set_attn_implementation("sdpa")
+        batcher = Batcher(model, BatchLimits(slots=6, blocks=40, chunk=chunk))
+        batcher.add(0, [*ids, *prompt(count)[:known]])
+        for number, length in enumerate(company, 1):
+            batcher.add(number, prompt(length, number))
+        found: list[torch.Tensor] = []
+        while len(found) < count - known:
+            turn = batcher.forward()
+            assert turn is not None
+            tokens = [1] * len(turn.ready)
+            if 0 in turn.ready:
+                place = turn.ready.index(0)
+                found.append(turn.logits[place].clone())
+                tokens[place] = prompt(count)[known + len(found) - 1]
+            batcher.commit(tokens)
+        batcher.close()
+        return found
+
+    alone = logits(0, 256, ())
+    assert all(map(torch.equal, logits(0, 70, (7, 300, 90, 1, 210)), alone))
+    assert all(map(torch.equal, logits(110, 180, (30, 250)), alone[110:]))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gogrid.protocol.codec import Codec, encode_framed
@@ -17,6 +18,7 @@ from gogrid.protocol.tasks import EmbeddingTask
 from gogrid.protocol.wire import Wire
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Ready, Step, Submit
 from tests.conformance.engine_suite import MODEL, chat, done_of, text_of
+from tests.torch_models import smollm2
 
 ROOT = Path(__file__).parents[3]
 ECHO = Load(engine="echo", model_path="", device=DeviceKind.CPU, threads=1, cap_bytes=1 << 30)
@@ -84,6 +86,12 @@ class Executor:
                 pipe.close()
 
 
+def stop(executor: Executor) -> None:
+    executor.process.send_signal(signal.SIGSTOP)
+    while psutil.Process(executor.process.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
+
+
 @pytest.fixture
 def executor() -> Iterator[Executor]:
     started = Executor()
@@ -111,6 +119,45 @@ def test_input_closed_in_the_middle_of_a_long_step_ends_it_within_a_second(execu
     time.sleep(0.1)
     status, took = executor.end()
     assert (status, took < 1) == (0, True)
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(400)
+def test_input_closed_while_torch_computes_ends_it_within_a_second() -> None:
+    computing = Executor()
+    try:
+        path = str(smollm2())
+        computing.send(Load(engine="torch", model_path=path, device=DeviceKind.CPU, threads=2, cap_bytes=3 << 30))
+        while not isinstance(computing.receive(), Ready):
+            pass
+        computing.send(Submit(request=1, task=chat("Count the stars. " * 1200, max_tokens=0)))
+        time.sleep(0.5)
+        status, took = computing.end()
+        assert (status, took < 1) == (0, True)
+    finally:
+        computing.close()
+
+
+def test_stopped_and_continued_it_goes_on_with_the_same_answer(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("#echo chunks=40 delay_ms=5\na b c", max_tokens=0)))
+    executor.receive()
+    stop(executor)
+    executor.send(Submit(request=2, task=chat("asked while it was stopped")))
+    executor.process.send_signal(signal.SIGCONT)
+    said = executor.collect(1, 2)
+    assert done_of(said[1]).completion_tokens == 40
+    assert text_of(said[2]) == "asked while it was stopped"
+
+
+def test_input_closed_while_it_was_stopped_ends_it_once_continued(executor: Executor) -> None:
+    executor.send(Submit(request=1, task=chat("#echo chunks=9 delay_ms=30000\nx")))
+    stop(executor)
+    assert executor.process.stdin
+    executor.process.stdin.close()
+    with pytest.raises(subprocess.TimeoutExpired):
+        executor.process.wait(timeout=0.1)
+    executor.process.send_signal(signal.SIGCONT)
+    assert executor.process.wait(timeout=5) == 0
 
 
 def test_aborted_request_falls_silent_and_others_go_on(executor: Executor) -> None:
