@@ -7,6 +7,7 @@ own disk, and the acknowledgement.
 import asyncio
 import io
 import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,10 +58,11 @@ class Log:
 
     def follow(self, disk: Disk) -> None:
         """Log the steps of the database's disk; before each flush the event loop may say what it has to say."""
-        loop = asyncio.get_running_loop()
+        loop, here = asyncio.get_running_loop(), threading.get_ident()
 
         def step(_number: int, what: str, _name: str) -> None:
-            for _ in range(3 if what == "flush" else 0):
+            elsewhere = threading.get_ident() != here  # closing the store flushes from the loop's own thread
+            for _ in range(3 if what == "flush" and elsewhere else 0):
                 asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)
             self.entries.append(f"database {what}")
 
