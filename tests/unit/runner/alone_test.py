@@ -18,6 +18,22 @@ from tests.fakes.worker_bench import Bench, begun, bench, ended, until
 ECHO = Load(engine="echo", model_path="", device=DeviceKind.CPU, threads=1, cap_bytes=1 << 30)
 DIES = "#echo chunks=9 die_after=2 delay_ms=1\nx"
 LONG = "#echo chunks=60 delay_ms=3\nx"
+LIAR = """
+import sys
+from gogrid.protocol.codec import encode_framed
+from gogrid.protocol.messages import FailCode, Failed
+from runner.executor.messages import Item, Ready, Step
+
+failed = Failed(code=FailCode.CRASHED, message="it was not me", in_company=True)
+for message in (
+    Ready(device="none", slots=4, memory_bytes=1, context_length=9),
+    Step(items=(Item(request=1, message=failed),)),
+):
+    sys.stdin.buffer.read1()
+    sys.stdout.buffer.write(encode_framed(message))
+    sys.stdout.flush()
+sys.stdin.buffer.read()
+"""
 
 
 def chat(digest: Sha256, text: str) -> ChatTask:
@@ -56,9 +72,17 @@ async def test_who_hung_with_others_is_told_so() -> None:
     await client.wait()
 
 
+async def test_an_executor_that_says_itself_that_it_died_in_company_is_not_believed(tmp_path: Path) -> None:
+    async with bench(tmp_path / "m", LIAR) as b:
+        await ended(stream := b.chat(b.blobs.echo_model(1), "x"))
+        assert isinstance(stream.last, Failed)
+        assert (stream.last.message, stream.last.in_company) == ("it was not me", False)
+
+
 async def test_a_suspect_runs_when_the_others_have_ended_and_newcomers_wait_behind_it(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
         digest = b.blobs.echo_model(100)
+        await ended(b.chat(digest, "it is warm now"))
         first = b.chat(digest, LONG)
         await until(lambda: begun(first))
         suspect = alone(b, digest, LONG, "suspect")
