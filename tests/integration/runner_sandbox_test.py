@@ -121,7 +121,10 @@ async def test_a_frozen_executor_is_found_inside_its_sandbox(grid: Grid) -> None
     async with asyncio.timeout(20):
         while not any(isinstance(message, Tokens) for message in victim.messages):
             await asyncio.sleep(0.01)
-    inside = psutil.Process().children(recursive=True)[-1]
+    programs = [
+        one for one in psutil.Process().children(recursive=True) if "runner.executor" in " ".join(one.cmdline())
+    ]
+    inside = max(programs, key=lambda one: one.create_time())
     inside.send_signal(signal.SIGSTOP)
     await ended(victim)
     assert isinstance(victim.last, Failed)

@@ -57,7 +57,7 @@ class Executor:
     def collect(self, *numbers: int) -> dict[int, list[JobMessage]]:
         """What these requests say, until each has ended or the process has."""
         said: dict[int, list[JobMessage]] = {number: [] for number in numbers}
-        while not all(messages and isinstance(messages[-1], Finished | Failed) for messages in said.values()):
+        while not all(said[number] and isinstance(said[number][-1], Finished | Failed) for number in numbers):
             step = self.receive()
             if step is None:
                 break
@@ -166,6 +166,7 @@ def test_aborted_request_falls_silent_and_others_go_on(executor: Executor) -> No
     executor.send(Abort(request=1))
     said = executor.collect(2)
     assert done_of(said[2]).completion_tokens == 50
+    assert not isinstance(said.get(1, [None])[-1], Finished | Failed)
     executor.send(Submit(request=3, task=chat("z")))
     assert set(executor.collect(3)) == {3}
 
