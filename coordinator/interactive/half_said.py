@@ -27,6 +27,8 @@ class HalfSaid:
         """Whether anything of the answer itself was handed out."""
 
     @property
+        self.midway = False
+        """Between two pieces of one text: no token ids name this place, so that nobody can go on from it."""
     def count(self) -> int:
         """Token ids handed out."""
         return len(self._ids)
@@ -46,7 +48,7 @@ class HalfSaid:
         except OverflowError:
             del self._ids[before:]
             return False
-        self.begun = True
+        self.begun, self.midway = True, tokens.more
         return True
 
     def task(self) -> ChatTask | CompletionTask | EmbeddingTask:

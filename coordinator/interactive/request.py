@@ -222,7 +222,7 @@ class InteractiveWork(Work):
         return self._said.count > self._count_when_placed
 
     def _go_on_elsewhere(self, worker_id: WorkerId, message: str, code: str, *, hopeless: bool) -> None:
-        if hopeless or self._overdue or not self._said.can_move:
+        if hopeless or self._overdue or self._said.midway or not self._said.can_move:
             self._fail(JobFailedError(message, code), code)
             return
         log.info("request %s goes on elsewhere behind %d tokens: %s", self._job.id, self._said.count, message)

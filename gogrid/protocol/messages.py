@@ -325,6 +325,8 @@ class Tokens(Wire, frozen=True):
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] = ()
+    more: bool = False
+    """The text was too long for one message: the next one goes on with it, and the ids come with the last."""
 
 
 class Vectors(Wire, frozen=True):

@@ -2,11 +2,14 @@
 
 Promises: what begins or ends a request, its first tokens and whatever is no token leaves at once, and takes along all
 that is held; other tokens leave with the first step that ends `beat_s` after something last left, or before they are
-more than one message carries. Within a request nothing is lost, repeated or put out of order; the pieces of an aborted
-request are dropped.
+more than one message carries; a text that no message carries leaves in pieces. Within a request nothing is lost,
+repeated or put out of order; the pieces of an aborted request are dropped.
 """
 
+import msgspec
+
 from gogrid.protocol.messages import DeviceKind, Tokens
+from runner.executor.batches import into_pieces
 from runner.executor.messages import Item
 
 _CPU_BEAT_S = 0.1
@@ -31,6 +34,8 @@ class Pacer:
         self._left_at = float("-inf")
         self._held: dict[int, Tokens] = {}
         self._begun: set[int] = set()
+        self._added: dict[int, int] = {}
+        """Pieces beyond those the engine numbered."""
 
     def due(self, items: tuple[Item, ...], now: float) -> tuple[Item, ...]:
         """What leaves now, given what the engine's last step made. `now`: monotonic seconds."""
@@ -58,6 +63,7 @@ class Pacer:
         """The request is over: it ended or nobody wants it any more."""
         self._held.pop(request, None)
         self._begun.discard(request)
+        self._added.pop(request, None)
 
     def _is_full(self, request: int, then: Tokens) -> bool:
         """Whether what is held has no room for more of it."""
@@ -78,7 +84,13 @@ class Pacer:
 
     def _release(self, request: int) -> list[Item]:
         tokens = self._held.pop(request, None)
-        return [] if tokens is None else [Item(request=request, message=tokens)]
+        if tokens is None:
+            return []
+        added = self._added.get(request, 0)
+        pieces = into_pieces(msgspec.structs.replace(tokens, seq=tokens.seq + added) if added else tokens)
+        if len(pieces) > 1:
+            self._added[request] = added + len(pieces) - 1
+        return [Item(request=request, message=piece) for piece in pieces]
 
 
 def _merged(first: Tokens, then: Tokens) -> Tokens:

@@ -192,6 +192,29 @@ async def test_an_echoed_prompt_is_not_said_twice(grid: Grid) -> None:
 async def test_embeddings_begin_anew_and_what_came_before_is_forgotten(grid: Grid) -> None:
     first, second = grid.worker("a"), grid.worker("b")
     task = EmbeddingTask(model=REF, inputs=("one", "two"))
+async def test_an_answer_lost_within_a_cut_text_fails_and_is_not_gone_on_with_a_hole(grid: Grid) -> None:
+    first, second = grid.worker("a"), grid.worker("b")
+    ticket = grid.ask(CompletionTask(model=REF, prompt="hi", sampling=Sampling(), echo=True))
+    grid.says(first, Tokens(seq=0, text="h", token_ids=(), more=True))
+    grid.dispatcher.disconnected(first, "killed")
+    await turn()
+    assert second.assigned() == []
+    with pytest.raises(JobFailedError, match="lost"):
+        await read(ticket)
+
+
+async def test_an_echoed_prompt_in_pieces_is_not_said_twice(grid: Grid) -> None:
+    first, second = grid.worker("a"), grid.worker("b")
+    ticket = grid.ask(CompletionTask(model=REF, prompt="hi", sampling=Sampling(), echo=True))
+    grid.says(first, Tokens(seq=0, text="h", token_ids=(), more=True), Tokens(seq=1, text="i", token_ids=()))
+    grid.dispatcher.disconnected(first, "killed")
+    await turn()
+    task = second.assigned()[0].task
+    assert isinstance(task, CompletionTask)
+    assert task.resume == Resume(token_ids=(), mode=ResumeMode.FAST)
+    ticket.cancel("enough")
+
+
     ticket = grid.ask(task)
     row = Vectors(first=0, width=1, data=b"1234")
     grid.says(first, row, row)

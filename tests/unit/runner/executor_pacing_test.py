@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gogrid.protocol.codec import STRICT_TEXT
+from gogrid.protocol.codec import STRICT_TEXT, Codec, encode
 from gogrid.protocol.messages import FailCode, Failed, Finished, Started, TextDone, TokenLogprob, Tokens
-from runner.executor.messages import Item
+from runner.executor.batches import into_pieces, into_steps
+from runner.executor.messages import FromExecutor, Item
 from runner.executor.pacing import Pacer
 
 BEAT = 0.1
@@ -108,3 +109,37 @@ def test_what_is_held_never_grows_beyond_what_one_message_carries() -> None:
     assert max(len(text.encode()) for text in texts) <= STRICT_TEXT / 2
     assert max(len(item.message.token_ids) for item in left if isinstance(item.message, Tokens)) <= 64
     assert said(tuple(left), 1) == list(range(1, len(said(tuple(left), 1)) + 1))
+
+
+@given(st.text("aü漢🙂", min_size=1, max_size=7), st.integers(0, 3 * STRICT_TEXT))
+def test_a_text_too_long_for_one_message_is_cut_between_characters(pattern: str, size: int) -> None:
+    text = (pattern * (size // len(pattern.encode()) + 1)) + "end"
+    logprobs = (TokenLogprob(token=text, token_id=7, logprob=-1.0, top=((text, 7, -1.0),)),)
+    pieces = into_pieces(Tokens(seq=5, text=text, token_ids=(7, 8), logprobs=logprobs))
+    assert "".join(piece.text for piece in pieces) == text
+    assert [piece.seq for piece in pieces] == list(range(5, 5 + len(pieces)))
+    assert [piece.token_ids for piece in pieces] == [()] * (len(pieces) - 1) + [(7, 8)]
+    assert [len(piece.logprobs) for piece in pieces] == [0] * (len(pieces) - 1) + [1]
+    assert [piece.more for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+    codec: Codec[FromExecutor] = Codec(FromExecutor)
+    items = tuple(Item(request=1, message=piece) for piece in pieces)
+    assert [item for step in into_steps(items) for item in codec.decode(encode(step)).items] == list(items)  # type: ignore[union-attr]
+
+
+def test_a_text_of_a_hundred_pieces_is_no_step_that_its_reader_refuses() -> None:
+    pieces = into_pieces(Tokens(seq=0, text="🙂" * 500_000, token_ids=(1,)))
+    codec: Codec[FromExecutor] = Codec(FromExecutor)
+    for step in into_steps(tuple(Item(request=1, message=piece) for piece in pieces)):
+        codec.decode(encode(step))
+
+
+def test_what_follows_a_cut_text_is_numbered_behind_its_pieces() -> None:
+    pacer = Pacer(BEAT)
+    left = [item.message for item in pacer.due((tokens(1, 0, "x" * 50_000), tokens(1, 1, "y" * 50_000)), 0.0)]
+    left += [item.message for item in pacer.due((tokens(1, 2), Item(request=1, message=DONE)), 0.01)]
+    numbers = [message.seq for message in left if isinstance(message, Tokens)]
+    assert numbers == list(range(9))
+    pacer.forget(1)
+    (again,) = pacer.due((tokens(1, 0),), 1.0)
+    assert isinstance(again.message, Tokens)
+    assert again.message.seq == 0

@@ -17,7 +17,7 @@ from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished, Job
 from gogrid.protocol.tasks import EmbeddingTask
 from gogrid.protocol.wire import Wire
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Ready, Step, Submit
-from tests.conformance.engine_suite import MODEL, chat, done_of, text_of
+from tests.conformance.engine_suite import MODEL, chat, completion, done_of, ids_of, text_of
 from tests.torch_models import smollm2
 
 ROOT = Path(__file__).parents[3]
@@ -205,6 +205,26 @@ def test_large_vectors_come_in_frames_that_fit(executor: Executor) -> None:
     executor.send(Submit(request=1, task=EmbeddingTask(model=MODEL, inputs=("x",) * 2048)))
     said = executor.collect(1)[1]
     assert sum(len(message.data) for message in said if isinstance(message, Vectors)) == 2048 * 32
+
+
+@pytest.mark.parametrize("word", ["x" * 100_000, "🙂" * 25_000])
+def test_a_word_longer_than_any_message_does_not_end_it(executor: Executor, word: str) -> None:
+    executor.send(Submit(request=1, task=chat(f"before {word} behind", logprobs=0)))
+    said = executor.collect(1)[1]
+    assert text_of(said) == f"before {word} behind"
+    assert len(ids_of(said)) == done_of(said).completion_tokens == 3
+    executor.send(Submit(request=2, task=chat("still here")))
+    assert text_of(executor.collect(2)[2]) == "still here"
+
+
+def test_an_echoed_prompt_longer_than_any_message_does_not_end_it(executor: Executor) -> None:
+    prompt = "fourteen-bytes " * 2800
+    executor.send(Submit(request=1, task=completion(prompt, echo=True, max_tokens=2)))
+    said = executor.collect(1)[1]
+    assert text_of(said) == prompt + "fourteen-bytes fourteen-bytes"
+    assert len(ids_of(said)) == done_of(said).completion_tokens == 2
+    executor.send(Submit(request=2, task=chat("still here")))
+    assert text_of(executor.collect(2)[2]) == "still here"
 
 
 def test_stray_prints_do_not_corrupt_the_frames() -> None:
