@@ -33,7 +33,12 @@ class KeyRefusedError(CoordinatorError):
 
 
 class ScopeError(CoordinatorError):
-    """The API key is good but may not do this."""
+    """The API key is good but may not do this; `param` names the parameter at fault, if one is."""
+
+    def __init__(self, message: str, param: str | None = None, code: str = "insufficient_scope") -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
 
 
 class ConflictError(CoordinatorError):

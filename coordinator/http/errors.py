@@ -91,7 +91,7 @@ def reply_to(error: Exception) -> ErrorReply:
             challenge = (b"www-authenticate", b'Bearer realm="gogrid"')
             return _reply(401, str(error), "authentication_error", None, "invalid_api_key", (challenge,))
         case ScopeError():
-            return _reply(403, str(error), "permission_error", None, "insufficient_scope")
+            return _reply(403, str(error), "permission_error", error.param, error.code)
         case ConflictError():
             return _reply(409, str(error), "invalid_request_error", None, "conflict")
         case BusyError():

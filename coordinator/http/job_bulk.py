@@ -1,7 +1,8 @@
 """`POST /api/v1/jobs/bulk`: many jobs as JSON Lines, in one commit.
 
 Promises: all of them or none; what is wrong is told by the numbers of the lines, which count from 1; the other requests
-of the coordinator have their turn meanwhile. One `Idempotency-Key` is for the whole.
+of the coordinator have their turn meanwhile. One `Idempotency-Key` is for the whole: the first line has it as it is, so
+that it meets the same key of a single job in the store, and the others have it with their number.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from coordinator.errors import CoordinatorError, JobFailedError, NotFoundError, 
 from coordinator.http.asgi import header, read_body, refuse_encoding
 from coordinator.http.auth import key_of
 from coordinator.http.errors import HttpRefusal
-from coordinator.http.job_intake import Intake, idempotency_key
+from coordinator.http.job_intake import Intake, idempotency_key, require_priority
 from coordinator.http.job_schema import JobRequest, parse_job
 from coordinator.http.services import Services
 from coordinator.records import KeyRecord
@@ -38,17 +39,21 @@ async def submit_bulk(
 
     Raises:
         RequestError: one or more lines cannot be taken; names each.
+        ScopeError: a line asks for what the key may not have.
         KeyLimitError, QueueFullError, ConflictError: as for one job.
     """
     once = idempotency_key(scope["headers"])
     body = await _read(services, scope, receive)
     intake = Intake(services)
-    requests = await _checked(intake, _lines(body, services))
+    lines = _lines(body, services)
+    requests = await _checked(intake, lines)
+    for (number, _), request in zip(lines, requests, strict=True):
+        require_priority(key, request, number)
     if any(request.kind != "python" for request in requests):
         key_of(scope, KeyScope.INFERENCE)
     digest = hashlib.sha256(body).hexdigest()
     submissions: list[Submission] = []
-    keys = [f"{once}{_SEPARATOR}{at}" if once else None for at in range(len(requests))]
+    keys = [f"{once}{_SEPARATOR}{at}" if once and at else once for at in range(len(requests))]
     for begin in range(0, len(requests), _AT_ONCE):
         some = zip(requests[begin : begin + _AT_ONCE], keys[begin : begin + _AT_ONCE], strict=True)
         taken = await asyncio.gather(*(intake.submission(request, [], key_of_line) for request, key_of_line in some))

@@ -11,11 +11,12 @@ import secrets
 
 import msgspec
 
-from coordinator.errors import RequestError
+from coordinator.errors import RequestError, ScopeError
 from coordinator.http.asgi import Headers, header
 from coordinator.http.job_schema import InlineFile, JobRequest, bundle
 from coordinator.http.model_jobs import model_task
 from coordinator.http.services import Services
+from coordinator.records import KeyRecord, Scope
 from coordinator.tickets import Submission
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 
@@ -28,6 +29,17 @@ def idempotency_key(headers: Headers) -> str | None:
     if key is not None and not _IDEMPOTENCY.fullmatch(key):
         raise RequestError("`Idempotency-Key` must be 1 to 255 printable characters.", "Idempotency-Key")
     return key
+
+
+def require_priority(key: KeyRecord, job: JobRequest, line: int | None = None) -> None:
+    """Raises `ScopeError` for a job that would pass those of others, unless the key is an admin's."""
+    if job.priority > 0 and Scope.ADMIN not in key.scopes:
+        where = "" if line is None else f"Line {line}: "
+        raise ScopeError(
+            f"{where}`priority` {job.priority} needs a key with the scope 'admin'; other keys may ask for 0 or less.",
+            "priority" if line is None else f"line {line}",
+            "priority_not_allowed",
+        )
 
 
 class Intake:

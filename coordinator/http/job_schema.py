@@ -44,7 +44,7 @@ class InlineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Literal["python", "chat", "completion", "embedding"] = "python"
     priority: Annotated[int, Meta(ge=-100, le=100)] = 0
-    """Higher first."""
+    """Higher first; above 0 for admins only."""
     request: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     """Of a job for a model: the body of `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`."""
     code: str | None = None

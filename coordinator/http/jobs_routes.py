@@ -24,7 +24,7 @@ from coordinator.http.asgi import (
 from coordinator.http.auth import key_of
 from coordinator.http.blob_routes import send_blob
 from coordinator.http.job_bulk import submit_bulk
-from coordinator.http.job_intake import Intake, idempotency_key
+from coordinator.http.job_intake import Intake, idempotency_key, require_priority
 from coordinator.http.job_logs import send_logs
 from coordinator.http.job_lookup import own_job, owner_of
 from coordinator.http.job_results import result_body
@@ -157,6 +157,7 @@ async def _submit(services: Services, key: KeyRecord, scope: HTTPScope, receive:
     request, uploads = await _read_job(services, scope, receive)
     if request.kind != "python":
         key_of(scope, KeyScope.INFERENCE)
+    require_priority(key, request)
     return await services.jobs.submit(key, await Intake(services).submission(request, uploads, once))
 
 

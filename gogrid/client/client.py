@@ -172,7 +172,7 @@ class GoGrid:
 
         Args:
             files: by relative path; `entry` names the one to run.
-            priority: -100 to 100, higher first.
+            priority: -100 to 100, higher first; above 0 needs an admin's key.
             idempotency_key: the same key and content give the same job, so that a lost answer can be asked for again.
         """
         request = PythonRequest(entry=entry, arguments=tuple(arguments), limits=limits, label=label, priority=priority)

@@ -25,7 +25,7 @@ from coordinator.records import (
 from gogrid.ids import JobId, KeyId, WorkerId
 from gogrid.protocol.messages import PythonDone
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
-from tests.fakes.backend import CHAT, EMBED, JOBS_ONLY, USER, WORKER, Backend
+from tests.fakes.backend import ADMIN, CHAT, EMBED, JOBS_ONLY, USER, WORKER, Backend
 
 JOBS = "/api/v1/jobs"
 BULK = JOBS + "/bulk"
@@ -68,10 +68,10 @@ async def test_a_job_for_a_model_takes_the_body_of_its_openai_endpoint(http, bac
     }
     tasks = []
     for kind, body in bodies.items():
-        reply = await http.post(JOBS, json={"kind": kind, "request": body, "priority": 7})
+        reply = await http.post(JOBS, json={"kind": kind, "request": body, "priority": -7})
         assert reply.status_code == 201, reply.text
         job = reply.json()
-        assert (job["kind"], job["priority"], job["label"]) == (kind, 7, body["model"])
+        assert (job["kind"], job["priority"], job["label"]) == (kind, -7, body["model"])
         tasks.append(backend.jobs.records[job["id"]].task)
     chat, completion, embedding = tasks
     assert isinstance(chat, ChatTask)
@@ -132,7 +132,7 @@ async def test_the_same_request_for_a_model_is_recognised_whatever_its_seed_beco
     first = await http.post(JOBS, json={"kind": "completion", "request": body}, headers=headers)
     again = await http.post(JOBS, json={"request": dict(reversed(body.items())), "kind": "completion"}, headers=headers)
     assert (first.status_code, again.status_code) == (201, 200)
-    other = await http.post(JOBS, json={"kind": "completion", "request": body, "priority": 1}, headers=headers)
+    other = await http.post(JOBS, json={"kind": "completion", "request": body, "priority": -1}, headers=headers)
     assert other.status_code == 409
 
 
@@ -318,8 +318,47 @@ async def test_one_idempotency_key_is_for_the_whole_bulk(http, backend):
     assert len(backend.jobs.records) == 2
     other = await http.post(BULK, content=lines({"code": "2"}), headers=headers)
     assert error(other)[0] == 409
-    single = await http.post(JOBS, json={"code": "3"}, headers={"idempotency-key": "once"})
-    assert single.status_code == 201, "a single job's key is another one"
+
+
+@pytest.mark.parametrize("bulk_first", [False, True])
+@pytest.mark.parametrize("many", [1, 3])
+async def test_the_key_of_a_single_job_and_of_a_bulk_does_not_make_two_sets_of_jobs(http, backend, bulk_first, many):
+    once = {"idempotency-key": "once"}
+
+    async def send(bulk: bool) -> httpx.Response:
+        if bulk:
+            return await http.post(BULK, content=lines(*[{"code": "1"}] * many), headers=LINES | once)
+        return await http.post(JOBS, json={"code": "1"}, headers=once)
+
+    assert (await send(bulk_first)).status_code == 201
+    before = set(backend.jobs.records)
+    assert error(await send(not bulk_first)) == (409, None, "conflict")
+    assert (await send(bulk_first)).status_code == 200
+    assert set(backend.jobs.records) == before
+
+
+# --- priorities ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_plain_key_does_not_raise_its_jobs_above_those_of_others(http, backend):
+    for priority in (1, 100):
+        urgent = {"code": "1", "priority": priority}
+        reply = await http.post(JOBS, json=urgent)
+        assert error(reply) == (403, "priority", "priority_not_allowed")
+        assert "the scope 'admin'" in reply.json()["error"]["message"]
+        reply = await http.post(BULK, content=b"\n" + lines({"code": "1"}, urgent), headers=LINES)
+        assert error(reply) == (403, "line 3", "priority_not_allowed")
+        form = {"job": (None, json.dumps({"priority": priority})), "files": ("main.py", b"1")}
+        assert error(await http.post(JOBS, files=form))[0] == 403
+    assert backend.jobs.records == {}
+
+
+async def test_an_admins_key_may_raise_and_any_key_may_lower(http, backend):
+    for key, priority in ((ADMIN, 100), (USER, -100), (USER, 0)):
+        job, bearer = {"code": "1", "priority": priority}, {"authorization": f"Bearer {key}"}
+        assert (await http.post(JOBS, json=job, headers=bearer)).status_code == 201
+        assert (await http.post(BULK, content=lines(job), headers=LINES | bearer)).status_code == 201
+    assert [record.priority for record in backend.jobs.records.values()] == [100, 100, -100, -100, 0, 0]
 
 
 async def test_a_file_that_many_lines_have_is_stored_once(http, backend):

@@ -66,7 +66,11 @@ def add(commands: "Commands") -> None:
         "--output", metavar="DIR", type=Path, help="folder for its output files (default: the job's id)"
     )
     parser.add_argument(
-        "--priority", type=whole(-100, 100), default=0, metavar="N", help="-100 to 100, higher first (default 0)"
+        "--priority",
+        type=whole(-100, 100),
+        default=0,
+        metavar="N",
+        help="-100 to 100, higher first; above 0 needs an admin's key (default 0)",
     )
     parser.add_argument("--detach", action="store_true", help="submit, print the job's id and end")
     parser.add_argument("--raw", action="store_true", help="pass control characters on to the terminal")
