@@ -206,6 +206,8 @@ class LeaseEnd(Enum):
 
     CRASHED = "crashed"
     """What ran it died, or said that it failed in itself."""
+    ERRORED = "errored"
+    """It failed alone, and what ran it lives."""
     IN_COMPANY = "crashed_in_company"
     """What ran it died, and ran others, too: none of them is surely to blame."""
     VANISHED = "vanished"
@@ -219,8 +221,8 @@ class LeaseEnd(Enum):
 
     @property
     def is_crash(self) -> bool:
-        """Whether it counts against the job and the worker."""
-        return self in (LeaseEnd.CRASHED, LeaseEnd.VANISHED)
+        """Whether it counts against the job."""
+        return self in (LeaseEnd.CRASHED, LeaseEnd.ERRORED, LeaseEnd.VANISHED)
 
     @property
     def is_recorded(self) -> bool:

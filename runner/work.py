@@ -208,11 +208,13 @@ class Work:
     # --- what the owner tells ---
 
     def pause(self, reason: str, *, finish: bool = False) -> None:
-        """Take nothing new. What runs is given back at once and goes on elsewhere, unless it may `finish`."""
+        """Take nothing new. What runs goes on elsewhere and all memory is free at once, unless it may `finish`."""
         self._paused = reason
         self.changed()
         if not finish:
             self._give_back(f"The worker is {reason}.")
+            if self._pool is not None:
+                self._pool.kill()
 
     def resume(self) -> None:
         self._paused = ""

@@ -40,7 +40,7 @@ MAX_VECTORS = 256 << 20
 _WITHOUT_RESULT = {
     FailCode.NO_ROOM: LeaseEnd.REFUSED,
     FailCode.CRASHED: LeaseEnd.CRASHED,
-    FailCode.INTERNAL: LeaseEnd.CRASHED,
+    FailCode.INTERNAL: LeaseEnd.ERRORED,
     FailCode.YIELDED: LeaseEnd.YIELDED,
     FailCode.CANCELLED: LeaseEnd.YIELDED,
     FailCode.FENCED: LeaseEnd.VANISHED,

@@ -54,6 +54,11 @@ def after_crash(health: WorkerHealth, job_id: JobId, why: str) -> WorkerHealth:
     return WorkerHealth(crashed, reason)
 
 
+def absolved(health: WorkerHealth, job_id: JobId) -> WorkerHealth:
+    """This job has crashed elsewhere, too: it says nothing of this worker. Only the admin ends a quarantine."""
+    return WorkerHealth(tuple(crashed for crashed in health.crashed_jobs if crashed != job_id), health.quarantined)
+
+
 def after_success(health: WorkerHealth) -> WorkerHealth:
     """It has finished a job. Only the admin ends a quarantine."""
     return WorkerHealth((), health.quarantined)

@@ -78,6 +78,8 @@ class Health(Protocol):
 
     def crashed(self, worker_id: WorkerId, job_id: JobId, why: str, *, vanished: bool) -> None: ...
 
+    def crashed_elsewhere(self, job_id: JobId) -> None: ...
+
     def finished(self, worker_id: WorkerId) -> None: ...
 
 
@@ -271,7 +273,10 @@ class DurableJobs:
 
     def crashed(self, work: DurableWork, worker_id: WorkerId, end: LeaseEnd, why: str) -> None:
         self._tally.crashes += 1
-        self._health.crashed(worker_id, work.job_id, why, vanished=end is LeaseEnd.VANISHED)
+        if set(work.crashed_on) != {worker_id}:
+            self._health.crashed_elsewhere(work.job_id)
+        elif end is not LeaseEnd.ERRORED:
+            self._health.crashed(worker_id, work.job_id, why, vanished=end is LeaseEnd.VANISHED)
 
     def append_log(self, work: DurableWork, line: LogLine) -> None:
         self._store.append_logs(work.job_id, work.epoch, [line])

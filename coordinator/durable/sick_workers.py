@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from coordinator.directory import Directory
-from coordinator.durable.health import WorkerHealth, after_crash, after_success
+from coordinator.durable.health import WorkerHealth, absolved, after_crash, after_success
 from coordinator.errors import CoordinatorError
 from gogrid.ids import JobId, WorkerId
 
@@ -36,6 +36,13 @@ class SickWorkers:
             log.error("worker %s (%s) is quarantined: %s", record.name, worker_id, health.quarantined)
             self._quarantine(worker_id, health.quarantined)
         self._keep(worker_id, before, health)
+
+    def crashed_elsewhere(self, job_id: JobId) -> None:
+        """The job is to blame, not the workers on which it crashed."""
+        for record in self._directory.workers():
+            if job_id in record.crashed_jobs:
+                before = WorkerHealth(record.crashed_jobs, record.quarantined)
+                self._keep(record.id, before, absolved(before, job_id))
 
     def finished(self, worker_id: WorkerId) -> None:
         record = self._directory.worker(worker_id)

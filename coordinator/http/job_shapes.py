@@ -41,7 +41,7 @@ class AttemptShape(msgspec.Struct, frozen=True):
     started_at: float | None
     ended_at: float
     ended: str
-    """`crashed`, `crashed_in_company`, `vanished` or `yielded`."""
+    """`crashed`, `errored`, `crashed_in_company`, `vanished` or `yielded`."""
     why: str
 
 

@@ -8,11 +8,13 @@ from array import array
 
 import msgspec
 
+from gogrid.protocol.framing import MAX_FRAME
 from gogrid.protocol.messages import Tokens
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, Resume, ResumeMode
 
-LONGEST_RESUME = 30_000
-"""Token ids that surely fit into an assignment; see `gogrid.protocol.codec.TASK_ROOM`."""
+_BYTES_OF_AN_ID = 5
+_ROOM_AROUND = 4096
+"""For what an assignment says beside its task."""
 
 
 class HalfSaid:
@@ -25,18 +27,19 @@ class HalfSaid:
         self._ids = array("i")
         self.begun = False
         """Whether anything of the answer itself was handed out."""
-
-    @property
         self.midway = False
         """Between two pieces of one text: no token ids name this place, so that nobody can go on from it."""
+
+    @property
     def count(self) -> int:
         """Token ids handed out."""
         return len(self._ids)
 
     @property
     def can_move(self) -> bool:
-        """Whether another worker could go on with it."""
-        return len(self._ids) <= LONGEST_RESUME
+        """Whether another worker could go on with it: the request and what was said of it fit into one assignment."""
+        said = len(self._ids) * _BYTES_OF_AN_ID
+        return said + len(msgspec.msgpack.encode(self._task)) + _ROOM_AROUND <= MAX_FRAME
 
     def take(self, tokens: Tokens) -> bool:
         """The next piece goes to the client; False if it cannot be right: more than the context, or no token ids."""

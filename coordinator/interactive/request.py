@@ -273,7 +273,7 @@ class InteractiveWork(Work):
 
     def _lose_patience(self) -> None:
         model, waited_s = self._job.label, self._limits.patience_s
-        why = "; ".join(self._desk.reasons(self._job.id)) or "none is connected"
+        why = "; ".join(self._desk.reasons(self._job.id)) or "all that could are busy or away"
         if self._said.begun:
             message = f"The worker was lost, and none could go on within {waited_s:.0f} s ({why})."
             self._fail(JobFailedError(message, WORKER_LOST), WORKER_LOST)

@@ -37,6 +37,8 @@ from gogrid.protocol.messages import (
     Assign,
     Cancel,
     Drain,
+    FailCode,
+    Failed,
     Heartbeat,
     HeartbeatAck,
     Refuse,
@@ -158,8 +160,9 @@ class QuicLink:
         except ProtocolError as error:
             log.warning("%r: %s", self, error)
             if isinstance(message, Assign):
-                refusal = Refuse(job_id=message.job_id, epoch=message.epoch, reason=str(error))
-                self._loop.call_soon(self._context.handler.refused, self, refusal)
+                failed = Failed(code=FailCode.BAD_REQUEST, message="The request is too large to be sent to a worker.")
+                say = self._context.handler.job_message
+                self._loop.call_soon(say, self, message.job_id, message.epoch, failed, 0)
         self._flush_soon()
 
     def consumed(self, job_id: JobId, epoch: int, size: int) -> None:

@@ -162,7 +162,7 @@ class Attempt(Value, frozen=True):
     worker: str
     worker_name: str
     ended: str
-    """`crashed`, `crashed_in_company`, `vanished` or `yielded`."""
+    """`crashed`, `errored`, `crashed_in_company`, `vanished` or `yielded`."""
     why: str = ""
     started_at: float | None = None
     ended_at: float = 0.0

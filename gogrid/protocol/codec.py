@@ -23,8 +23,8 @@ GROWTH = 4
 STRICT_ROOM = 256 << 10
 STRICT_TEXT = 32 << 10
 """Bytes of one piece of text: the decoder quotes a wrong word tenfold before it refuses it."""
-TASK_ROOM = 1 << 20
-"""Enough for some 37,000 token ids, or for a frame full of text that needs four bytes per character."""
+TASK_ROOM = 16 << 20
+"""Enough for any task that fits into a frame: some 250,000 token ids, or 40,000 short messages."""
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -179,14 +179,17 @@ async def test_a_result_too_large_to_send_fails_its_job_and_nothing_else() -> No
             assert failed.code is FailCode.INTERNAL
 
 
-async def test_a_task_too_large_to_send_comes_back_as_refused() -> None:
+async def test_a_task_too_large_to_send_fails_instead_of_being_tried_for_ever() -> None:
     async with coordinator() as grid:
         notes = WorkerNotes()
         async with worker(grid, grid.credentials(), notes):
             task = CompletionTask(model=TASK.model, prompt="x" * (2 << 20), sampling=Sampling())
             grid.notes.links[0].send(Assign(job_id=JOB, epoch=1, task=task))
-            await wait_until(lambda: bool(grid.notes.refusals))
-            assert "1048576 are allowed" in grid.notes.refusals[0].reason
+            await wait_until(lambda: bool(grid.notes.messages))
+            _, epoch, failed = grid.notes.messages[0]
+            assert isinstance(failed, Failed)
+            assert (epoch, failed.code) == (1, FailCode.BAD_REQUEST)
+            assert "too large" in failed.message
             assert not grid.notes.disconnects
 
 

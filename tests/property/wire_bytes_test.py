@@ -159,10 +159,12 @@ def test_a_crafted_frame_of_a_megabyte_allocates_no_more_than_four_times_its_siz
         ChatTask(
             model=MODEL, messages=(ChatMessage(role="user", content="x" * 990_000 + "\U0001f600"),), sampling=Sampling()
         ),
-        CompletionTask(model=MODEL, prompt=tuple(range(65_536, 95_536)), sampling=Sampling()),
-        EmbeddingTask(model=MODEL, inputs=("a line of text",) * 12_000),
+        CompletionTask(model=MODEL, prompt=tuple(range(65_536, 265_536)), sampling=Sampling()),
+        EmbeddingTask(model=MODEL, inputs=("a line of text",) * 60_000),
+        EmbeddingTask(model=MODEL, inputs=(tuple(range(65_536, 65_556)),) * 2048),
+        ChatTask(model=MODEL, messages=(ChatMessage(role="user", content="x"),) * 4096, sampling=Sampling()),
     ],
-    ids=["long text", "token ids", "many inputs"],
+    ids=["long text", "token ids", "many inputs", "many inputs of ids", "many messages"],
 )
 def test_a_worker_has_room_for_the_largest_tasks(task: ChatTask | CompletionTask | EmbeddingTask) -> None:
     message = Assign(job_id=JobId("job_1"), epoch=1, task=task)

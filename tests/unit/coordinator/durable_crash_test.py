@@ -91,6 +91,35 @@ async def test_leases_that_a_frozen_worker_never_took_up_do_not_kill_a_job(desk:
     assert desk.directory.worker(WorkerId("a")).quarantined == ""  # type: ignore[union-attr]
 
 
+async def test_jobs_that_crash_everywhere_quarantine_nobody(desk: Desk) -> None:
+    first, second = desk.worker("a"), desk.worker("b")
+    for _ in range(3):
+        record = await desk.submit()
+        for epoch in (1, 2, 3):
+            await desk.until(lambda: desk.dispatcher.leased == 1)
+            await desk.jobs.close()
+            holder = next(link for link in (first, second) if desk.dispatcher.holds(record.id, link.worker.id))
+            await desk.crash(holder, record, epoch)
+            await desk.pass_time(31.0)
+            for link in (first, second):
+                desk.dispatcher.heartbeat(link, Heartbeat(seq=epoch))
+        assert await desk.state(record) is JobState.DEAD
+    for name in ("a", "b"):
+        worker = desk.directory.worker(WorkerId(name))
+        assert worker is not None
+        assert len(worker.crashed_jobs) <= 2
+
+
+async def test_what_fails_alone_is_not_the_workers_fault(desk: Desk) -> None:
+    link = desk.worker("a")
+    for _ in range(4):
+        record = await desk.submit()
+        await desk.assigned(link, 1)
+        desk.says(link, record, 1, Failed(code=FailCode.INTERNAL, message="It failed."))
+        await desk.jobs.cancel(record.id)
+    assert desk.directory.worker(WorkerId("a")).crashed_jobs == ()  # type: ignore[union-attr]
+
+
 async def test_refusals_and_yields_do_not_kill_a_job(desk: Desk) -> None:
     link = desk.worker("a")
     record = await desk.submit()

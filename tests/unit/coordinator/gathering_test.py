@@ -112,7 +112,7 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     ("code", "end"),
     [
         (FailCode.CRASHED, LeaseEnd.CRASHED),
-        (FailCode.INTERNAL, LeaseEnd.CRASHED),
+        (FailCode.INTERNAL, LeaseEnd.ERRORED),
         (FailCode.FENCED, LeaseEnd.VANISHED),
         (FailCode.YIELDED, LeaseEnd.YIELDED),
         (FailCode.CANCELLED, LeaseEnd.YIELDED),

@@ -13,7 +13,7 @@ from coordinator.dispatch.placement import Need
 from coordinator.dispatch.scheduler import Scheduler
 from coordinator.errors import JobFailedError, NoWorkerError
 from coordinator.interactive.desk import InteractiveRequests, RequestLimits
-from coordinator.interactive.half_said import LONGEST_RESUME, HalfSaid
+from coordinator.interactive.half_said import HalfSaid
 from coordinator.interactive.request import InteractiveWork
 from coordinator.interactive.suspicion import ATTEMPTS
 from coordinator.links import WorkerLink
@@ -22,7 +22,10 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Again, Answer
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
+from gogrid.protocol.codec import TASK_ROOM, check_shape, encode_framed
+from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME
 from gogrid.protocol.messages import (
+    Assign,
     Device,
     DeviceKind,
     Drain,
@@ -189,9 +192,6 @@ async def test_an_echoed_prompt_is_not_said_twice(grid: Grid) -> None:
     ticket.cancel("enough")
 
 
-async def test_embeddings_begin_anew_and_what_came_before_is_forgotten(grid: Grid) -> None:
-    first, second = grid.worker("a"), grid.worker("b")
-    task = EmbeddingTask(model=REF, inputs=("one", "two"))
 async def test_an_answer_lost_within_a_cut_text_fails_and_is_not_gone_on_with_a_hole(grid: Grid) -> None:
     first, second = grid.worker("a"), grid.worker("b")
     ticket = grid.ask(CompletionTask(model=REF, prompt="hi", sampling=Sampling(), echo=True))
@@ -215,6 +215,9 @@ async def test_an_echoed_prompt_in_pieces_is_not_said_twice(grid: Grid) -> None:
     ticket.cancel("enough")
 
 
+async def test_embeddings_begin_anew_and_what_came_before_is_forgotten(grid: Grid) -> None:
+    first, second = grid.worker("a"), grid.worker("b")
+    task = EmbeddingTask(model=REF, inputs=("one", "two"))
     ticket = grid.ask(task)
     row = Vectors(first=0, width=1, data=b"1234")
     grid.says(first, row, row)
@@ -466,7 +469,16 @@ async def test_a_worker_that_says_more_than_the_model_can_is_not_believed(grid: 
 
 async def test_an_answer_too_long_to_be_sent_again_is_not_sent_again() -> None:
     so_far = HalfSaid(CHAT, ResumeMode.FAST, 1 << 20)
-    assert so_far.take(said(*range(LONGEST_RESUME)))
+    assert so_far.take(said(*range(200_000)))
     assert so_far.can_move
-    so_far.take(said(1))
+    so_far.take(said(*range(10_000)))
     assert not so_far.can_move
+
+
+async def test_whatever_can_move_can_be_told_to_a_worker() -> None:
+    crowd = tuple(ChatMessage(role="user", content="x") for _ in range(4096))
+    so_far = HalfSaid(msgspec.structs.replace(CHAT, messages=crowd), ResumeMode.FAST, 1 << 20)
+    so_far.take(said(*range(65_536, 65_536 + 150_000)))
+    assert so_far.can_move
+    framed = encode_framed(Assign(job_id=JobId("job_1"), epoch=1, task=so_far.task()))
+    check_shape(framed[HEADER_SIZE:], TASK_ROOM, MAX_FRAME)

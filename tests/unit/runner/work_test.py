@@ -84,7 +84,8 @@ async def test_a_cancelled_job_frees_its_place_and_says_so(tmp_path: Path) -> No
         b.work.cancelled(Cancel(job_id=stream.job_id, epoch=1, reason="the client left"))
         assert stream.last == Failed(code=FailCode.CANCELLED, message="the client left")
         assert b.work.held() == ()
-        await until(lambda: b.pool.loaded[0].running == 0)
+        await until(lambda: b.pool.memory_held == 0 and not b.pool.loaded)
+        assert b.pool.refused == ()
         count = len(stream.messages)
         await ended(b.chat(digest, "next"))
         assert len(stream.messages) == count
@@ -116,7 +117,8 @@ async def test_a_lost_link_ends_its_jobs(tmp_path: Path) -> None:
         await until(lambda: begun(stream))
         b.work.disconnected("no answer")
         assert b.work.held() == ()
-        await until(lambda: b.pool.loaded[0].running == 0)
+        await until(lambda: b.pool.memory_held == 0 and not b.pool.loaded)
+        assert b.pool.refused == ()
 
 
 async def test_a_newer_lease_of_a_job_ends_the_older_one(tmp_path: Path) -> None:
@@ -280,7 +282,8 @@ async def test_a_pause_gives_the_machine_back_at_once(tmp_path: Path) -> None:
         b.work.pause("paused by its owner")
         assert stream.last == Failed(code=FailCode.YIELDED, message="The worker is paused by its owner.")
         assert b.work.held() == ()
-        await until(lambda: b.pool.loaded[0].running == 0)
+        await until(lambda: b.pool.memory_held == 0 and not b.pool.loaded)
+        assert b.pool.refused == ()
 
 
 async def test_finishing_takes_nothing_new_and_lets_what_runs_end(tmp_path: Path) -> None:
