@@ -5,6 +5,7 @@ from pathlib import Path
 
 from coordinator.cli.output import Json, moment, show
 from coordinator.cli.shell import Shell, Subparsers, verb
+from coordinator.errors import StateError
 
 _PRIVATE = "It holds the coordinator's identity key: whoever can read it can pose as this coordinator. Keep it safe."
 
@@ -22,8 +23,10 @@ def add(commands: Subparsers) -> None:
 def run_backup(args: argparse.Namespace, shell: Shell) -> int:
     from coordinator.state import backup  # so that --help is quick
 
+    if args.to == "":  # an unset variable in a script, not a wish for the working folder
+        raise StateError("--to is empty; give a folder or a file ending in .tar, or leave --to out.")
     shell.folder.require()
-    made = backup.make(shell.folder, Path(args.to) if args.to else None, not args.without_blobs, shell.now)
+    made = backup.make(shell.folder, None if args.to is None else Path(args.to), not args.without_blobs, shell.now)
     manifest = made.manifest
     words = [f"The backup is {made.path}.", _PRIVATE]
     if not manifest.with_blobs:
@@ -45,7 +48,8 @@ def run_backup(args: argparse.Namespace, shell: Shell) -> int:
 def run_restore(args: argparse.Namespace, shell: Shell) -> int:
     from coordinator.state import backup
 
-    manifest = backup.restore(Path(args.backup).expanduser(), shell.folder, shell.now)
+    restored = backup.restore(Path(args.backup).expanduser(), shell.folder, shell.now)
+    manifest, missing = restored.manifest, restored.missing
     taken = moment(manifest.made_at)
     words = [
         f"{shell.folder.root} is as the coordinator was at {taken}. Never run it beside the old one.",
@@ -53,15 +57,19 @@ def run_restore(args: argparse.Namespace, shell: Shell) -> int:
         "Join tokens that were not used up are revoked; make new ones for machines that have joined since.",
         "Jobs that had not ended then run again.",
     ]
-    if not manifest.with_blobs:
+    if missing and not manifest.with_blobs:
         words.append(
-            f"The backup has no files of models and jobs: copy the old folder `blobs` to {shell.folder.blobs}."
+            f"The backup has no files of models and jobs, and at least {len(missing)} are missing now: "
+            f"copy the old folder `blobs` to {shell.folder.blobs}."
         )
+    elif missing:
+        words.append(f"{len(missing)} files that models or jobs name were missing already when the backup was made.")
     words += ["Start it:", f"  gogrid-coordinator serve{shell.data_flag}"]
     value: dict[str, Json] = {
         "data": str(shell.folder.root),
         "made_at": manifest.made_at,
         "with_blobs": manifest.with_blobs,
+        "missing": missing,
     }
     show(value, "\n".join(words), shell.as_json)
     return 0

@@ -1,7 +1,8 @@
 """The two forms of a backup, a folder and a `.tar`, behind one small seam.
 
 Promises: readable by its owner only; under its name only when whole and on disk. A source gives regular files with
-the names that a backup has: whatever else lies there is not looked at, links and devices of those names are refused.
+the names that a backup has: whatever else lies there is not looked at; links, pipes and devices of those names are
+refused, and never opened.
 """
 
 import errno
@@ -9,6 +10,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import tarfile
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -39,7 +41,7 @@ class Source(Protocol):
     def names(self) -> list[str]: ...
 
     def open(self, name: str) -> BinaryIO:
-        """Raises `FileNotFoundError`."""
+        """Raises `FileNotFoundError`, and `StateError` for what is no regular file."""
 
     def close(self) -> None: ...
 
@@ -130,8 +132,8 @@ class FolderSource:
 
     def open(self, name: str) -> BinaryIO:
         path = self._root / name
-        if path.is_symlink():
-            raise StateError(f"{path} is a link; a backup holds files only.")
+        if not stat.S_ISREG(path.lstat().st_mode):  # before it is opened: a pipe would wait for its writer
+            raise StateError(f"{path} is a link, a folder, a pipe or a device; a backup holds files only.")
         return path.open("rb")
 
     def close(self) -> None:

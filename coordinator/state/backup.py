@@ -2,7 +2,8 @@
 
 Promises of `make`: one consistent point, taken beside a running coordinator; there under its name only when it is whole
 and on disk; readable by its owner only. Promises of `restore`: into an empty folder, all of it or nothing; every byte
-compared with the hash it was stored under; what workers held before is void (`snapshot.make_current`).
+compared with the hash it was stored under; every blob that its database names is there, unless `backup` said that it
+was not copied; what workers held before is void (`snapshot.make_current`).
 
 The database is copied first: whatever it names was stored before. A blob that was removed meanwhile means another copy.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 import msgspec
 
@@ -34,6 +35,8 @@ _MANIFEST = "backup.json"
 _LARGEST_MANIFEST = 1 << 20
 _EPOCH_ZERO = 1_704_067_200
 """2024-01-01. Restored epochs count seconds from here: above any that were given out since the backup, below 2**29."""
+_LATEST = 253_402_214_400
+"""9999-12-31, the last day that a calendar here knows."""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -42,12 +45,12 @@ class Manifest(msgspec.Struct, frozen=True):
     format: int
     program: str
     """The version that made it."""
-    made_at: float
+    made_at: Annotated[float, msgspec.Meta(ge=0, le=_LATEST)]
     """Seconds since 1970."""
     with_blobs: bool
     files: dict[str, str]
     """SHA-256 of every file but the blobs, by name."""
-    blobs: int
+    blobs: Annotated[int, msgspec.Meta(ge=0)]
     missing: list[str]
     """Blobs that the database names and that were not there to be copied."""
 
@@ -58,6 +61,13 @@ class Made:
     manifest: Manifest
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    manifest: Manifest
+    missing: list[Sha256]
+    """Blobs that the database names and the backup never had. Without a model's manifest its files are not known."""
+
+
 def make(folder: StateFolder, to: Path | None, with_blobs: bool, now: float) -> Made:
     """Make a backup of a coordinator, running or not. `now`: seconds since 1970, `made_at` of the backup.
 
@@ -66,10 +76,10 @@ def make(folder: StateFolder, to: Path | None, with_blobs: bool, now: float) -> 
             None: a new folder in the working folder.
 
     Raises:
-        StateError: the place is taken, the database cannot be copied, or is damaged.
+        StateError: the place is taken or in the coordinator's own folder, the database cannot be copied, or is damaged.
         OSError: the place cannot be written.
     """
-    path = _place(to, now)
+    path = _place(to, folder, now)
     path.parent.mkdir(parents=True, exist_ok=True)
     for last in (False, False, True):
         scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -132,7 +142,7 @@ def _add_blob(target: Target, digest: Sha256, blobs: BlobStore) -> None:
         raise _BlobGoneError from None
 
 
-def restore(backup: Path, folder: StateFolder, now: float) -> Manifest:
+def restore(backup: Path, folder: StateFolder, now: float) -> Restored:
     """Make a coordinator's state folder from a backup.
 
     Raises:
@@ -146,21 +156,25 @@ def restore(backup: Path, folder: StateFolder, now: float) -> Manifest:
                 _restore_file(source, manifest, path, 0o644 if path == folder.identity_certificate else 0o600)
             _restore_blobs(source, manifest, folder)
             snapshot.make_current(folder.database, int(now) - _EPOCH_ZERO)
+            missing = _missing(manifest, folder)
             if folder.config_file.name in manifest.files and not folder.config_file.exists():
                 _restore_file(source, manifest, folder.config_file, 0o644)  # the only one that a failure would leave
             folder.finish()
         except BaseException:
             folder.abandon()
             raise
-    return manifest
+    return Restored(manifest, missing)
 
 
-def _place(to: Path | None, now: float) -> Path:
+def _place(to: Path | None, folder: StateFolder, now: float) -> Path:
     path = (to or Path()).expanduser().absolute()
     if path.is_dir():
         path /= f"gogrid-backup-{int(now)}"
     if path.exists():
         raise StateError(f"{path} is there already; give another place with --to.")
+    real = Path(os.path.realpath(path))
+    if any(real.is_relative_to(os.path.realpath(own)) for own in (folder.root, folder.blobs)):
+        raise StateError(f"{path} is in the coordinator's own folder; give a place outside {folder.root} with --to.")
     return path
 
 
@@ -177,14 +191,32 @@ def _restore_file(source: Source, manifest: Manifest, path: Path, mode: int) -> 
 def _restore_blobs(source: Source, manifest: Manifest, folder: StateFolder) -> None:
     blobs = BlobStore(folder.blobs)
     names = [name for name in source.names() if name.startswith("blobs/")]
-    if len(names) != manifest.blobs:
+    if len(names) < manifest.blobs:
         raise StateError(f"{manifest.blobs - len(names)} files are missing in the backup; use another backup.")
+    if len(names) > manifest.blobs:
+        raise StateError(
+            f"The backup holds {len(names)} files of models and jobs, {manifest.blobs} when it was made; "
+            "use another backup."
+        )
     for name in names:
         with source.open(name) as file:
             try:
                 blobs.put_open(file, Sha256(name.rsplit("/", 1)[-1]))
             except RequestError:
                 raise StateError(f"{name} in the backup is damaged; use another backup.") from None
+
+
+def _missing(manifest: Manifest, folder: StateFolder) -> list[Sha256]:
+    """What the restored database names and is not there. Raises `StateError` if the backup had it when it was made."""
+    blobs = BlobStore(folder.blobs)
+    missing = sorted(digest for digest in _named(folder.database, blobs) if blobs.size(digest) is None)
+    lost = set(missing).difference(manifest.missing) if manifest.with_blobs else ()
+    if lost:
+        raise StateError(
+            f"{len(lost)} files that models or jobs name are missing in the backup, others are in their place; "
+            "use another backup."
+        )
+    return missing
 
 
 def _copy(source: BinaryIO, path: Path, mode: int) -> str:
@@ -203,8 +235,10 @@ def _read_manifest(source: Source, backup: Path) -> Manifest:
     try:
         with source.open(_MANIFEST) as file:
             manifest = msgspec.json.decode(file.read(_LARGEST_MANIFEST), type=Manifest)
-    except (KeyError, FileNotFoundError, msgspec.DecodeError):
+    except FileNotFoundError:
         raise StateError(f"{backup} is no backup of a coordinator.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StateError(f"{backup} is no backup of a coordinator; {_MANIFEST} in it is wrong: {error}.") from None
     if manifest.format != _FORMAT:
         raise StateError(
             f"{backup} was made by GoGrid {manifest.program}, whose backups this program does not know; use that one."
@@ -219,6 +253,8 @@ def _opened(backup: Path) -> Iterator[Source]:
         return
     if not backup.exists():
         raise StateError(f"There is no backup {backup}.")
+    if not backup.is_file():  # before it is opened: a pipe would wait for its writer
+        raise StateError(f"{backup} is neither a folder nor a file, so no backup of a coordinator.")
     source = TarSource(backup)
     try:
         yield source

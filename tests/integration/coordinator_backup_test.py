@@ -5,12 +5,14 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -131,9 +133,9 @@ async def test_what_was_handed_out_before_a_restore_is_void(folder: StateFolder,
     again = await SqliteStore.open(restored(made, tmp_path).database)
     assert await again.open_session(worker.id) > last_session + 1_000_000
     assert await again.complete(held.id, epoch, ANNA, DONE, NOW) is Completion.FENCED
-    job = await again.job(held.id)
-    assert job is not None
-    assert (job.state, job.worker) == (JobState.QUEUED, None)
+    waiting = await again.job(held.id)
+    assert waiting is not None
+    assert (waiting.state, waiting.worker) == (JobState.QUEUED, None)
     new_epoch = await again.claim(held.id, ANNA)
     assert new_epoch is not None
     assert epoch + 1_000_000 < new_epoch < 1 << 29
@@ -210,7 +212,56 @@ async def test_a_blob_that_is_gone_is_told_and_holds_nothing_up(folder: StateFol
     BlobStore(folder.blobs).delete(gone.sha256)
     made = backup.make(folder, tmp_path / "b", with_blobs=True, now=NOW)
     assert made.manifest.missing == [gone.sha256]
-    assert restored(made.path, tmp_path).initialised
+    again = backup.restore(made.path, StateFolder(tmp_path / "again"), NOW)
+    assert again.missing == [gone.sha256]
+
+
+def test_a_restore_without_blobs_says_how_many_files_are_missing(
+    folder: StateFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["model", "add", "--engine", "echo", "--data", str(folder.root)]) == 0
+    made = backup.make(folder, tmp_path / "b", with_blobs=False, now=NOW).path
+    capsys.readouterr()
+    assert main(["restore", str(made), "--data", str(tmp_path / "new")]) == 0
+    assert "at least 1 are missing now" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("place", "why"), [("", "--to is empty"), ("state", "own folder"), ("state/blobs/x.tar", "own folder")]
+)
+def test_a_backup_to_nowhere_or_into_the_coordinators_own_folder_is_refused(
+    folder: StateFolder,
+    tmp_path: Path,
+    place: str,
+    why: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["backup", "--data", str(folder.root), "--to", str(tmp_path / place) if place else ""]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert why in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_backup_through_a_link_into_the_coordinators_files_is_refused(folder: StateFolder, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    shutil.rmtree(folder.blobs, ignore_errors=True)
+    folder.blobs.symlink_to(tmp_path / "disk")
+    (tmp_path / "way").symlink_to(folder.root)
+    for place in (tmp_path / "disk" / "b.tar", tmp_path / "way" / "b.tar"):
+        with pytest.raises(StateError, match="own folder"):
+            backup.make(folder, place, with_blobs=True, now=NOW)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_place_of_an_archive_holds_nothing_up(folder: StateFolder, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b.tar")
+    with pytest.raises(StateError, match="neither a folder nor a file"):
+        restored(tmp_path / "b.tar", tmp_path)
 
 
 def damage_blob(made: Path) -> None:
@@ -240,9 +291,51 @@ def newer(made: Path) -> None:
     (made / "backup.json").write_text(json.dumps(manifest))
 
 
+def add_blob(made: Path) -> None:
+    digest = hashlib.sha256(b"another").hexdigest()
+    (made / "blobs" / digest[:2]).mkdir(exist_ok=True)
+    (made / "blobs" / digest[:2] / digest).write_bytes(b"another")
+
+
+def replace_blob(made: Path) -> None:
+    remove_blob(made)
+    add_blob(made)
+
+
+def pipe_for(name: str) -> Callable[[Path], None]:
+    def harm(made: Path) -> None:
+        (made / name).unlink()
+        os.mkfifo(made / name)
+
+    return harm
+
+
+def pipe_for_blob(made: Path) -> None:
+    blob = next(path for path in made.rglob("*") if path.parent.parent.name == "blobs")
+    pipe_for(str(blob.relative_to(made)))(made)
+
+
+def say(**values: float) -> Callable[[Path], None]:
+    def harm(made: Path) -> None:
+        manifest = json.loads((made / "backup.json").read_text())
+        (made / "backup.json").write_text(json.dumps(manifest | values))
+
+    return harm
+
+
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("harm", "why"),
     [
+        (say(made_at=1e300), "made_at"),
+        (say(made_at=-1e12), "made_at"),
+        (say(blobs=-1), "$.blobs"),
+        (say(blobs=0), "holds 1 files of models and jobs, 0 when it was made"),
+        (add_blob, "holds 2 files of models and jobs, 1 when it was made"),
+        (replace_blob, "1 files that models or jobs name are missing"),
+        (pipe_for("identity.pem"), "a pipe"),
+        (pipe_for("backup.json"), "a pipe"),
+        (pipe_for_blob, "a pipe"),
         (damage_blob, "damaged"),
         (remove_blob, "missing"),
         (damage_database, "damaged"),
