@@ -206,9 +206,15 @@ class LeaseSuite:
             assert await store.claim(job_id, ANNA) == epoch
         job = await store.job(job_id)
         assert job is not None
-        assert job.crashes == 2
+        assert job.crashes == 3
         recorded = [attempt.ended for attempt in await store.attempts(job_id)]
-        assert recorded == [LeaseEnd.CRASHED, LeaseEnd.IN_COMPANY, LeaseEnd.VANISHED, LeaseEnd.YIELDED]
+        assert recorded == [
+            LeaseEnd.CRASHED,
+            LeaseEnd.ERRORED,
+            LeaseEnd.IN_COMPANY,
+            LeaseEnd.VANISHED,
+            LeaseEnd.YIELDED,
+        ]
 
     async def test_a_poison_job_is_buried_by_its_lease_only_and_can_be_tried_again(self, store: Store) -> None:
         dead = JobOutcome(JobState.DEAD, error_code="worker_lost", error="It crashed 3 times.")
