@@ -13,67 +13,34 @@ from coordinator.dispatch.placement import Need
 from coordinator.dispatch.scheduler import Scheduler
 from coordinator.errors import JobFailedError, NoWorkerError
 from coordinator.interactive.desk import InteractiveRequests, RequestLimits
-from coordinator.interactive.half_said import HalfSaid
 from coordinator.interactive.request import InteractiveWork
 from coordinator.interactive.suspicion import ATTEMPTS
 from coordinator.links import WorkerLink
-from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Again, Answer
-from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.codec import TASK_ROOM, check_shape, encode_framed
-from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME
+from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import (
-    Assign,
-    Device,
-    DeviceKind,
     Drain,
     EmbeddingDone,
-    FailCode,
-    Failed,
     Finished,
     JobMessage,
-    Readiness,
     Refuse,
     Started,
-    TextDone,
     Tokens,
     Vectors,
-    WorkerReport,
 )
 from gogrid.protocol.tasks import (
-    ChatMessage,
     ChatTask,
     CompletionTask,
     EmbeddingTask,
-    ModelRef,
     PythonTask,
     Resume,
     ResumeMode,
     Sampling,
 )
+from tests.fakes.answer_values import CHAT, CRASH, IN_COMPANY, KEY, MODEL, REF, REPORT, YIELD, done, said
 from tests.fakes.links import MemoryLink
-
-KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
-MODEL = ModelRecord("m", Sha256("a" * 64), ModelKind.CHAT, "echo", 0, 100, 64, 0, 0.0)
-REF = ModelRef(name="m", digest=MODEL.digest)
-CHAT = ChatTask(model=REF, messages=(ChatMessage(role="user", content="hi"),), sampling=Sampling())
-REPORT = WorkerReport(
-    software="t",
-    hostname="h",
-    platform="p",
-    readiness=Readiness.READY,
-    reason="ready",
-    devices=(Device(kind=DeviceKind.CPU, name="c", memory_bytes=1 << 40, cap_bytes=1 << 40, why=""),),
-    engines=("echo",),
-    sandbox="s",
-    python_jobs=True,
-    cores=4,
-)
-YIELD = Failed(code=FailCode.YIELDED, message="The worker is paused by its owner.")
-CRASH = Failed(code=FailCode.CRASHED, message="The engine died.")
-IN_COMPANY = Failed(code=FailCode.CRASHED, message="The engine died.", in_company=True)
 
 
 @dataclass
@@ -118,14 +85,6 @@ async def grid(tmp_path: Path) -> AsyncIterator[Grid]:
     yield Grid(dispatcher, requests, store, tally, scheduler)
     scheduler.check()
     await store.close()
-
-
-def said(*ids: int) -> Tokens:
-    return Tokens(seq=0, text="".join(f" {number}" for number in ids), token_ids=ids)
-
-
-def done(count: int) -> Finished:
-    return Finished(result=TextDone(finish_reason="stop", prompt_tokens=3, completion_tokens=count))
 
 
 async def turn() -> None:
@@ -465,20 +424,3 @@ async def test_a_worker_that_says_more_than_the_model_can_is_not_believed(grid: 
     assert task.resume == Resume(token_ids=(1,), mode=ResumeMode.FAST)
     grid.says(other, said(2), done(2))
     assert await read(ticket) == [said(1), said(2), done(2)]
-
-
-async def test_an_answer_too_long_to_be_sent_again_is_not_sent_again() -> None:
-    so_far = HalfSaid(CHAT, ResumeMode.FAST, 1 << 20)
-    assert so_far.take(said(*range(200_000)))
-    assert so_far.can_move
-    so_far.take(said(*range(10_000)))
-    assert not so_far.can_move
-
-
-async def test_whatever_can_move_can_be_told_to_a_worker() -> None:
-    crowd = tuple(ChatMessage(role="user", content="x") for _ in range(4096))
-    so_far = HalfSaid(msgspec.structs.replace(CHAT, messages=crowd), ResumeMode.FAST, 1 << 20)
-    so_far.take(said(*range(65_536, 65_536 + 150_000)))
-    assert so_far.can_move
-    framed = encode_framed(Assign(job_id=JobId("job_1"), epoch=1, task=so_far.task()))
-    check_shape(framed[HEADER_SIZE:], TASK_ROOM, MAX_FRAME)
