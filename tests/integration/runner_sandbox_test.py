@@ -124,7 +124,7 @@ async def test_a_frozen_executor_is_found_inside_its_sandbox(grid: Grid) -> None
     programs = [
         one for one in psutil.Process().children(recursive=True) if "runner.executor" in " ".join(one.cmdline())
     ]
-    inside = max(programs, key=lambda one: one.create_time())
+    inside = max(programs, key=lambda one: (one.create_time(), one.pid))
     inside.send_signal(signal.SIGSTOP)
     await ended(victim)
     assert isinstance(victim.last, Failed)
