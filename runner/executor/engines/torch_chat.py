@@ -25,6 +25,7 @@ from runner.executor.engines.detokenize import Detokenizer
 from runner.executor.engines.device import Placement, choose_dtype, place
 from runner.executor.engines.fast_linear import pack_model
 from runner.executor.engines.sampling import Choice, Row, choose
+from runner.executor.engines.steady_activation import steady_activations
 from runner.executor.engines.text_model import TextModel
 from runner.executor.engines.torch_load import LOCAL_ONLY, SAFE_WEIGHTS
 from runner.executor.messages import Item, Load, Ready
@@ -197,6 +198,7 @@ def load_chat(load: Load, folder: ModelFolder, report: Report) -> TorchChat:
     text = TextModel(AutoTokenizer.from_pretrained(folder.path, **LOCAL_ONLY), model.generation_config, model)
     if placement.kind is DeviceKind.CPU:
         pack_model(model)
+        steady_activations(model)
     demand = _demand(model, placement, text)
     kind = placement.kind
     limits, context = capacity(demand, load.cap_bytes, _SLOTS[kind], _CHUNK[kind], _USUAL[kind])

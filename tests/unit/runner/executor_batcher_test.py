@@ -11,6 +11,7 @@ from runner.errors import ModelError  # noqa: E402
 from runner.executor.engines import ragged_attention  # noqa: E402
 from runner.executor.engines.batcher import PAGE, Batcher, BatchLimits  # noqa: E402
 from runner.executor.engines.fast_linear import PackedLinear, pack_model  # noqa: E402
+from runner.executor.engines.steady_activation import steady_activations  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(300)]
 SMALL = {
@@ -189,6 +190,22 @@ def test_keys_are_summed_in_the_same_order_whatever_follows_them(dtype: str, len
             for queries in (4, 16, 64):
                 among = attended(ragged_attention.key_room(longer), queries)
                 assert torch.equal(among[:, :, :4], alone), (longer, queries)
+
+
+@pytest.mark.parametrize("threads", [2, 5, 7, 8])
+def test_an_activation_has_the_same_bits_however_many_rows_and_threads_there_are(threads: int) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.SiLU())
+    values = torch.randn(256, 1536)
+    expected = torch.cat([model(row) for row in values.split(1)])
+    steady_activations(model)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        wrong = [rows for rows in range(1, 257) if not torch.equal(model(values[:rows]), expected[:rows])]
+    finally:
+        torch.set_num_threads(before)
+    assert wrong == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
