@@ -69,11 +69,21 @@ class SandboxedProcess(Protocol):
     @property
     def pid(self) -> int: ...
 
+    @property
+    def over_memory(self) -> str:
+        """Why it was killed for its memory, in one sentence: by the kernel for its group's limit, or by a watchdog.
+
+        Empty: it was not. Known at the latest when `wait` returns; may be asked at any time.
+        """
+
     async def wait(self) -> int:
         """The exit status; negative: killed by that signal."""
 
     def kill(self) -> None:
         """Kill everything in the sandbox at once; safe at any time."""
+
+    def kill_for_memory(self, why: str) -> None:
+        """`kill`, for a watchdog: `over_memory` gives this sentence from now on. The first one stands."""
 
 
 class Launcher(Protocol):

@@ -31,6 +31,7 @@ class BwrapProcess:
     def __init__(self, process: asyncio.subprocess.Process, group: ProcessGroup | None) -> None:
         self._process = process
         self._group = group
+        self._over_memory = ""
         assert process.stdin is not None  # noqa: S101 - all three were asked for as pipes
         assert process.stdout is not None  # noqa: S101
         assert process.stderr is not None  # noqa: S101
@@ -42,6 +43,10 @@ class BwrapProcess:
     def pid(self) -> int:
         """Bubblewrap's own, outside the sandbox; its death ends the sandbox."""
         return self._process.pid
+
+    @property
+    def over_memory(self) -> str:
+        return self._over_memory
 
     async def wait(self) -> int:
         status = await self._process.wait()
@@ -57,6 +62,10 @@ class BwrapProcess:
             # Not `Process.kill`: it polls, and so may reap the process before asyncio does, which loses its status.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
+
+    def kill_for_memory(self, why: str) -> None:
+        self._over_memory = self._over_memory or why
+        self.kill()
 
 
 class BwrapLauncher:

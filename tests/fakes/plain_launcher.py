@@ -16,6 +16,11 @@ class PlainProcess:
         assert process.stderr is not None
         self.stdin, self.stdout, self.stderr, self.pid = process.stdin, process.stdout, process.stderr, process.pid
         self._process = process
+        self._over_memory = ""
+
+    @property
+    def over_memory(self) -> str:
+        return self._over_memory
 
     async def wait(self) -> int:
         return await self._process.wait()
@@ -24,6 +29,10 @@ class PlainProcess:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+
+    def kill_for_memory(self, why: str) -> None:
+        self._over_memory = self._over_memory or why
+        self.kill()
 
 
 class PlainLauncher:
