@@ -22,6 +22,8 @@ class SandboxReport:
     """In words, each layer this machine cannot enforce."""
     python_jobs: bool
     """Whether the proven layers are enough to run a stranger's script."""
+    remaps: bool = True
+    """Whether a mount is seen at its `inside`. Where a system cannot do that, it is seen where it lies on the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Mount:
 
     host: Path
     inside: str
+
+    def seen(self, report: SandboxReport) -> str:
+        """The path by which a process in a sandbox of this report finds it."""
+        return self.inside if report.remaps else str(self.host)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,10 +132,11 @@ class Bringer:
             folder = await self._converted(coming, folder)
         began = self._clock()
         self._step(coming, LoadStage.LOADING, 0.0)
-        load = self._load(manifest, grant(manifest.memory_bytes, max(most_bytes, manifest.memory_bytes)))
+        model = Mount(folder, MODEL_INSIDE)
+        load = self._load(manifest, model, grant(manifest.memory_bytes, max(most_bytes, manifest.memory_bytes)))
         client, ready = await start_executor(
             self._launcher,
-            self._spec(folder, None),
+            self._spec(model, None),
             load,
             coming.digest[:12],
             lambda loading: self._step(coming, LoadStage.LOADING, loading.fraction),
@@ -155,10 +156,11 @@ class Bringer:
         began = self._clock()
         self._step(coming, LoadStage.CONVERTING, 0.0)
         staging = self._disk.staging(digest)
-        load = self._load(manifest, manifest.memory_bytes, work_path=CONVERTED_INSIDE)
+        model, work = Mount(folder, MODEL_INSIDE), Mount(staging, CONVERTED_INSIDE)
+        load = self._load(manifest, model, manifest.memory_bytes, work_path=work.seen(self._launcher.report))
         client, _ = await start_executor(
             self._launcher,
-            self._spec(folder, Mount(staging, CONVERTED_INSIDE)),
+            self._spec(model, work),
             load,
             f"convert {digest[:12]}",
             lambda loading: self._step(coming, LoadStage.CONVERTING, loading.fraction),
@@ -174,10 +176,10 @@ class Bringer:
         self._conversions.took(digest, manifest.size_bytes, self._clock() - began)
         return kept
 
-    def _load(self, manifest: ModelManifest, cap_bytes: int, *, work_path: str = "") -> Load:
+    def _load(self, manifest: ModelManifest, model: Mount, cap_bytes: int, *, work_path: str = "") -> Load:
         return Load(
             engine=manifest.engine,
-            model_path=MODEL_INSIDE,
+            model_path=model.seen(self._launcher.report),
             device=self._engine.device,
             threads=self._engine.cores,
             cap_bytes=cap_bytes,
@@ -185,10 +187,10 @@ class Bringer:
             convert=bool(work_path),
         )
 
-    def _spec(self, folder: Path, writable: Mount | None) -> SandboxSpec:
+    def _spec(self, model: Mount, writable: Mount | None) -> SandboxSpec:
         return SandboxSpec(
             arguments=("runner.executor",),
-            mounts=(Mount(folder, MODEL_INSIDE),),
+            mounts=(model,),
             writable=writable,
             gpus=self._engine.gpus,
             threads=self._engine.cores,
