@@ -22,6 +22,10 @@ class SandboxReport:
     """In words, each layer this machine cannot enforce."""
     python_jobs: bool
     """Whether the proven layers are enough to run a stranger's script."""
+    gpus: tuple[str, ...] = ()
+    """UUIDs of the GPUs that a process inside was seen to use; no other is granted."""
+    skipped: tuple[str, ...] = ()
+    """Sandbox programs that were tried first and do not work here, each with its reason."""
     remaps: bool = True
     """Whether a mount is seen at its `inside`. Where a system cannot do that, it is seen where it lies on the host."""
 
@@ -50,8 +54,16 @@ class SandboxSpec:
     gpus: tuple[str, ...] = ()
     """UUIDs of the NVIDIA devices granted; empty: none is visible."""
     memory_bytes: int | None = None
-    """Address-space limit; None for executors, which are limited by the cap instead."""
+    """Main memory of all its processes together, what lies in its memory file systems included."""
+    address_space: bool = True
+    """Whether `memory_bytes` also limits each process's address space. Never with a GPU, whose driver reserves far more
+    of it than it uses, and not for executors, whose libraries do so too."""
     cpu_seconds: int | None = None
+    """Processor time of each process."""
+    cpu_cores: float | None = None
+    """Processor time of all its processes together, for each second."""
+    cpu_weight: int = 50
+    """Its share of busy processors, where the rest of this machine has 100."""
     tmp_bytes: int = 128 << 20
     out_bytes: int = 0
     """Size of the memory file system at `/job/out`; 0: none."""
