@@ -58,6 +58,8 @@ class SandboxSpec:
     address_space: bool = True
     """Whether `memory_bytes` also limits each process's address space. Never with a GPU, whose driver reserves far more
     of it than it uses, and not for executors, whose libraries do so too."""
+    share_bytes: int | None = None
+    """Of an executor: what it was granted of its device's memory, watched from outside; None for scripts."""
     cpu_seconds: int | None = None
     """Processor time of each process."""
     cpu_cores: float | None = None
