@@ -20,6 +20,7 @@ from gogrid.protocol.messages import (
     LeaseHeld,
     LoadedModel,
     PythonDone,
+    PythonEnd,
     Readiness,
     Started,
     Welcome,
@@ -34,7 +35,7 @@ from runner.session import JobStream
 _CORES = 32
 """More than the jobs one connection may carry, so that Python tasks wait for nothing."""
 _MEMORY = 1 << 40
-_PYTHON_DONE = Finished(result=PythonDone(exit_code=0, ended="exit"))
+_PYTHON_DONE = Finished(result=PythonDone(exit_code=0, ended=PythonEnd.OK))
 
 
 @dataclass(slots=True)

@@ -213,11 +213,18 @@ class LeaseEnd(Enum):
     VANISHED = "vanished"
     """The worker had begun, and its connection ended or its lease ran out."""
     YIELDED = "yielded"
-    """The worker gave it back: its owner returned, it drains or stops, a file did not arrive."""
+    """The worker gave it back: it drains or stops, its owner wants a model's memory, a file did not arrive."""
+    OWNER_RETURNED = "owner_returned"
+    """A script was killed because the worker's owner wants the machine."""
     REFUSED = "refused"
     """The worker would not take it."""
     NOT_SENT = "not_sent"
     """The worker was gone before it said a word of it: it may never have been told."""
+
+    @property
+    def is_yield(self) -> bool:
+        """Whether the worker could have gone on, and would not."""
+        return self in (LeaseEnd.YIELDED, LeaseEnd.OWNER_RETURNED)
 
     @property
     def is_crash(self) -> bool:

@@ -36,6 +36,7 @@ from runner.link.fence import Fence
 from runner.link.kept_stream import KeptStream
 from runner.models.cache import ModelCache
 from runner.models.telling import Teller
+from runner.python_job import verdict
 from runner.serving.capacity import ScriptRoom, Situation, refusal
 from runner.serving.executor_client import ExecutorClient, ModelTask
 from runner.serving.pool import ExecutorPool
@@ -212,7 +213,7 @@ class Work:
         self._paused = reason
         self.changed()
         if not finish:
-            self._give_back(f"The worker is {reason}.")
+            self._give_back(f"The worker is {reason}.", to_owner=True)
             if self._pool is not None:
                 self._pool.kill()
 
@@ -286,9 +287,12 @@ class Work:
         if self._fence_timer is not None:
             self._fence_timer.cancel()
 
-    def _give_back(self, why: str) -> None:
+    def _give_back(self, why: str, *, to_owner: bool = False) -> None:
         for job in self.jobs:
-            self._stop(job, why, FailCode.YIELDED)
+            if to_owner and isinstance(job.assign.task, PythonTask):
+                self._end(job, Finished(result=verdict.owner_returned(why)))
+            else:
+                self._stop(job, why, FailCode.YIELDED)
 
     def _script_room(self) -> ScriptRoom:
         cores = sum(
@@ -299,8 +303,11 @@ class Work:
 
     def _stop(self, job: Job, reason: str, code: FailCode = FailCode.FENCED) -> None:
         """End a job now; its place is free at once. Without a reason nobody is told: the lease is not ours."""
-        if reason:
-            job.stream.send(Failed(code=code, message=reason))
+        self._end(job, Failed(code=code, message=reason) if reason else None)
+
+    def _end(self, job: Job, last_word: Finished | Failed | None) -> None:
+        if last_word is not None:
+            job.stream.send(last_word)
         else:
             job.stream.abandon()
         self._leave(job)

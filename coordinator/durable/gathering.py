@@ -25,6 +25,7 @@ from gogrid.protocol.messages import (
     JobMessage,
     Log,
     PythonDone,
+    PythonEnd,
     Started,
     TextDone,
     Tokens,
@@ -139,8 +140,8 @@ class Gathering:
     def _finished(self, done: TextDone | EmbeddingDone | PythonDone) -> Told | NoResult:
         match done:
             case PythonDone() if isinstance(self._task, PythonTask):
-                if done.ended == "owner_returned":
-                    return NoResult(LeaseEnd.YIELDED, "the owner of the worker came back")
+                if done.ended is PythonEnd.OWNER_RETURNED:
+                    return NoResult(LeaseEnd.OWNER_RETURNED, done.detail or "the owner of the worker came back")
                 return Told(script_outcome(done), done)
             case TextDone() if isinstance(self._task, ChatTask | CompletionTask):
                 text = "".join(self._text)
@@ -156,14 +157,14 @@ class Gathering:
 def script_outcome(done: PythonDone) -> JobOutcome:
     """How a script's end is remembered."""
     result = encode_result(done)
-    if done.ended == "exit" and done.exit_code == 0:
+    if done.ended is PythonEnd.OK and done.exit_code == 0:
         return JobOutcome(JobState.DONE, result=result)
-    if done.ended == "cancelled":
-        return JobOutcome(JobState.CANCELLED, result=result, error_code="cancelled", error=done.detail)
-    if done.ended == "exit":
-        error = f"The script ended with exit code {done.exit_code}."
-        return JobOutcome(JobState.FAILED, result=result, error_code="exit", error=error)
-    return JobOutcome(JobState.FAILED, result=result, error_code=done.ended, error=done.detail)
+    if done.ended is PythonEnd.CANCELLED:
+        return JobOutcome(JobState.CANCELLED, result=result, error_code=done.ended.value, error=done.detail)
+    if done.ended in (PythonEnd.OK, PythonEnd.FAILED):
+        error = f"The script ended with exit code {done.exit_code}. {done.detail}".rstrip()
+        return JobOutcome(JobState.FAILED, result=result, error_code=PythonEnd.FAILED.value, error=error)
+    return JobOutcome(JobState.FAILED, result=result, error_code=done.ended.value, error=done.detail)
 
 
 def _told(result: JobResult) -> Told:

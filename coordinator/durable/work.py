@@ -236,7 +236,7 @@ class DurableWork(Work):
         self.alone = self.alone or end in (LeaseEnd.CRASHED, LeaseEnd.IN_COMPANY)
         if not end.is_crash:
             again = self._yielded_by == worker_id
-            self._yielded_by = worker_id if end is LeaseEnd.YIELDED else None
+            self._yielded_by = worker_id if end.is_yield else None
             delay_s = REFUSED_RETRY_S if end is LeaseEnd.REFUSED or again else 0.0
             self.steps.add(partial(self._keeper.give_back, self, worker_id, end, why, delay_s))
             return

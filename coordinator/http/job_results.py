@@ -3,7 +3,7 @@
 import msgspec
 
 from coordinator.errors import ConflictError, NotFoundError
-from coordinator.http.job_shapes import FileShape, ResultShape
+from coordinator.http.job_shapes import result_shape
 from coordinator.http.openai_replies import EmbeddingReply, EmbeddingUsage, embedding_shapes
 from coordinator.http.text_answers import TextAnswer
 from coordinator.records import JobKind, JobRecord, TextResult, VectorsResult, decode_result
@@ -31,8 +31,7 @@ def result_body(record: JobRecord, base64: bool) -> bytes:
             usage = EmbeddingUsage(vectors.prompt_tokens, vectors.prompt_tokens)
             return msgspec.json.encode(EmbeddingReply(data, _model(record), usage))
         case PythonDone() as done:
-            files = [FileShape(file.name, file.size, file.sha256) for file in done.files]
-            return msgspec.json.encode(ResultShape(done.exit_code, done.ended, done.detail, files, done.logs_truncated))
+            return msgspec.json.encode(result_shape(done))
         case _:
             raise NotFoundError(f"{record.id} was a request of the OpenAI API: its answer was not kept.")
 

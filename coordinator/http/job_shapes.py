@@ -7,7 +7,7 @@ import msgspec
 from coordinator.records import Attempt, JobKind, JobRecord, decode_result
 from coordinator.tickets import Waiting
 from gogrid.ids import WorkerId
-from gogrid.protocol.messages import PythonDone
+from gogrid.protocol.messages import PythonDone, PythonEnd
 
 NameOf = Callable[[WorkerId], str]
 
@@ -20,11 +20,13 @@ class FileShape(msgspec.Struct, frozen=True):
 
 class ResultShape(msgspec.Struct, frozen=True):
     exit_code: int
-    ended: str
-    """`exit`, `timeout`, `memory`, … (`gogrid.protocol.messages.PythonDone.ended`)."""
+    """The script's own, or 128 + the signal that ended it."""
+    ended: PythonEnd
     detail: str
     files: list[FileShape]
     logs_truncated: bool
+    signal: str = ""
+    """With `crashed`: `SIGSEGV`."""
 
 
 class JobErrorShape(msgspec.Struct, frozen=True):
@@ -41,7 +43,7 @@ class AttemptShape(msgspec.Struct, frozen=True):
     started_at: float | None
     ended_at: float
     ended: str
-    """`crashed`, `errored`, `crashed_in_company`, `vanished` or `yielded`."""
+    """`crashed`, `errored`, `crashed_in_company`, `vanished`, `yielded` or `owner_returned`."""
     why: str
 
 
@@ -158,7 +160,9 @@ def _attempt(attempt: Attempt, name_of: NameOf) -> AttemptShape:
 
 def _result(record: JobRecord) -> ResultShape | None:
     done = python_result(record)
-    if done is None:
-        return None
+    return None if done is None else result_shape(done)
+
+
+def result_shape(done: PythonDone) -> ResultShape:
     files = [FileShape(file.name, file.size, file.sha256) for file in done.files]
-    return ResultShape(done.exit_code, done.ended, done.detail, files, done.logs_truncated)
+    return ResultShape(done.exit_code, done.ended, done.detail, files, done.logs_truncated, done.signal)

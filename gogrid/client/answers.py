@@ -143,11 +143,23 @@ class JobResult(Value, frozen=True):
     """How a Python job ended by itself."""
 
     exit_code: int
+    """The script's own, or 128 + the signal that ended it."""
     ended: str
-    """`exit`, or what stopped it: `timeout`, `memory`, `cpu_time`, `output_too_large`, `crashed`, …"""
+    """`ok` or `failed` by itself; else what stopped it: `timeout`, `memory`, … (`gogrid.protocol.messages.PythonEnd`)."""
     detail: str = ""
     files: tuple[OutputFile, ...] = ()
     logs_truncated: bool = False
+    signal: str = ""
+    """With `crashed`: `SIGSEGV`."""
+
+    @property
+    def by_itself(self) -> bool:
+        return self.ended in ("ok", "failed")
+
+    @property
+    def word(self) -> str:
+        """How it ended, for people: `timeout`, `crashed: SIGSEGV`."""
+        return f"{self.ended}: {self.signal}" if self.signal else self.ended
 
 
 class JobError(Value, frozen=True):
@@ -162,7 +174,7 @@ class Attempt(Value, frozen=True):
     worker: str
     worker_name: str
     ended: str
-    """`crashed`, `errored`, `crashed_in_company`, `vanished` or `yielded`."""
+    """`crashed`, `errored`, `crashed_in_company`, `vanished`, `yielded` or `owner_returned`."""
     why: str = ""
     started_at: float | None = None
     ended_at: float = 0.0

@@ -65,9 +65,8 @@ def _attempts(job: Job, now: float) -> str:
 def _result(job: Job) -> list[str]:
     if job.result is None:
         return []
-    ended = "" if job.result.ended == "exit" else f", {job.result.ended}"
     names = [file.name for file in job.result.files]
-    lines = [f"exit code {job.result.exit_code}{ended}"]
+    lines = [f"{job.result.word}, exit code {job.result.exit_code}", *filter(None, [job.result.detail])]
     if names:
         more = f" and {len(names) - _FILES} more" if len(names) > _FILES else ""
         lines.append("files: " + ", ".join(names[:_FILES]) + more)

@@ -63,7 +63,7 @@ def ending(job: Job) -> str | None:
         given_up = "was given up" if job.state == "dead" else "failed"
         return f"The job {job.id} {given_up}: {job.error.message}" if job.error is not None else None
     cut = " Its output was longer than the log's limit; the rest is lost." if result.logs_truncated else ""
-    if result.ended == "exit":
+    if result.by_itself:
         return f"The script ended. {result.detail}{cut}".strip() if result.detail or cut else None
     why = _ENDINGS.get(result.ended, result.ended)
-    return f"The script was stopped: {result.detail or why + '.'}{cut}"
+    return f"The script was stopped ({result.word}): {result.detail or why + '.'}{cut}"

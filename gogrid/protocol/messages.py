@@ -6,7 +6,7 @@ them `Finished` or `Failed`; a job with little to say has one `Said` instead. A 
 fields are ignored, unknown tags are refused.
 """
 
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Literal
 
 from gogrid.ids import JobId, Sha256, WorkerId
@@ -367,16 +367,39 @@ class OutputFile(Value, frozen=True):
     size: int
 
 
+class PythonEnd(StrEnum):
+    """A plain word for every way in which a script can end."""
+
+    OK = "ok"
+    """By itself, with exit code 0."""
+    FAILED = "failed"
+    """By itself, with another exit code."""
+    TIMEOUT = "timeout"
+    """It ran longer than its limit."""
+    MEMORY = "memory"
+    """It needed more memory than its limit, or than its worker could spare."""
+    CPU_TIME = "cpu_time"
+    """It used more processor time than its limit."""
+    OUTPUT_TOO_LARGE = "output_too_large"
+    """It left more bytes or files than its limit; none is kept."""
+    CRASHED = "crashed"
+    """A signal ended it (`PythonDone.signal`), or its sandbox broke."""
+    CANCELLED = "cancelled"
+    """Its submitter stopped it."""
+    OWNER_RETURNED = "owner_returned"
+    """The worker's owner took the machine back."""
+
+
 class PythonDone(Value, frozen=True, tag=True):
     exit_code: int
     """The script's own, or 128 + signal."""
-    ended: Literal[
-        "exit", "timeout", "memory", "cpu_time", "output_too_large", "crashed", "cancelled", "owner_returned"
-    ]
+    ended: PythonEnd
     detail: str = ""
-    """One sentence when `ended` is not `exit`."""
+    """One sentence when `ended` is neither `ok` nor `failed`; with those, what else its submitter should know."""
     files: tuple[OutputFile, ...] = ()
     logs_truncated: bool = False
+    signal: str = ""
+    """With `crashed`, the signal that ended it: `SIGSEGV`; empty if none did."""
 
 
 class Finished(Wire, frozen=True):

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from gogrid.errors import ProtocolError
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import FailCode, JobMessage, OutputFile, PythonDone, Started
+from gogrid.protocol.messages import FailCode, JobMessage, OutputFile, PythonDone, PythonEnd, Started
 from gogrid.protocol.tasks import PythonLimits, PythonTask
 from runner.errors import JobError
 from runner.python_job import pipe, verdict
 from runner.python_job.intake import Intake, TooMuchOutputError
 from runner.python_job.names import check_name
+from runner.python_job.packages import offered
 from runner.sandbox.base import Launcher, Mount, SandboxedProcess, SandboxSpec
 from sandbox_profiles import linux
 
@@ -156,10 +157,10 @@ class _Run:
             first = asyncio.FIRST_COMPLETED
             await asyncio.wait({work, script, cancelled}, timeout=self._limits.wall_s, return_when=first)
             if not (work.done() or script.done() or cancelled.done()):
-                return await self._stop(work, "timeout")
+                return await self._stop(work, PythonEnd.TIMEOUT)
             await asyncio.wait({work, cancelled}, return_when=first)
             if not work.done():
-                return await self._stop(work, "cancelled")
+                return await self._stop(work, PythonEnd.CANCELLED)
             return await self._settle(work, complaint)
         finally:
             self._process.kill()
@@ -170,7 +171,7 @@ class _Run:
     async def _stop(self, work: asyncio.Task[None], why: verdict.Stop) -> PythonDone:
         """Kill the job; its last words still come out of the pipe, unless nobody wants them."""
         self._process.kill()
-        if why == "cancelled":
+        if why is PythonEnd.CANCELLED:
             work.cancel()
         with contextlib.suppress(ProtocolError, asyncio.CancelledError):
             await work
@@ -187,21 +188,18 @@ class _Run:
         except ProtocolError as error:
             broke = str(error)
         if not broke and self._intake.ended is not None:
-            return verdict.judge(
-                self._intake.ended,
-                limits,
-                self._intake.errors,
-                tuple(self._files),
-                logs_truncated=truncated,
-                renamed=self._renamed,
+            evidence = verdict.Evidence(
+                self._intake.errors, self._process.over_memory, offered(), self._renamed, logs_truncated=truncated
             )
+            return verdict.judge(self._intake.ended, limits, tuple(self._files), evidence)
         self._process.kill()
         status = await self._process.wait()
         words = (await complaint).decode(errors="replace").strip()
         _log.warning("A Python job's sandbox ended with status %d: %s", status, broke or words or "it said nothing")
         if not self._intake.has_begun:
             raise JobError("The sandbox did not start on this worker; its log says why.", FailCode.CRASHED)
-        return verdict.broken(broke or "Its sandbox ended before it did.", status, logs_truncated=truncated)
+        why = broke or "Its sandbox ended before it did."
+        return verdict.broken(why, status, self._process.over_memory, logs_truncated=truncated)
 
     async def _take_records(self) -> None:
         """Until the last record. Raises `ProtocolError` on any that should not come, or that does not."""

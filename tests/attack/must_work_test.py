@@ -54,7 +54,7 @@ async def test_what_honest_programs_use_works(jobs: Jobs) -> None:
     )
     assert seen.stderr == ""
     assert seen.stdout == "all of it\n"
-    assert (seen.done.ended, seen.done.exit_code, seen.done.detail) == ("exit", 0, "")
+    assert (seen.done.ended, seen.done.exit_code, seen.done.detail) == ("ok", 0, "")
 
 
 async def test_script_gets_its_files_arguments_and_neighbours(jobs: Jobs) -> None:
@@ -68,7 +68,7 @@ async def test_script_gets_its_files_arguments_and_neighbours(jobs: Jobs) -> Non
         arguments=("--flag", "two words", ""),
     )
     assert seen.stdout == "['--flag', 'two words', ''] 42 a,b True\n"
-    assert (seen.done.ended, seen.done.exit_code) == ("exit", 7)
+    assert (seen.done.ended, seen.done.exit_code) == ("failed", 7)
     assert isinstance(seen.first, Started)
 
 
@@ -77,13 +77,13 @@ async def test_traceback_of_the_script_is_its_own(jobs: Jobs) -> None:
     assert seen.stderr.splitlines()[0] == "Traceback (most recent call last):"
     assert "/opt/gogrid" not in seen.stderr
     assert seen.stderr.endswith("ValueError: mine\n")
-    assert (seen.done.ended, seen.done.exit_code) == ("exit", 1)
+    assert (seen.done.ended, seen.done.exit_code) == ("failed", 1)
 
 
 async def test_crash_is_told_in_words(jobs: Jobs) -> None:
     seen = await jobs.run("import ctypes; print('before', flush=True); ctypes.string_at(0)")
     assert (seen.done.ended, seen.done.exit_code) == ("crashed", 139)
-    assert seen.done.detail == "It was ended by signal 11 (Segmentation fault)."
+    assert seen.done.detail == "It was ended by SIGSEGV (Segmentation fault)."
     assert seen.stdout == "before\n"
 
 

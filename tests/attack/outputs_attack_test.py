@@ -29,7 +29,7 @@ async def test_only_regular_files_come_out(jobs: Jobs) -> None:
     if "closed" in seen.files:  # the worker runs as root, whom file modes do not bind
         wanted |= {"closed": b"x"}
     assert {name: data for name, data in seen.files.items() if name != "shut/x"} == wanted
-    assert seen.done.ended == "exit"
+    assert seen.done.ended == "ok"
     assert "not kept" in seen.done.detail
 
 
@@ -76,7 +76,7 @@ async def test_tree_of_folders_without_end_is_bounded(jobs: Jobs) -> None:
         open("bottom", "w").write("x")
         """
     )
-    assert (deep.done.ended, deep.files) == ("exit", {})
+    assert (deep.done.ended, deep.files) == ("ok", {})
     wide = await jobs.run("import os\nfor n in range(3000): os.mkdir(str(n))")
     assert wide.done.ended == "output_too_large"
 

@@ -73,7 +73,7 @@ async def test_script_cannot_kill_its_supervisor(jobs: Jobs) -> None:
         """
     )
     assert seen.stdout == "alive\n"
-    assert (seen.done.ended, seen.done.exit_code) == ("exit", 0)
+    assert (seen.done.ended, seen.done.exit_code) == ("ok", 0)
     assert seen.files == {"kept.txt": b"kept"}
 
 
@@ -86,7 +86,7 @@ async def test_script_that_kills_everything_ends_only_itself(jobs: Jobs) -> None
 async def test_background_processes_end_with_the_script(jobs: Jobs) -> None:
     marker = secrets.token_hex(8)
     seen = await jobs.run(_DAEMON, arguments=(marker,), limits=PythonLimits(wall_s=30))
-    assert seen.done.ended == "exit"
+    assert seen.done.ended == "ok"
     await wait_until_gone(marker)
 
 

@@ -18,11 +18,11 @@ from coordinator.records import (
 )
 from coordinator.store.base import Store
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id, new_worker_id
-from gogrid.protocol.messages import PythonDone
+from gogrid.protocol.messages import PythonDone, PythonEnd
 from gogrid.protocol.tasks import InputFile, PythonTask
 
 ANNA, BERT = WorkerId("wk_anna"), WorkerId("wk_bert")
-DONE = JobOutcome(JobState.DONE, msgspec.msgpack.encode(PythonDone(exit_code=0, ended="exit")))
+DONE = JobOutcome(JobState.DONE, msgspec.msgpack.encode(PythonDone(exit_code=0, ended=PythonEnd.OK)))
 Reopen = Callable[[], Awaitable[Store]]
 
 

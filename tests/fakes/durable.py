@@ -39,6 +39,7 @@ from gogrid.protocol.messages import (
     JobMessage,
     LeaseHeld,
     PythonDone,
+    PythonEnd,
     Readiness,
     WorkerReport,
 )
@@ -47,7 +48,7 @@ from tests.fakes.links import MemoryLink
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
 SCRIPT = PythonTask(files=(), entry="main.py")
-SCRIPT_DONE = Finished(result=PythonDone(exit_code=0, ended="exit"))
+SCRIPT_DONE = Finished(result=PythonDone(exit_code=0, ended=PythonEnd.OK))
 MODEL = ModelRecord("m", Sha256("a" * 64), ModelKind.CHAT, "echo", 0, 100, 8192, 0, 0.0)
 CRASH = Failed(code=FailCode.CRASHED, message="The engine died.")
 WALL = 1e9

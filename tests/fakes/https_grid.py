@@ -20,7 +20,7 @@ from coordinator.records import JobRecord, KeyRecord
 from coordinator.tickets import Submission
 from gogrid.identity import create_identity, issue_leaf, save_leaf, server_context
 from gogrid.ids import JobId
-from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonTask
 from tests.fakes.backend import Backend, FakeJobs
 
@@ -158,4 +158,5 @@ def https_grid(folder: Path, port: int = 0, shown: bytes | None = None) -> Itera
 
 def ends(exit_code: int = 0, files: Sequence[OutputFile] = (), **more: object) -> PythonDone:
     """How a script ended."""
-    return PythonDone(**{"exit_code": exit_code, "ended": "exit", "files": tuple(files), **more})  # type: ignore[arg-type]
+    ended = PythonEnd.FAILED if exit_code else PythonEnd.OK
+    return PythonDone(**{"exit_code": exit_code, "ended": ended, "files": tuple(files), **more})  # type: ignore[arg-type]

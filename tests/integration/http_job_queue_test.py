@@ -23,7 +23,7 @@ from coordinator.records import (
     encode_result,
 )
 from gogrid.ids import JobId, KeyId, WorkerId
-from gogrid.protocol.messages import PythonDone
+from gogrid.protocol.messages import PythonDone, PythonEnd
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from tests.fakes.backend import ADMIN, CHAT, EMBED, JOBS_ONLY, USER, WORKER, Backend
 
@@ -176,7 +176,7 @@ async def test_vectors_come_as_floats_or_in_base64(http, backend):
 
 async def test_the_result_of_a_script_and_of_a_job_without_one(http, backend):
     script = (await http.post(JOBS, json={"code": "1"})).json()["id"]
-    await backend.jobs.end(JobId(script), PythonDone(exit_code=3, ended="exit"))
+    await backend.jobs.end(JobId(script), PythonDone(exit_code=3, ended=PythonEnd.FAILED))
     assert (await http.get(f"{JOBS}/{script}/result")).json()["exit_code"] == 3
     failed = (await http.post(JOBS, json={"code": "2"})).json()["id"]
     finish(backend, failed, JobOutcome(JobState.DEAD, b"", "worker_lost", "It crashed 3 times."))

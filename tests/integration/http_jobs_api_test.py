@@ -13,7 +13,7 @@ from coordinator.http.app import create_app
 from coordinator.http.services import Limits
 from coordinator.records import JobKind
 from gogrid.ids import JobId, KeyId
-from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
 from tests.fakes.backend import JOBS_ONLY, Backend
 
 JOBS = "/api/v1/jobs"
@@ -167,7 +167,7 @@ async def test_logs_resume_behind_the_last_event_and_end_with_the_job(http, back
     assert [kind for kind, _ in now] == ["log", "log", "log", "job"]
     assert [event["seq"] for kind, event in now if kind == "log"] == [1, 2, 3]
     assert base64.b64decode(now[1][1]["data"]) == b"\xff\x1b[31m"
-    await backend.jobs.end(JobId(job_id), PythonDone(exit_code=3, ended="exit"))
+    await backend.jobs.end(JobId(job_id), PythonDone(exit_code=3, ended=PythonEnd.FAILED))
     rest = events((await http.get(f"{JOBS}/{job_id}/logs", headers={"last-event-id": "2"})).text)
     assert [kind for kind, _ in rest] == ["log", "job"]
     assert rest[0][1]["seq"] == 3
@@ -182,7 +182,7 @@ async def test_output_files_come_as_attachments_and_resume(http, backend):
     name = 'out/a "b" ü.html'
     file = OutputFile(name=name, sha256=stored.sha256, size=stored.size)
     assert (await http.get(f"{JOBS}/{job_id}/files/{name}")).status_code == 404
-    await backend.jobs.end(JobId(job_id), PythonDone(exit_code=0, ended="exit", files=(file,)))
+    await backend.jobs.end(JobId(job_id), PythonDone(exit_code=0, ended=PythonEnd.OK, files=(file,)))
     whole = await http.get(f"{JOBS}/{job_id}/files/{name}")
     assert whole.content == b"<script>0123456789"
     assert whole.headers["content-type"] == "application/octet-stream"

@@ -140,7 +140,7 @@ async def test_a_scripts_files_go_in_and_its_results_come_out(grid: Grid) -> Non
     assert isinstance(stream.last, Finished)
     result = stream.last.result
     assert isinstance(result, PythonDone)
-    assert (result.exit_code, result.ended) == (0, "exit")
+    assert (result.exit_code, result.ended) == (0, "ok")
     assert [(file.name, file.sha256) for file in result.files] == [("result.txt", digest_of(b"left"))]
     assert grid.blobs.stored == {digest_of(b"left"): b"left"}
     assert b"".join(m.data for m in stream.messages if isinstance(m, Log)) == b"said\n"

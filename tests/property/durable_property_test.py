@@ -26,6 +26,7 @@ from gogrid.protocol.messages import (
     HeartbeatAck,
     LeaseHeld,
     PythonDone,
+    PythonEnd,
     Settled,
     Started,
 )
@@ -135,7 +136,7 @@ class Grid:
         for job_id, epoch in list(worker.running.items())[:1]:
             del worker.running[job_id]
             mark = f"{worker.name}/{epoch}"
-            message: Finished | Failed = Finished(result=PythonDone(exit_code=0, ended="exit", detail=mark))
+            message: Finished | Failed = Finished(result=PythonDone(exit_code=0, ended=PythonEnd.OK, detail=mark))
             if how is not None:
                 message = Failed(code=how, message="It did not go well.")
             worker.ended[job_id] = (epoch, message)

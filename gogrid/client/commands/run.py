@@ -221,6 +221,6 @@ def _exit_code(job: Job) -> int:
     """The script's own; what stopped it otherwise must never look like success."""
     if job.result is None:
         return Exit.GOGRID_FAILED
-    if job.result.ended == "exit":
+    if job.result.ended == "ok":
         return job.result.exit_code & 0xFF
     return job.result.exit_code & 0xFF or Exit.GOGRID_FAILED

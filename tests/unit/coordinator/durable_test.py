@@ -25,6 +25,7 @@ from gogrid.protocol.messages import (
     Log,
     OutputFile,
     PythonDone,
+    PythonEnd,
     Started,
     TextDone,
     Tokens,
@@ -111,7 +112,7 @@ async def test_a_caller_that_leaves_while_its_job_is_stored_loses_nothing(desk: 
 async def test_a_failing_script_is_a_failed_job_that_keeps_its_exit_code(desk: Desk) -> None:
     link = desk.worker("a")
     record = await desk.submit()
-    desk.says(link, record, 1, Finished(result=PythonDone(exit_code=3, ended="exit")))
+    desk.says(link, record, 1, Finished(result=PythonDone(exit_code=3, ended=PythonEnd.FAILED)))
     ended = await desk.record(record)
     assert ended.state is JobState.FAILED
     assert ended.outcome is not None
@@ -122,7 +123,7 @@ async def test_a_result_whose_files_never_arrived_does_not_count(desk: Desk) -> 
     link = desk.worker("a")
     record = await desk.submit()
     file = OutputFile(name="out.txt", sha256=digest_of(b"output"), size=6)
-    done = Finished(result=PythonDone(exit_code=0, ended="exit", files=(file,)))
+    done = Finished(result=PythonDone(exit_code=0, ended=PythonEnd.OK, files=(file,)))
     desk.says(link, record, 1, done)
     await desk.pass_time(2.0)
     assert await desk.assigned(link, 2) == 2

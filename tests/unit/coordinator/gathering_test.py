@@ -16,6 +16,7 @@ from gogrid.protocol.messages import (
     Log,
     Progress,
     PythonDone,
+    PythonEnd,
     Started,
     TextDone,
     Tokens,
@@ -28,7 +29,7 @@ SCRIPT = PythonTask(files=(), entry="a.py")
 TEXT = CompletionTask(model=MODEL, prompt="x", sampling=Sampling())
 EMBED = EmbeddingTask(model=MODEL, inputs=("one", "two", "three"))
 TEXT_DONE = Finished(result=TextDone(finish_reason="length", prompt_tokens=1, completion_tokens=2))
-SCRIPT_DONE = Finished(result=PythonDone(exit_code=0, ended="exit"))
+SCRIPT_DONE = Finished(result=PythonDone(exit_code=0, ended=PythonEnd.OK))
 
 
 def piece(seq: int, text: str) -> Tokens:
@@ -132,7 +133,8 @@ def test_failures_of_the_job_are_its_end() -> None:
 
 
 def test_an_owners_return_is_no_end_of_a_script() -> None:
-    done = Finished(result=PythonDone(exit_code=137, ended="owner_returned"))
+    done = Finished(result=PythonDone(exit_code=137, ended=PythonEnd.OWNER_RETURNED))
     gathered = Gathering(SCRIPT, 1).take(done)
     assert isinstance(gathered, NoResult)
-    assert gathered.end is LeaseEnd.YIELDED
+    assert gathered.end is LeaseEnd.OWNER_RETURNED
+    assert gathered.end.is_yield

@@ -10,7 +10,7 @@ from coordinator.state.blobs import BlobStore
 from coordinator.state.retention import DEAD_KEPT_S, tidy
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId, KeyId, WorkerId
-from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import InputFile, PythonTask
 
 NOW = 1_000_000.0
@@ -29,7 +29,7 @@ async def test_only_old_blobs_that_nothing_names_are_removed(tmp_path: Path) -> 
     await store.submit(job)
     epoch = await store.claim(job.id, WorkerId("w"))
     assert epoch is not None
-    done = PythonDone(exit_code=0, ended="exit", files=(OutputFile(name="out", sha256=made.sha256, size=3),))
+    done = PythonDone(exit_code=0, ended=PythonEnd.OK, files=(OutputFile(name="out", sha256=made.sha256, size=3),))
     outcome = JobOutcome(JobState.DONE, result=msgspec.msgpack.encode(done))
     await store.complete(job.id, epoch, WorkerId("w"), outcome, NOW - 50)
 

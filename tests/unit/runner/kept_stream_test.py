@@ -1,13 +1,23 @@
 """A durable job's words over several links: all of them, in order, on each."""
 
 from gogrid.ids import JobId
-from gogrid.protocol.messages import FailCode, Failed, Finished, LoadStage, Log, Progress, PythonDone, Started
+from gogrid.protocol.messages import (
+    FailCode,
+    Failed,
+    Finished,
+    LoadStage,
+    Log,
+    Progress,
+    PythonDone,
+    PythonEnd,
+    Started,
+)
 from runner.link.kept_stream import KeptStream
 from tests.fakes.job_stream import MemoryStream
 
 JOB = JobId("job_x")
 STARTED = Started(device="cpu")
-DONE = Finished(result=PythonDone(exit_code=0, ended="exit"))
+DONE = Finished(result=PythonDone(exit_code=0, ended=PythonEnd.OK))
 
 
 def log(seq: int) -> Log:

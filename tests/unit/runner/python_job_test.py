@@ -7,13 +7,13 @@ import pytest
 
 from gogrid.errors import ProtocolError
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.messages import FailCode, PythonEnd
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 from runner.errors import JobError
 from runner.python_job.intake import Intake, TooMuchOutputError
 from runner.python_job.pipe import Ended, FileBegins, Output
 from runner.python_job.run import MAX_ARGUMENT_BYTES, sandbox_spec
-from runner.python_job.verdict import Stop, broken, judge, stopped
+from runner.python_job.verdict import Evidence, Stop, broken, judge, stopped
 
 LIMITS = PythonLimits(memory_bytes=1 << 30, wall_s=60, output_bytes=100, output_files=2, log_bytes=10)
 
@@ -137,39 +137,41 @@ class TestVerdict:
     @pytest.mark.parametrize(
         ("seen", "errors", "wanted", "code"),
         [
-            (ended(), b"", "exit", 0),
-            (ended(3), b"whatever", "exit", 3),
+            (ended(), b"", "ok", 0),
+            (ended(3), b"whatever", "failed", 3),
             (ended(1), b"Traceback\n  x\nMemoryError\n", "memory", 1),
             (ended(1), b"numpy._core._exceptions._ArrayMemoryError: Unable to allocate 6 GiB\n", "memory", 1),
             (ended(1), b"RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory\n", "memory", 1),
-            (ended(1), b"MemoryError\nhandled\nand\nthen\nValueError: other\n", "exit", 1),
-            (ended(0), b"MemoryError\n", "exit", 0),
+            (ended(1), b"MemoryError\nhandled\nand\nthen\nValueError: other\n", "failed", 1),
+            (ended(0), b"MemoryError\n", "ok", 0),
             (ended(0, signal.SIGXCPU), b"", "cpu_time", 152),
             (ended(0, signal.SIGKILL, cpu_ms=60_000), b"", "cpu_time", 137),
             (ended(0, signal.SIGKILL, peak=(1 << 30) - 1), b"", "memory", 137),
             (ended(0, signal.SIGKILL), b"", "crashed", 137),
             (ended(0, signal.SIGSEGV), b"", "crashed", 139),
             (ended(0, signal.SIGABRT), b"terminate called", "crashed", 134),
+            (ended(0, signal.SIGXFSZ), b"", "output_too_large", 153),
+            (ended(0, 35), b"", "crashed", 163),
             (ended(0, large=True), b"", "output_too_large", 0),
             (ended(2, large=True), b"", "output_too_large", 2),
             (ended(0, signal.SIGSEGV, large=True), b"", "crashed", 139),
         ],
     )
     def test_end_of_a_script(self, seen: Ended, errors: bytes, wanted: str, code: int) -> None:
-        done = judge(seen, LIMITS, errors, (), logs_truncated=False)
+        done = judge(seen, LIMITS, (), Evidence(errors))
         assert (done.ended, done.exit_code) == (wanted, code)
-        assert (done.detail == "") == (wanted == "exit")
+        assert (done.detail == "") == (wanted in ("ok", "failed"))
         assert done.detail == "" or (done.detail.endswith(".") and done.detail.count(". ") == 0)
 
     def test_files_that_got_another_name_are_named(self) -> None:
         renamed = [("a:b", "a_b"), *((f"{n}?", f"{n}_") for n in range(6))]
-        done = judge(ended(0), LIMITS, b"", (), logs_truncated=False, renamed=renamed)
+        done = judge(ended(0), LIMITS, (), Evidence(renamed=renamed))
         assert done.detail == (
             "Names that not every system can store were changed: 'a:b' is 'a_b', '0?' is '0_', '1?' is '1_', "
             "'2?' is '2_', '3?' is '3_' and 2 more."
         )
 
-    @pytest.mark.parametrize(("why", "word"), [("timeout", "60 s"), ("cancelled", "cancelled")])
+    @pytest.mark.parametrize(("why", "word"), [(PythonEnd.TIMEOUT, "60 s"), (PythonEnd.CANCELLED, "cancelled")])
     def test_end_by_the_runner(self, why: Stop, word: str) -> None:
         done = stopped(why, LIMITS, logs_truncated=True)
         assert (done.ended, done.exit_code, done.logs_truncated) == (why, 137, True)
@@ -177,7 +179,38 @@ class TestVerdict:
 
     @pytest.mark.parametrize(("status", "code"), [(-9, 137), (-11, 139), (0, 1), (5, 5)])
     def test_end_of_the_sandbox_itself(self, status: int, code: int) -> None:
-        assert broken("It broke.", status, logs_truncated=False).exit_code == code
+        done = broken("It broke.", status, "", logs_truncated=False)
+        assert (done.ended, done.exit_code, done.detail) == ("crashed", code, "It broke.")
+
+    def test_a_crash_names_its_signal_and_nothing_else_does(self) -> None:
+        names = {number: judge(ended(0, number), LIMITS, (), Evidence()).signal for number in (11, 6, 31, 35, 24)}
+        assert names == {11: "SIGSEGV", 6: "SIGABRT", 31: "SIGSYS", 35: "signal 35", 24: ""}
+        assert judge(ended(3), LIMITS, (), Evidence()).signal == ""
+
+    @pytest.mark.parametrize(
+        ("seen", "wanted"),
+        [(ended(0, signal.SIGKILL), "memory"), (ended(1), "memory"), (ended(0), "ok"), (ended(0, 11), "crashed")],
+    )
+    def test_a_kill_for_memory_from_outside_is_believed_where_it_explains_the_end(
+        self, seen: Ended, wanted: str
+    ) -> None:
+        done = judge(seen, LIMITS, (), Evidence(over_memory="The group was full."))
+        assert done.ended == wanted
+        assert (done.detail == "The group was full.") == (wanted == "memory")
+
+    def test_a_sandbox_that_was_killed_for_its_memory_ended_by_memory(self) -> None:
+        done = broken("It broke.", -9, "The watchdog killed it.", logs_truncated=False)
+        assert (done.ended, done.exit_code, done.detail) == ("memory", 137, "The watchdog killed it.")
+
+    def test_a_missing_module_is_answered_with_those_that_are_there(self) -> None:
+        errors = b"  File \"main.py\", line 1\nModuleNotFoundError: No module named 'requests'\n"
+        done = judge(ended(1), LIMITS, (), Evidence(errors, packages=("numpy 2.4.6", "pandas 3.1.1")))
+        assert done.ended == "failed"
+        assert done.detail.startswith("Its worker has no module 'requests', but numpy 2.4.6, pandas 3.1.1; ")
+        assert "no module" not in judge(ended(0), LIMITS, (), Evidence(errors)).detail
+        assert "only Python's own modules" in judge(ended(1), LIMITS, (), Evidence(errors)).detail
+        forged = b"ModuleNotFoundError: No module named '\x1b]0;x\x07'\n"
+        assert judge(ended(1), LIMITS, (), Evidence(forged)).detail == ""
 
 
 def files(*names: str) -> tuple[InputFile, ...]:
