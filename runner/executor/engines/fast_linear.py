@@ -2,9 +2,9 @@
 
 Measured for SmolLM2-135M on 2 cores (docs/benchmarks.md): the layers of a batch of 16 take 16 ms instead of 26 in
 bfloat16 and 31 instead of 53 in float32. Promises the same results as before up to rounding: each shape is compared
-with torch's own layer first, and where oneDNN does not serve it the layer stays as it was. A row's result has the same
-bits however many rows there are: oneDNN sums a single row in an order of its own, so that it is computed as two
-(docs/adr/0009), which takes as long in float32 and half as long in bfloat16.
+with torch's own layer first, and where oneDNN does not serve it the layer stays as it was. After `pack_model` a row's
+result has the same bits however many rows there are: where oneDNN adds a single row in an order of its own, it is
+computed as two (docs/adr/0009).
 """
 
 from collections.abc import Callable
@@ -12,10 +12,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import pad
 
 _ROWS = 16
 """The number of rows the layout is made for; others are served too."""
 _TOLERANCE = 0.05
+_TRIED = 2048
+"""Layers with more outputs are not tried for how they add a single row; they cost more than computing it twice."""
 
 
 class PackedLinear(nn.Module):
@@ -25,14 +28,18 @@ class PackedLinear(nn.Module):
         super().__init__()
         self._packed, self._bias = packed, bias
         self.out_features, self.in_features = shape
+        self.doubled = False
+        """Whether a single row is computed as two."""
 
     def forward(self, values: Tensor) -> Tensor:
         """(…, rows, in) to (…, rows, out)."""
-        alone = values.shape[-2] == 1
-        if alone:
-            values = values.expand(*values.shape[:-2], 2, -1).contiguous()
+        if self.doubled and values.shape[-2] == 1:
+            return self._product(torch.cat((values, values), dim=-2)).narrow(-2, 0, 1)
+        return self._product(values)
+
+    def _product(self, values: Tensor) -> Tensor:
         result: Tensor = torch.ops.mkldnn._linear_pointwise(values, self._packed, self._bias, "none", [], "")
-        return result[..., :1, :] if alone else result
+        return result
 
 
 def packed_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -44,6 +51,7 @@ def packed_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Ten
 def pack_model(model: nn.Module) -> int:
     """Replace the linear layers of a model on a CPU; how many were replaced."""
     served: dict[tuple[int, ...], bool] = {}
+    doubled: dict[tuple[int, ...], bool] = {}
     replaced = 0
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
@@ -53,9 +61,11 @@ def pack_model(model: nn.Module) -> int:
             packed = _pack(layer.weight, layer.bias) if served.get(shape, True) else None
             if packed is not None and shape not in served:
                 served[shape] = _agrees(packed, layer)
+                doubled[shape] = _adds_alone_otherwise(layer)
             if packed is None or not served[shape]:
                 served[shape] = False
                 continue
+            packed.doubled = doubled[shape]
             setattr(parent, name, packed)
             replaced += 1
     return replaced
@@ -80,3 +90,19 @@ def _agrees(packed: PackedLinear, layer: nn.Linear) -> bool:
         if not torch.allclose(found, expected, atol=_TOLERANCE * float(expected.abs().max()) + 1e-6, rtol=_TOLERANCE):
             return False
     return True
+
+
+def _adds_alone_otherwise(layer: nn.Linear) -> bool:
+    """Whether a single row comes out with other bits than among others in a layer of this shape. It is tried with
+    sums that cancel, so that nothing is left of them but rounding."""
+    if layer.out_features > _TRIED or layer.in_features < 2:
+        return True
+    noise, dtype = torch.Generator().manual_seed(0), layer.weight.dtype
+    order = torch.randperm(layer.in_features // 2 * 2, generator=noise)
+    weight = torch.randn(layer.out_features, len(order) // 2, generator=noise).repeat(1, 2)[:, order]
+    values = torch.randn(1, _ROWS, len(order) // 2, generator=noise)
+    values = torch.cat((values, -values), dim=-1)[..., order]
+    odd = (0, layer.in_features - len(order))
+    packed = _pack(pad(weight, odd).to(dtype), None)
+    values = pad(values, odd).to(dtype)
+    return packed is None or not torch.equal(packed(values[:, :1].contiguous()), packed(values)[:, :1])
