@@ -9,7 +9,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
 from gogrid.arguments import CommandParser
@@ -25,7 +26,10 @@ CANNOT_RUN = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.words and options.errand != "config":
+        parser.error(f"unexpected words: {' '.join(options.words)}")
     if options.supervised_by is not None:
         end_with(options.supervised_by)
     places = worker_places(
@@ -37,12 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         user=os.getuid() if hasattr(os, "getuid") else 0,
     )
     try:
-        config = load_config(places, flags=_flags(options), environment=os.environ)
+        if options.errand == "config":
+            return _config(places, options.words, _flags(options), as_json=options.json)
+
+        def load() -> WorkerConfig:
+            return load_config(places, flags=_flags(options), environment=os.environ)
+
+        config = load()
         if options.errand == "join":
             return _join(config, places, as_json=options.json)
         if options.errand == "doctor":
             return _doctor(config, places, as_json=options.json)
-        return _run(config, places)
+        return _run(load, config.log_level, places)
     except LinkError as error:
         return _say(error, REFUSED)
     except GoGridError as error:
@@ -51,15 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_RUN
 
 
-def _run(config: WorkerConfig, places: WorkerPlaces) -> int:
+def _run(load: Callable[[], WorkerConfig], log_level: str, places: WorkerPlaces) -> int:
     from runner.app import run
 
     logging.basicConfig(
-        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     for chatty in ("httpx", "httpcore", "asyncio", "quic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    asyncio.run(run(config, places))
+    asyncio.run(run(load, places))
     return 0
 
 
@@ -89,6 +99,38 @@ def _doctor(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int
     return 0 if all(check.ok for check in checks) else REFUSED
 
 
+def _config(places: WorkerPlaces, words: Sequence[str], flags: Mapping[str, object], *, as_json: bool) -> int:
+    """Show the settings and where each comes from, or write one into the file."""
+    import json
+
+    from gogrid.config import resolve
+    from runner.settings_file import LIVE, change_setting
+
+    if words:
+        setting = change_setting(places.config, words[0], words[1])
+        load_config(places, flags={}, environment={})
+        when = "at once" if setting.key in LIVE else "when the worker starts again"
+        print(json.dumps({"key": setting.key, "value": words[1], "file": str(places.config), "counts": when}) if as_json
+              else f"Wrote {setting.key} = {words[1]} to {places.config}; it counts {when}.")  # fmt: skip
+        return 0
+    found = resolve(SETTINGS, flags=flags, environment=os.environ, file=places.config)
+    shown = {setting.key: str(_plain(found.values[setting.key])) for setting in SETTINGS}
+    if as_json:
+        print(json.dumps({key: {"value": value, "from": found.origins[key]} for key, value in shown.items()}))
+    else:
+        print("\n".join(f"{key} = {value}  ({found.origins[key]})" for key, value in shown.items()))
+    return 0
+
+
+def _plain(value: object) -> object:
+    """As it would be written in the file."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else value
+
+
 def _say(error: GoGridError, code: int) -> int:
     print(f"gogrid-worker: {error}", file=sys.stderr)
     return code
@@ -96,7 +138,8 @@ def _say(error: GoGridError, code: int) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser(prog="gogrid-worker", allow_abbrev=False)
-    parser.add_argument("errand", choices=("run", "join", "doctor"), nargs="?", default="run")
+    parser.add_argument("errand", choices=("run", "join", "doctor", "config"), nargs="?", default="run")
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", action="store_true")

@@ -1,25 +1,29 @@
 """The runner process: puts the parts together, runs until told to stop, and leaves nothing behind.
 
-Promises: one runner per data folder; without a working sandbox it stays connected, says why and takes nothing; SIGTERM
-gives every job back to the coordinator and ends all executors before the process ends.
+Promises: one runner per data folder; without a working sandbox it stays connected, says why and takes nothing; a limit
+that its owner changes counts within a second; SIGTERM gives every job back to the coordinator and ends all executors
+before the process ends.
 """
 
 import asyncio
 import logging
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-import gogrid
 from gogrid.addresses import Address
+from gogrid.errors import ConfigError
 from gogrid.identity import client_context
 from gogrid.places import WorkerPlaces
+from gogrid.protocol.messages import DeviceKind
+from gogrid.sizes import format_size
 from runner.config import WorkerConfig
 from runner.control import ControlServer, RunnerLock
-from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, Done
+from runner.control_messages import Answer, Ask, AskPause, AskReload, AskResume, AskStatus, Done, Refused
 from runner.errors import RunnerError, SandboxUnavailableError
-from runner.facts import Facts, gather
+from runner.facts import Facts
 from runner.link.coordinator_link import CoordinatorLink, Credentials
 from runner.link.membership import Membership, load_membership
 from runner.models.blobs import Access, Blobs
@@ -27,46 +31,49 @@ from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk
 from runner.models.residence import Turns
 from runner.probes.all import probe_machine
+from runner.probes.gpu_memory import GpuMemory, GpuUnreadableError
+from runner.probes.nvidia_memory import nvidia_memory
 from runner.reporter import Reporter
 from runner.sandbox.base import Launcher
 from runner.sandbox.choose import choose_launcher
 from runner.scripts import ScriptRunner
 from runner.serving.bring import Engine
+from runner.serving.memory_guard import Caps, MemoryGuard
 from runner.serving.pool import ExecutorPool
+from runner.serving.watched_launcher import WatchedLauncher
+from runner.settings_file import FileStamp
 from runner.status import worker_status
+from runner.survey import Survey, with_limits
 from runner.work import Work
 
 log = logging.getLogger(__name__)
 _TICK_S = 5.0
+_LOOK_AT_SETTINGS_S = 0.5
 
 
-async def run(config: WorkerConfig, places: WorkerPlaces) -> None:
+async def run(load: Callable[[], WorkerConfig], places: WorkerPlaces) -> None:
     """Work until SIGTERM or SIGINT.
+
+    Args:
+        load: reads the settings, now and whenever their file has changed.
 
     Raises:
         GoGridError: it cannot run, or the coordinator refuses this worker for good.
     """
+    config = load()
     with RunnerLock(places.lock):
         membership = load_membership(places.state)
         if membership is None:
             raise RunnerError("This worker has not joined a coordinator yet; paste its token: gogrid-worker join TOKEN")
         launcher, no_sandbox = await _sandbox()
-        machine = await asyncio.to_thread(probe_machine, config)
-        facts = gather(
-            software=f"gogrid/{gogrid.__version__}",
-            cpu=machine.cpu,
-            cores_lent=config.cpu_cores,
-            max_ram=config.max_ram,
-            device=machine.device,
-            engine=machine.engine,
-            sandbox=launcher.report if launcher is not None else None,
-            no_sandbox=no_sandbox,
-        )
+        machine = await asyncio.to_thread(probe_machine)
+        survey = Survey(machine, launcher.report if launcher is not None else None, no_sandbox)
+        facts = survey.facts(config)
         log.info("device: %s", facts.device.why)
         log.info("sandbox: %s", facts.sandbox)
         if facts.problem:
             log.error("this worker takes no jobs: %s", facts.problem)
-        await _Runner(config, places, membership, facts, launcher).run()
+        await _Runner(load, config, places, membership, survey, launcher).run()
 
 
 def addresses_of(config: WorkerConfig, membership: Membership) -> tuple[Address, ...]:
@@ -94,13 +101,16 @@ class _Parts:
 class _Runner:
     def __init__(
         self,
+        load: Callable[[], WorkerConfig],
         config: WorkerConfig,
         places: WorkerPlaces,
         membership: Membership,
-        facts: Facts,
+        survey: Survey,
         launcher: Launcher | None,
     ) -> None:
-        self._config, self._places, self._facts = config, places, facts
+        self._load, self._config, self._places, self._survey = load, config, places, survey
+        self._facts = facts = survey.facts(config)
+        self._guard = MemoryGuard(_caps(facts), time.monotonic, _gpu_memory(facts))
         self._trust = client_context(membership.identity_pem)
         self._addresses = addresses_of(config, membership)
         disk = ModelDisk(places.models)
@@ -134,13 +144,14 @@ class _Runner:
         linking = asyncio.create_task(self._link.run(), name="link")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         ticking = asyncio.create_task(self._tick(), name="tick")
+        reloading = asyncio.create_task(self._watch_settings(), name="settings")
         self._reporter.changed()
         try:
-            await asyncio.wait((linking, stopping, ticking), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((linking, stopping, ticking, reloading), return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
         finally:
-            await self._end((linking, stopping, ticking))
-        for task in (linking, ticking):
+            await self._end((linking, stopping, ticking, reloading))
+        for task in (linking, ticking, reloading):
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
@@ -162,6 +173,29 @@ class _Runner:
             if self._parts is not None:
                 self._parts.pool.close_unused(self._config.executor_idle_s)
 
+    async def _watch_settings(self) -> None:
+        stamp = FileStamp(self._places.config)
+        while True:
+            await asyncio.sleep(_LOOK_AT_SETTINGS_S)
+            if stamp.changed():
+                self._reload()
+
+    def _reload(self) -> str:
+        """Take up what counts at once; why the settings stay as they were, in words, if they do."""
+        try:
+            fresh = self._load()
+        except ConfigError as error:
+            log.error("the settings stay as they were: %s", error)
+            return str(error)
+        config = with_limits(self._config, fresh)
+        if config != self._config:
+            self._config = config
+            self._facts = facts = self._survey.facts(config)
+            log.info("its owner lends from now on: %s", lent(facts))
+            self._guard.caps = _caps(facts)
+            self._work.lend(facts)
+        return ""
+
     def _executing(self, launcher: Launcher, disk: ModelDisk, blobs: Blobs) -> _Parts:
         facts = self._facts
         engine = Engine(
@@ -171,8 +205,9 @@ class _Runner:
             cores=facts.cores,
             engines=facts.engines,
         )
+        watched = WatchedLauncher(launcher, self._guard)
         pool = ExecutorPool(
-            launcher,
+            watched,
             self._cache,
             disk,
             engine,
@@ -180,7 +215,7 @@ class _Runner:
             clock=time.monotonic,
             turns=Turns(least_s=self._config.model_turn_s),
         )
-        return _Parts(pool, ScriptRunner(launcher, blobs, self._places.jobs))
+        return _Parts(pool, ScriptRunner(watched, blobs, self._places.jobs))
 
     def _scripts_hold(self) -> int:
         return self._work.script_memory_held if self._facts.shares_memory else 0
@@ -208,4 +243,31 @@ class _Runner:
                 self._work.pause(question.reason, finish=question.finish)
             case AskResume():
                 self._work.resume()
+            case AskReload():
+                if reason := self._reload():
+                    return Refused(reason=reason)
         return Done()
+
+
+def lent(facts: Facts) -> str:
+    """In words: `8.0 GB of RTX 4090, 4.0 GB of memory for scripts`."""
+    device = next((device for device in facts.devices if device.usable), None)
+    models = f"{format_size(device.cap_bytes)} of {device.name}" if device is not None else "nothing for models"
+    return f"{models}, {format_size(facts.script_memory)} of memory for scripts"
+
+
+def _caps(facts: Facts) -> Caps:
+    if facts.shares_memory:
+        return Caps(max(facts.script_memory, facts.device.cap_bytes))
+    return Caps(facts.script_memory, facts.device.cap_bytes)
+
+
+def _gpu_memory(facts: Facts) -> GpuMemory | None:
+    """Of the GPU that is lent, if its driver can say who holds it."""
+    if facts.device.kind is not DeviceKind.CUDA or not facts.device.gpus:
+        return None
+    try:
+        return nvidia_memory(facts.device.gpus)
+    except GpuUnreadableError as error:
+        log.error("%s", error)
+        return None

@@ -31,6 +31,10 @@ class AskResume(ControlMessage, frozen=True):
     pass
 
 
+class AskReload(ControlMessage, frozen=True):
+    """Read the settings' file again: new limits count at once, the rest from the next start. `Refused` says why not."""
+
+
 class RunningJob(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     kind: str
@@ -84,7 +88,7 @@ class Refused(ControlMessage, frozen=True):
     reason: str
 
 
-Ask = AskStatus | AskPause | AskResume
+Ask = AskStatus | AskPause | AskResume | AskReload
 Answer = WorkerStatus | Done | Refused
 
 

@@ -23,6 +23,7 @@ from runner.errors import SandboxUnavailableError
 from runner.link.connection import dial
 from runner.link.membership import Membership, load_membership
 from runner.probes.all import probe_machine
+from runner.probes.choose import choose_device
 from runner.sandbox.choose import choose_launcher
 from runner.threads import in_thread
 
@@ -72,8 +73,10 @@ async def _sandbox() -> list[Check]:
 
 
 def _device(config: WorkerConfig) -> Check:
-    machine = probe_machine(config)
-    chosen = machine.device
+    machine = probe_machine()
+    chosen = choose_device(
+        config.device, machine.cpu, machine.findings, machine.engine, config.max_vram, config.max_ram
+    )
     if chosen.problem:
         return Check("device", False, chosen.problem)
     if not machine.engine.torch:

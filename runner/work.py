@@ -9,7 +9,7 @@ is decided in `capacity.py`.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,7 +37,7 @@ from runner.link.kept_stream import KeptStream
 from runner.models.cache import ModelCache
 from runner.models.telling import Teller
 from runner.python_job import verdict
-from runner.serving.capacity import ScriptRoom, Situation, refusal
+from runner.serving.capacity import ScriptRoom, Situation, beyond, refusal
 from runner.serving.executor_client import ExecutorClient, ModelTask
 from runner.serving.pool import ExecutorPool
 from runner.session import JobStream
@@ -213,9 +213,22 @@ class Work:
         self._paused = reason
         self.changed()
         if not finish:
-            self._give_back(f"The worker is {reason}.", to_owner=True)
+            self._give_back(self.jobs, f"The worker is {reason}.", to_owner=True)
             if self._pool is not None:
                 self._pool.kill()
+
+    def lend(self, facts: Facts) -> None:
+        """Other limits hold from now on. What no longer fits gives its memory back at once, and goes on elsewhere."""
+        self._facts = facts
+        why = "The worker's owner lends less memory now."
+        scripts = [job for job in self.jobs if isinstance(job.assign.task, PythonTask)]
+        ends = beyond([(job.since, _script_memory(job)) for job in scripts], facts.script_memory)
+        self._give_back([scripts[index] for index in ends], why, to_owner=True)
+        if self._pool is not None:
+            models = self._pool.relimit(facts.device.cap_bytes)
+            self._give_back([job for job in self.jobs if _model_of(job) in models], why)
+            self._pool.end(models)
+        self.changed()
 
     def resume(self) -> None:
         self._paused = ""
@@ -248,11 +261,7 @@ class Work:
     @property
     def script_memory_held(self) -> int:
         """Bytes that running scripts may use."""
-        return sum(
-            job.assign.task.limits.memory_bytes
-            for job in self._jobs.values()
-            if isinstance(job.assign.task, PythonTask)
-        )
+        return sum(map(_script_memory, self._jobs.values()))
 
     def report(self) -> WorkerReport:
         readiness, reason = self.readiness
@@ -277,7 +286,7 @@ class Work:
     async def close(self) -> None:
         """Give every job back: the coordinator places it elsewhere."""
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
-        self._give_back("The worker is stopping.")
+        self._give_back(self.jobs, "The worker is stopping.")
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._unsettled and self.session is not None:
             self._all_settled.clear()
@@ -287,8 +296,8 @@ class Work:
         if self._fence_timer is not None:
             self._fence_timer.cancel()
 
-    def _give_back(self, why: str, *, to_owner: bool = False) -> None:
-        for job in self.jobs:
+    def _give_back(self, jobs: Iterable[Job], why: str, *, to_owner: bool = False) -> None:
+        for job in jobs:
             if to_owner and isinstance(job.assign.task, PythonTask):
                 self._end(job, Finished(result=verdict.owner_returned(why)))
             else:
@@ -404,6 +413,15 @@ class Work:
         if failed is not None:
             message, param = failed.message[:_LONGEST_REASON], failed.param[:_LONGEST_REASON]
             raise JobError(message, failed.code, param, in_company=failed.in_company)
+
+
+def _script_memory(job: Job) -> int:
+    """Bytes; 0 for requests."""
+    return job.assign.task.limits.memory_bytes if isinstance(job.assign.task, PythonTask) else 0
+
+
+def _model_of(job: Job) -> Sha256 | None:
+    return None if isinstance(job.assign.task, PythonTask) else job.assign.task.model.digest
 
 
 def kind_of(task: Task) -> str:

@@ -18,8 +18,8 @@ import gogrid
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.places import WorkerPlaces, worker_places
-from runner.control_messages import Ask, AskPause, AskResume, AskStatus, Done, Refused, WorkerStatus
-from tray.control_client import ask
+from runner.control_messages import Ask, AskPause, AskReload, AskResume, AskStatus, Done, Refused, WorkerStatus
+from tray.control_client import NotRunningError, ask
 from tray.restart import CANNOT_RUN
 from tray.runner_command import runner_command
 from tray.status_text import status_text
@@ -93,6 +93,9 @@ def _command(
     if name == "join":
         own.add_argument("token", help="the line that starts with ggj1_; - reads it from standard input")
         own.add_argument("--name", help="what the coordinator should call this worker; default: its host name")
+    if name == "config":
+        own.add_argument("setting", nargs="?", help="max_vram, max_ram, …; without it all settings are shown")
+        own.add_argument("value", nargs="?", help="80%% or 6GB, for the two limits")
     own.add_argument("--json", action="store_true", help="machine-readable output")
     options = own.parse_args(words)
     flags = [*shared, *(["--json"] if options.json else [])]
@@ -100,6 +103,11 @@ def _command(
         return _status(places, as_json=options.json)
     if name in _ORDERS:
         return _order(places, *_ORDERS[name], as_json=options.json)
+    if name == "config":
+        if options.setting is not None and options.value is None:
+            own.error(f"give a value for {options.setting}, or nothing at all to see the settings")
+        words = [] if options.setting is None else [options.setting, options.value]
+        return _config(places, ["config", *flags, "--", *words], changes=bool(words))
     if name == "doctor":
         return _call(["doctor", *flags])
     return _join(options.token, [*flags, *(["--name", options.name] if options.name else [])])
@@ -111,6 +119,7 @@ _COMMANDS = {
     "pause": "Take no new jobs; what runs goes on on other workers, at once.",
     "finish": "Take no new jobs; what runs ends here.",
     "resume": "Take jobs again.",
+    "config": "Show the settings, or write one; a running worker takes up a new memory limit at once.",
     "doctor": "Check sandbox, device, coordinator, clock and disk.",
 }
 _ORDERS: dict[str, tuple[Ask, str]] = {
@@ -135,6 +144,19 @@ def _order(places: WorkerPlaces, order: Ask, done: str, *, as_json: bool) -> int
     if not isinstance(answer, Done):
         raise GoGridError(f"The worker answers with {type(answer).__name__} to an order.")
     print(msgspec.json.encode({"state": done}).decode() if as_json else done)
+    return 0
+
+
+def _config(places: WorkerPlaces, arguments: list[str], *, changes: bool) -> int:
+    code = _call(arguments)
+    if code or not changes:
+        return code
+    try:
+        answer = ask(places.control, AskReload())
+    except NotRunningError:
+        return 0  # there is nobody to tell
+    if isinstance(answer, Refused):
+        raise GoGridError(f"The running worker keeps its settings: {answer.reason}")
     return 0
 
 

@@ -5,14 +5,12 @@ new key is on disk before it is sent, so that a join whose answer was lost can b
 replaced only after success.
 """
 
-import os
 import re
 import socket
 import time
 from pathlib import Path
 
 import msgspec
-import tomlkit
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
@@ -26,6 +24,7 @@ from runner.control import RunnerLock
 from runner.errors import TokenRefusedError
 from runner.link.coordinator_link import join
 from runner.link.membership import Membership, save_membership
+from runner.settings_file import write_settings
 
 _NAME = re.compile(r"[!-~]{1,64}")
 """What the coordinator shows as it is; it would replace and cut anything else."""
@@ -97,20 +96,7 @@ def set_coordinator(path: Path, address: Address) -> None:
     Raises:
         ConfigError: the file cannot be read or written.
     """
-    try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        document = tomlkit.parse(text)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and join again.") from error
-    section = document.setdefault("coordinator", tomlkit.table())
-    section["host"], section["port"] = address.host, address.port
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh.write_text(tomlkit.dumps(document), encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+    write_settings(path, {"coordinator.host": address.host, "coordinator.port": address.port})
 
 
 def _key(path: Path) -> Ed25519PrivateKey:

@@ -104,6 +104,21 @@ def unused(residents: Iterable[Resident], now: float, idle_s: float) -> tuple[Sh
     )
 
 
+def crowded_out(residents: Sequence[Resident], cap: int, held: int) -> tuple[Sha256, ...]:
+    """The models that have to go at once because the owner lends less than they hold together.
+
+    Those at leisure go first, the longest unused before others; then those that serve the fewest. Nobody goes for
+    memory that comes free anyway.
+    """
+    excess = held + sum(resident.memory_bytes for resident in residents if not resident.closing) - cap
+    gone: list[Sha256] = []
+    for resident in sorted(residents, key=lambda one: (one.users, one.last_used)):
+        if excess > 0 and not resident.closing:
+            gone.append(resident.digest)
+            excess -= resident.memory_bytes
+    return tuple(gone)
+
+
 def turn_ends(resident: Resident, turns: Turns) -> float:
     """When another model may have this one's place, as far as is known now; for one that is ready."""
     ready = resident.ready_at if resident.ready_at is not None else 0.0

@@ -42,7 +42,7 @@ _NEARLY = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What executors run on; fixed while the runner lives."""
+    """What executors run on; fixed while the runner lives, but for the cap."""
 
     device: DeviceKind
     gpus: tuple[str, ...]
@@ -82,6 +82,10 @@ class Bringer:
     ) -> None:
         self._launcher, self._cache, self._disk, self._engine, self._clock = launcher, cache, disk, engine, clock
         self._loads, self._conversions = Durations(), Durations()
+
+    def relimit(self, engine: Engine) -> None:
+        """What is brought from now on gets its share of another cap."""
+        self._engine = engine
 
     def expected_s(self, manifest: ModelManifest, digest: Sha256) -> float | None:
         """How long its load will take, if it needs nothing else; None: not known."""
@@ -136,7 +140,7 @@ class Bringer:
         load = self._load(manifest, model, grant(manifest.memory_bytes, max(most_bytes, manifest.memory_bytes)))
         client, ready = await start_executor(
             self._launcher,
-            self._spec(model, None),
+            self._spec(model, None, load.cap_bytes),
             load,
             coming.digest[:12],
             lambda loading: self._step(coming, LoadStage.LOADING, loading.fraction),
@@ -160,7 +164,7 @@ class Bringer:
         load = self._load(manifest, model, manifest.memory_bytes, work_path=work.seen(self._launcher.report))
         client, _ = await start_executor(
             self._launcher,
-            self._spec(model, work),
+            self._spec(model, work, load.cap_bytes),
             load,
             f"convert {digest[:12]}",
             lambda loading: self._step(coming, LoadStage.CONVERTING, loading.fraction),
@@ -187,12 +191,16 @@ class Bringer:
             convert=bool(work_path),
         )
 
-    def _spec(self, model: Mount, writable: Mount | None) -> SandboxSpec:
+    def _spec(self, model: Mount, writable: Mount | None, share: int) -> SandboxSpec:
+        """In main memory the kernel keeps each executor below the cap, where it can; the guard keeps all together."""
         return SandboxSpec(
             arguments=("runner.executor",),
             mounts=(model,),
             writable=writable,
             gpus=self._engine.gpus,
+            memory_bytes=None if self._engine.device is DeviceKind.CUDA else self._engine.cap_bytes,
+            address_space=False,
+            share_bytes=share,
             threads=self._engine.cores,
         )
 

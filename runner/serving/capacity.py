@@ -3,7 +3,7 @@
 Promises: scripts never get more than the owner lends; every refusal says why in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gogrid.ids import Sha256
@@ -52,6 +52,21 @@ def refusal(task: Task, now: Situation) -> str:
     if limits.cpu_cores > room.cores - room.cores_held:
         return f"the script needs {limits.cpu_cores:g} cores and {max(0.0, room.cores - room.cores_held):g} are free"
     return ""
+
+
+def beyond(scripts: Sequence[tuple[float, int]], lent: int) -> tuple[int, ...]:
+    """Which scripts have to end because the owner lends less than they may use together: the youngest, by their place.
+
+    Args:
+        scripts: when each one began, and the bytes that it may use.
+    """
+    excess = sum(memory for _, memory in scripts) - lent
+    ends: list[int] = []
+    for place in sorted(range(len(scripts)), key=lambda place: -scripts[place][0]):
+        if excess > 0:
+            ends.append(place)
+            excess -= scripts[place][1]
+    return tuple(ends)
 
 
 def grant(need: int, free: int) -> int:

@@ -146,7 +146,7 @@ class ExecutorClient:
             status = await self._process.wait()
             await asyncio.wait((errors,), timeout=1.0)
             errors.cancel()
-            self._ended(self._hangs or failure or _ending(status))
+            self._ended(self._hangs or failure or _ending(status, self._process.over_memory))
 
     async def _read(self) -> str:
         """Route messages until the executor closes its output; what it did wrong, in words, if it did."""
@@ -275,7 +275,9 @@ async def start_executor(
     return client, ready
 
 
-def _ending(status: int) -> str:
+def _ending(status: int, over_memory: str) -> str:
+    if over_memory:
+        return f"its process was killed for its memory: {over_memory[:1].lower()}{over_memory[1:].rstrip('.')}"
     if status < 0:
         return f"its process was killed by signal {-status}"
     return f"its process ended with status {status}"

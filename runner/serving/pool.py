@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest
@@ -18,7 +19,7 @@ from runner.errors import ModelError, RunnerError
 from runner.models.cache import ModelCache
 from runner.models.crashes import Crashes
 from runner.models.disk import ModelDisk
-from runner.models.residence import Claim, Turns, plan, unused
+from runner.models.residence import Claim, Turns, crowded_out, plan, unused
 from runner.sandbox.base import Launcher
 from runner.serving.bring import Bringer, Coming, Engine
 from runner.serving.executor_client import ExecutorClient
@@ -161,6 +162,24 @@ class ExecutorPool:
             if entry.brought is not None:
                 entry.brought.client.kill()
 
+    def relimit(self, cap_bytes: int) -> frozenset[Sha256]:
+        """The owner lends so much from now on; returns the models that hold too much for that: `end` them."""
+        self._engine = replace(self._engine, cap_bytes=cap_bytes)
+        self._bringer.relimit(self._engine)
+        residents = [entry.resident() for entry in self._entries.values()]
+        return frozenset(crowded_out(residents, cap_bytes, self._held()))
+
+    def end(self, digests: frozenset[Sha256]) -> None:
+        """Free the memory of these models now, whatever they do; then see what fits."""
+        for digest in digests:
+            entry = self._entries.get(digest)
+            if entry is not None and entry.start is not None:
+                entry.start.cancel()
+            if entry is not None and entry.brought is not None:
+                log.info("closing model %s: its owner lends less memory now", digest[:12])
+                entry.brought.client.kill()
+        self.look()
+
     def look(self) -> None:
         """Start, close and hand over what can be now; called whenever anything changed, and while models wait."""
         now = self._clock()
@@ -286,6 +305,7 @@ class ExecutorPool:
         most = self._engine.cap_bytes - self._held() - self.memory_held + entry.memory_bytes
         coming = self._bringer.coming(wanted.digest, wanted.manifest, lambda said: self._progressed(wanted, said))
         entry.start = asyncio.create_task(self._bring(entry, coming, most), name=f"start {entry.digest[:12]}")
+        entry.start.add_done_callback(lambda start: self._forget(entry) if start.cancelled() else None)
 
     def _progressed(self, wanted: Wanted, progress: Progress) -> None:
         wanted.tell(progress)

@@ -1,0 +1,101 @@
+"""How much main memory a sandbox's processes hold, asked from outside.
+
+Promises: never raises, a process that is gone holds nothing. What counts is what cannot be dropped: anonymous and
+shared memory and what of it was swapped out; pages of files (a model's mapped weights, libraries) are the system's
+cache. `bound` is cheap and counts memory that processes share once for each of them; `exact` counts it once, and costs
+milliseconds for each gigabyte.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+_STATUS = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB", re.MULTILINE)
+_ROLLUP = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+) kB", re.MULTILINE)
+_PROC = Path("/proc")
+
+
+class ProcessMemory(Protocol):
+    def tree(self, root: int) -> frozenset[int]:
+        """The process and everything below it."""
+
+    def bound(self, pids: Iterable[int]) -> int:
+        """Bytes that they hold at most."""
+
+    def exact(self, pids: Iterable[int]) -> int:
+        """Bytes that they hold together."""
+
+
+class LinuxMemory:
+    def __init__(self, proc: Path = _PROC) -> None:
+        self._proc = proc
+
+    def tree(self, root: int) -> frozenset[int]:
+        found, waiting = {root}, [root]
+        while waiting:
+            for child in self._children(waiting.pop()):
+                if child not in found:
+                    found.add(child)
+                    waiting.append(child)
+        return frozenset(found)
+
+    def bound(self, pids: Iterable[int]) -> int:
+        return sum(_kilobytes(_STATUS, _read(self._proc / str(pid) / "status")) for pid in pids)
+
+    def exact(self, pids: Iterable[int]) -> int:
+        total = 0
+        for pid in pids:
+            rollup = _read(self._proc / str(pid) / "smaps_rollup")
+            total += _kilobytes(_ROLLUP, rollup) if rollup else self.bound((pid,))
+        return total
+
+    def _children(self, pid: int) -> list[int]:
+        """From every thread, because each has its own."""
+        with suppress(OSError):
+            tasks = list((self._proc / str(pid) / "task").iterdir())
+            return [int(word) for task in tasks for word in _read(task / "children").split()]
+        return []
+
+
+class PortableMemory:
+    """Through psutil, where there is no /proc of Linux's kind; `exact` is `bound`."""
+
+    def tree(self, root: int) -> frozenset[int]:
+        with suppress(psutil.Error):
+            return frozenset({root, *(child.pid for child in psutil.Process(root).children(recursive=True))})
+        return frozenset({root})
+
+    def bound(self, pids: Iterable[int]) -> int:
+        total = 0
+        for pid in pids:
+            with suppress(psutil.Error):
+                total += psutil.Process(pid).memory_info().rss
+        return total
+
+    def exact(self, pids: Iterable[int]) -> int:
+        return self.bound(pids)
+
+
+def process_memory() -> ProcessMemory:
+    """For this machine."""
+    if sys.platform == "linux" and (_PROC / f"self/task/{os.getpid()}/children").exists():
+        return LinuxMemory()
+    return PortableMemory()
+
+
+def _kilobytes(pattern: re.Pattern[bytes], text: bytes) -> int:
+    return sum(int(number) for number in pattern.findall(text)) * 1024
+
+
+def _read(path: Path) -> bytes:
+    """Empty if it is not there any more or may not be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,41 @@
+"""What was found out about this machine at start, and what follows from it under the settings of the moment."""
+
+from dataclasses import dataclass, replace
+
+import gogrid
+from runner.config import WorkerConfig
+from runner.facts import Facts, gather
+from runner.probes.all import Machine
+from runner.probes.choose import choose_device
+from runner.sandbox.base import SandboxReport
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Looks at nothing any more: the limits may change while the worker runs, the machine does not."""
+
+    machine: Machine
+    sandbox: SandboxReport | None
+    no_sandbox: str
+    """In words, why there is none."""
+
+    def facts(self, config: WorkerConfig) -> Facts:
+        machine = self.machine
+        device = choose_device(
+            config.device, machine.cpu, machine.findings, machine.engine, config.max_vram, config.max_ram
+        )
+        return gather(
+            software=f"gogrid/{gogrid.__version__}",
+            cpu=machine.cpu,
+            cores_lent=config.cpu_cores,
+            max_ram=config.max_ram,
+            device=device,
+            engine=machine.engine,
+            sandbox=self.sandbox,
+            no_sandbox=self.no_sandbox,
+        )
+
+
+def with_limits(config: WorkerConfig, fresh: WorkerConfig) -> WorkerConfig:
+    """Settings with the limits of fresher ones: what takes effect while the worker runs."""
+    return replace(config, max_vram=fresh.max_vram, max_ram=fresh.max_ram)
