@@ -1,0 +1,167 @@
+"""Start sandboxes on Windows: a Job Object, a restricted token at low integrity, a folder of its own.
+
+Promises: the process gets the policy of `sandbox_profiles.windows`, nothing of this process's environment, and no
+handle but its three pipes; everything in the sandbox ends when its first process does, at `kill`, and when this
+process ends, however that happens; its folder is removed afterwards. Refuses by `SandboxUnavailableError`. What a
+token cannot do is in the report: mounts are seen where they lie, and the network and the owner's files are not closed.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from secrets import token_hex
+
+from runner.errors import SandboxUnavailableError
+from runner.sandbox.base import SandboxReport, SandboxSpec
+from runner.sandbox.windows_api import Handle, call, wait_for, windows_folder
+from runner.sandbox.windows_command import (
+    WindowsHome,
+    command_line,
+    environment,
+    environment_block,
+    exit_status,
+    job_limits,
+)
+from runner.sandbox.windows_job import Job
+from runner.sandbox.windows_pipes import Pipes, open_pipes
+from runner.sandbox.windows_process import start_in_job
+from runner.sandbox.windows_token import label_folder, make_private_folder, restricted_token
+from sandbox_profiles import windows
+
+_GONE_TRIES = 250
+_GONE_EVERY_S = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+class WindowsProcess:
+    """A sandbox started by `WindowsLauncher`. Reap it with `wait`, after `kill` too."""
+
+    def __init__(self, job: Job, process: Handle, pid: int, folder: Path, spec: SandboxSpec, pipes: Pipes) -> None:
+        self._job, self._process, self._folder, self._spec = job, process, folder, spec
+        self.pid = pid
+        self.stdin, self.stdout, self.stderr = pipes.stdin, pipes.stdout, pipes.stderr
+        self._over_memory = ""
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._cleaned: asyncio.Task[None] | None = None
+        threading.Thread(target=self._watch, name=f"sandbox {pid}", daemon=True).start()
+
+    @property
+    def over_memory(self) -> str:
+        return self._over_memory
+
+    @property
+    def job(self) -> Job:
+        """For the self-test, which reads its limits back and gives its handle up."""
+        return self._job
+
+    async def wait(self) -> int:
+        status = await asyncio.shield(self._ended)
+        if self._cleaned is None:
+            self._cleaned = asyncio.create_task(self._clean(), name=f"clean sandbox {self.pid}")
+        await asyncio.shield(self._cleaned)
+        return status
+
+    def kill(self) -> None:
+        self._job.end()
+
+    def kill_for_memory(self, why: str) -> None:
+        self._over_memory = self._over_memory or why
+        self.kill()
+
+    def _watch(self) -> None:
+        """On a thread of its own: wait for the first process, then tell the loop, unless that is gone."""
+        wait_for(self._process.value)
+        code = _exit_code(self._process.value)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._end, code)
+
+    def _end(self, code: int) -> None:
+        self._job.end()
+        self._process.close()
+        self.stdin.close()
+        if not self._ended.done():
+            self._ended.set_result(exit_status(code))
+
+    async def _clean(self) -> None:
+        """Wait until nothing of the sandbox runs, close what it could write, and remove its folder."""
+        for _ in range(_GONE_TRIES):
+            if self._job.closed or not self._job.active():
+                break
+            await asyncio.sleep(_GONE_EVERY_S)
+        self._job.close()
+        await asyncio.to_thread(_close_folders, self._folder, self._spec)
+
+
+class WindowsLauncher:
+    """Starts sandboxes on this machine, whose self-test `choose_windows` has run."""
+
+    def __init__(self, home: WindowsHome, report: SandboxReport, folders: Path | None = None) -> None:
+        """
+        Args:
+            folders: where the folder of each sandbox is made; None: the user's temporary folder.
+        """
+        self._home = home
+        self._report = report
+        self._folders = folders or Path(tempfile.gettempdir())
+        self._system_root = windows_folder()
+
+    @property
+    def report(self) -> SandboxReport:
+        return self._report
+
+    async def launch(self, spec: SandboxSpec) -> WindowsProcess:
+        folder = self._folders / f"gogrid-sandbox-{token_hex(8)}"
+        line = command_line(self._home, spec)
+        block = environment_block(environment(self._home, spec, folder, self._system_root))
+        for mount in spec.mounts:
+            if not mount.host.exists():
+                raise SandboxUnavailableError(f"{mount.host} does not exist, so no sandbox can be given it.")
+        with contextlib.ExitStack() as undo:
+            try:
+                make_private_folder(folder)
+                undo.callback(_close_folders, folder, spec)
+                if spec.writable:
+                    await asyncio.to_thread(label_folder, spec.writable.host, windows.WRITABLE_LABEL)
+                job = Job(job_limits(spec, os.cpu_count() or 1))
+                undo.callback(job.close)
+                pipes = await open_pipes()
+                undo.callback(pipes.close)
+                with restricted_token() as token:
+                    handles = [handle.value for handle in pipes.inside]
+                    started = start_in_job(
+                        command=line, block=block, folder=folder, token=token, job=job, handles=handles
+                    )
+            except OSError as error:
+                raise SandboxUnavailableError(f"Windows does not start a sandbox: {error}.") from error
+            process = WindowsProcess(job, started.process, started.pid, folder, spec, pipes)
+            undo.pop_all()
+            pipes.close_inside()
+            return process
+
+
+def _exit_code(process: int) -> int:
+    code = ctypes.c_uint32()
+    call("GetExitCodeProcess", process, ctypes.byref(code))
+    return code.value
+
+
+def _close_folders(folder: Path, spec: SandboxSpec) -> None:
+    """Take the sandbox's way of writing away again.
+
+    Raises OSError if a folder stays writable to the next sandbox; an own folder that cannot be removed is only told.
+    """
+    if spec.writable:
+        label_folder(spec.writable.host, windows.CLOSED_LABEL)
+
+    def tell(_function: object, path: str, error: object) -> None:
+        _log.warning("%s of a sandbox that has ended cannot be removed: %s", path, error)
+
+    shutil.rmtree(folder, onerror=tell)
