@@ -46,6 +46,7 @@ log = logging.getLogger("gogrid.coordinator")
 
 STOP_GRACE_S = 5.0
 """How long streams may go on after a stop was asked for."""
+_LAST_WORDS_S = 1.0
 _TICK_S = 0.25
 _TIDY_RETRY_S = 60.0
 _LEAF_CHECK_S = 6 * 3600.0
@@ -149,12 +150,21 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
             raise
         # Streams may end while the workers that feed them are still there.
         stack.push_async_callback(quic.close)
-        stack.push_async_callback(http.stop, STOP_GRACE_S)
+        stack.push_async_callback(_stop_answering, http, requests)
         directory.subscribe(lambda change: _tell_workers(change, dispatcher))
         live.set_unready([])
         _announce(folder, config, http)
         yield _Parts(config, identity, store, blobs, directory, dispatcher, live, http, quic, tls)
         live.set_unready(["the coordinator is stopping"])
+
+
+async def _stop_answering(http: HttpServer, requests: InteractiveRequests) -> None:
+    """Answers may end within the grace; what is left of it is for telling the others' clients."""
+    stopping = asyncio.create_task(http.stop(STOP_GRACE_S))
+    ended, _ = await asyncio.wait((stopping,), timeout=STOP_GRACE_S - _LAST_WORDS_S)
+    if not ended:
+        requests.stop()
+    await stopping
 
 
 async def _listen_for_workers(

@@ -83,6 +83,10 @@ class StoreUnavailableError(BusyError):
         super().__init__(message, retry_after_s)
 
 
+class StoppingError(BusyError):
+    """The coordinator is being stopped."""
+
+
 class NotReadyError(NoWorkerError):
     """The model cannot answer yet and the caller's patience has ended; `loading` says how far it is."""
 

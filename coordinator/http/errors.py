@@ -22,6 +22,7 @@ from coordinator.errors import (
     QueueFullError,
     RequestError,
     ScopeError,
+    StoppingError,
     StorageFullError,
     StoreUnavailableError,
     UnknownModelError,
@@ -122,6 +123,8 @@ def _busy(error: BusyError) -> ErrorReply:
         case StoreUnavailableError():
             again = (_retry_after(error.retry_after_s),)
             return _reply(503, str(error), "api_error", None, "store_unavailable", again)
+        case StoppingError():
+            return _reply(503, str(error), "api_error", None, "stopping", (_retry_after(error.retry_after_s),))
         case _:
             return _reply(503, str(error), "api_error", None, "busy", (_retry_after(error.retry_after_s),))
 

@@ -51,6 +51,7 @@ class InteractiveRequests:
         self._wall = wall
         self._waiting = 0
         self._open: Counter[KeyId] = Counter()
+        self._unfinished: dict[JobId, InteractiveWork] = {}
 
     def submit(
         self,
@@ -83,8 +84,14 @@ class InteractiveRequests:
         self._tally.accepted += 1
         self._waiting += 1
         self._open[key.id] += 1
+        self._unfinished[job.id] = request
         self._dispatcher.submit(request)
         return request
+
+    def stop(self) -> None:
+        """End what is unfinished with an error, because the coordinator is being stopped."""
+        for request in tuple(self._unfinished.values()):
+            request.stop()
 
     # what a request tells
 
@@ -133,6 +140,7 @@ class InteractiveRequests:
     def _leave(self, job: NewJob, worker: WorkerId | None) -> None:
         if worker is None:
             self._waiting -= 1
+        del self._unfinished[job.id]
         self._open[job.owner] -= 1
         if not self._open[job.owner]:
             del self._open[job.owner]

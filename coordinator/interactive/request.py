@@ -15,7 +15,7 @@ from typing import Protocol
 
 from coordinator.dispatch.dispatcher import Work
 from coordinator.dispatch.placement import Need
-from coordinator.errors import CoordinatorError, JobFailedError, NotReadyError, NoWorkerError
+from coordinator.errors import CoordinatorError, JobFailedError, NotReadyError, NoWorkerError, StoppingError
 from coordinator.interactive.half_said import HalfSaid
 from coordinator.interactive.loading import NOT_BEGUN, Loading, Patience, Wait, WaitLimits, loading_of
 from coordinator.interactive.suspicion import Suspicion
@@ -137,6 +137,10 @@ class InteractiveWork(Work):
             outcome = JobOutcome(JobState.CANCELLED, error_code="cancelled", error=reason)
             self._desk.withdrawn(self._job, self.worker_id, outcome)
         self._forget_unread()
+
+    def stop(self) -> None:
+        """The coordinator is being stopped: end with an error that the client can read."""
+        self._fail(StoppingError("The coordinator was stopped; ask again in a moment.", RETRY_AFTER_S), "stopping")
 
     # Work
 
@@ -295,7 +299,7 @@ class InteractiveWork(Work):
             return
         self._error = error
         outcome = JobOutcome(JobState.FAILED, error_code=code, error=str(error))
-        if isinstance(error, NotReadyError):
+        if isinstance(error, NotReadyError | StoppingError):
             self._close()
             self._desk.withdrawn(self._job, self.worker_id, outcome)
             self._forget_unread()

@@ -7,6 +7,7 @@ import sysconfig
 import time
 from pathlib import Path
 
+import openai
 import psutil
 import pytest
 
@@ -62,3 +63,20 @@ def test_ctrl_c_ends_the_demo_and_leaves_no_process_and_no_file(tmp_path: Path) 
     assert alive == []
     assert list(tmp_path.iterdir()) == []
     assert demo.returncode == 130
+
+
+def test_a_stream_that_a_stop_ends_says_so_in_an_error_event(tmp_path: Path) -> None:
+    question = {"role": "user", "content": "#echo chunks=4000 delay_ms=10\nhello"}
+    with LocalGrid(tmp_path) as grid:
+        grid.init()
+        grid.add_model("echo")
+        grid.start_coordinator()
+        grid.start_worker()
+        with (
+            openai.OpenAI(base_url=f"{grid.endpoint.plain_url}/v1", api_key=grid.admin_key, max_retries=0) as client,
+            client.chat.completions.create(model="echo", messages=[question], max_tokens=4000, stream=True) as stream,
+        ):
+            next(stream)
+            os.kill(grid.endpoint.pid, signal.SIGTERM)
+            with pytest.raises(openai.APIError, match="The coordinator was stopped"):
+                list(stream)

@@ -11,7 +11,7 @@ import pytest
 from coordinator.dispatch.dispatcher import Dispatcher, Work
 from coordinator.dispatch.placement import Need
 from coordinator.dispatch.scheduler import Scheduler
-from coordinator.errors import JobFailedError, NoWorkerError
+from coordinator.errors import JobFailedError, NoWorkerError, StoppingError
 from coordinator.interactive.desk import InteractiveRequests, RequestLimits
 from coordinator.interactive.request import InteractiveWork
 from coordinator.interactive.suspicion import ATTEMPTS
@@ -424,3 +424,17 @@ async def test_a_worker_that_says_more_than_the_model_can_is_not_believed(grid: 
     assert task.resume == Resume(token_ids=(1,), mode=ResumeMode.FAST)
     grid.says(other, said(2), done(2))
     assert await read(ticket) == [said(1), said(2), done(2)]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_stop_tells_the_client_of_an_answer_that_runs_or_waits(grid: Grid, waits: bool) -> None:
+    worker = grid.worker("a")
+    ticket = grid.ask()
+    grid.says(worker, Started(device="cpu"), said(1, 2))
+    if waits:
+        grid.dispatcher.disconnected(worker, "killed")
+    grid.requests.stop()
+    with pytest.raises(StoppingError):
+        await read(ticket)
+    assert grid.tally.failed == 1
+    assert not grid.dispatcher.holds(ticket.job_id, worker.worker.id)
