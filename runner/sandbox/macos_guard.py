@@ -1,0 +1,21 @@
+"""The process that starts a job's guard on a Mac: `python -I -S -B macos_guard.py LIFELINE CAPS FOLDER COMMAND…`.
+
+Kept apart from `macos_keeper`, because a program run by its path finds our packages only after this.
+"""
+
+import os
+import sys
+
+
+def main() -> None:
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from runner.sandbox.macos_keeper import keep
+    from runner.sandbox.macos_processes import LibProc
+    from runner.sandbox.macos_watch import decode_caps
+
+    lifeline, caps, folder, *command = sys.argv[1:]
+    sys.exit(keep(int(lifeline), decode_caps(caps), folder, command, LibProc()))
+
+
+if __name__ == "__main__":
+    main()
