@@ -75,18 +75,19 @@ class LauncherSuite:
 
     async def test_mount_is_readable_and_not_writable(self, launcher: Launcher, tmp_path: Path) -> None:
         (tmp_path / "weights").write_text("weights")
-        look = (
-            "print(open('/models/m/weights').read())\ntry: open('/models/m/x', 'w')\nexcept OSError: print('refused')"
-        )
-        spec = SandboxSpec(arguments=code(look), mounts=(Mount(tmp_path, "/models/m"),))
+        mount = Mount(tmp_path, "/models/m")
+        seen = mount.seen(launcher.report)
+        look = f"print(open('{seen}/weights').read())\ntry: open('{seen}/x', 'w')\nexcept OSError: print('refused')"
+        spec = SandboxSpec(arguments=code(look), mounts=(mount,))
         _, output, _ = await finish(await launcher.launch(spec))
         assert output.split()[:2] == [b"weights", b"refused"]
         assert [path.name for path in tmp_path.iterdir()] == ["weights"]
 
     async def test_writable_folder_can_be_written(self, launcher: Launcher, tmp_path: Path) -> None:
+        work = Mount(tmp_path, "/work")
+        seen = work.seen(launcher.report)
         spec = SandboxSpec(
-            arguments=code("import os; os.mkdir('/work/d'); open('/work/d/x', 'w').write('made')"),
-            writable=Mount(tmp_path, "/work"),
+            arguments=code(f"import os; os.mkdir('{seen}/d'); open('{seen}/d/x', 'w').write('made')"), writable=work
         )
         assert (await finish(await launcher.launch(spec)))[0] == 0
         assert (tmp_path / "d/x").read_text() == "made"
