@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
+from gogrid.extras import not_installed
 from gogrid.places import WorkerPlaces, worker_places
 from runner.config import SETTINGS, WorkerConfig, load_config
 from runner.errors import LinkError
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error, REFUSED)
     except GoGridError as error:
         return _say(error, CANNOT_RUN)
+    except ModuleNotFoundError as error:
+        return _say(not_installed(error, "worker"), CANNOT_RUN)
     except KeyboardInterrupt:
         return CANNOT_RUN
 
@@ -131,7 +134,7 @@ def _plain(value: object) -> object:
     return "" if value is None else value
 
 
-def _say(error: GoGridError, code: int) -> int:
+def _say(error: GoGridError | str, code: int) -> int:
     print(f"gogrid-worker: {error}", file=sys.stderr)
     return code
 

@@ -52,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GoGridError as error:
         print(f"gogrid-worker: {error}", file=sys.stderr)
         return CANNOT_RUN
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 0
     except OSError as error:
         print(f"gogrid-worker: {error.filename or 'this machine'}: {error.strerror or error}", file=sys.stderr)
         return CANNOT_RUN

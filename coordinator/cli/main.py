@@ -18,6 +18,7 @@ from coordinator.config import DATA_VARIABLE, state_folder
 from coordinator.errors import StateError
 from gogrid.arguments import CommandParser
 from gogrid.errors import ConfigError, GoGridError, IdentityError
+from gogrid.extras import not_installed
 
 DONE, REFUSED, CANNOT = 0, 1, 2
 
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GoGridError as error:
         complain(str(error))
         return REFUSED
+    except ModuleNotFoundError as error:
+        complain(not_installed(error, "coordinator"))
+        return CANNOT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return DONE
