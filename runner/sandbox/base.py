@@ -39,7 +39,7 @@ class Mount:
 
     def seen(self, report: SandboxReport) -> str:
         """The path by which a process in a sandbox of this report finds it."""
-        return self.inside if report.remaps else str(self.host)
+        return self.inside if report.remaps else self.host.as_posix()
 
 
 @dataclass(frozen=True, slots=True)
