@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
         save_identity(identity, shell.folder.identity_key, shell.folder.identity_certificate)
         make_folder(shell.folder.blobs)
         if args.name or args.host:
-            config_text = _config_text(args.name, args.host).encode()
+            config_text = _config_text(args.name, args.host, reachable_addresses(config)[0].port).encode()
             write_whole(shell.folder.config_file, config_text, private=False, replace=False)
         shell.folder.finish()
     except BaseException:
@@ -65,8 +65,10 @@ async def _make_database(shell: Shell, key: ApiKey) -> None:
         await store.close()
 
 
-def _config_text(name: str | None, hosts: list[str] | None) -> str:
+def _config_text(name: str | None, hosts: list[str] | None, port: int) -> str:
     lines = ["[coordinator]"]
+    if port != DEFAULT_PORT:
+        lines.append(f'listen = "0.0.0.0:{port}"')
     if name:
         lines.append(f"name = {json.dumps(name)}")
     if hosts:
@@ -77,9 +79,8 @@ def _config_text(name: str | None, hosts: list[str] | None) -> str:
 def _tell(shell: Shell, name: str, identity: Identity, key: ApiKey, address: Address) -> None:
     pin = identity.pin.hex()
     words_of_key = fingerprint(identity.key.public_key().public_bytes_raw())
-    listen = f" --listen 0.0.0.0:{address.port}" if address.port != DEFAULT_PORT else ""
     commands = [
-        f"gogrid-coordinator serve{shell.data_flag}{listen}",
+        f"gogrid-coordinator serve{shell.data_flag}",
         f"gogrid-coordinator token create{shell.data_flag}",
         f"gogrid login https://{address} --pin {pin}",
     ]

@@ -15,7 +15,7 @@ import pytest
 
 import gogrid
 from coordinator.cli.main import main
-from coordinator.config import DATA_VARIABLE
+from coordinator.config import DATA_VARIABLE, load_config
 from coordinator.state.folder import StateFolder
 from gogrid.apikey import parse_api_key
 from gogrid.identity import load_identity
@@ -84,6 +84,7 @@ def test_init_makes_everything_once_and_shows_the_key_once(tmp_path: Path) -> No
     key = parse_api_key(answer["key"])
     assert key.secret.encode() not in folder.database.read_bytes()
     assert answer["next"][2] == f"gogrid login https://grid.example.org:9000 --pin {answer['pin']}"
+    assert load_config(folder, {}, {}).port == 9000, "what it listens on is not what it says"
     before = folder.identity_key.read_bytes()
     again = admin.process("init")
     assert (again.returncode, folder.identity_key.read_bytes()) == (2, before)
@@ -111,7 +112,7 @@ def test_a_token_carries_pin_and_addresses_and_can_be_revoked(admin: Admin) -> N
     assert token.seed not in folder.database.read_bytes()
     elsewhere = admin.json("token", "create", "--address", "10.0.0.1", "--address", "[::1]:7")
     assert isinstance(elsewhere, dict)
-    assert elsewhere["addresses"] == ["10.0.0.1:8443", "[::1]:7"]
+    assert elsewhere["addresses"] == ["10.0.0.1:9000", "[::1]:7"]
     assert admin("token", "revoke", token.token_id).returncode == 0
     listed = admin.json("token", "list")
     assert isinstance(listed, list)
