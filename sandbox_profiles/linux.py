@@ -42,11 +42,15 @@ ENVIRONMENT_NAMES = frozenset(
 )
 """Every name that the environment may have inside."""
 
+SUPERVISOR_BYTES = 32 << 20
+"""Of main memory, beside what a job may use: for what the sandbox itself needs."""
 SHM_BYTES = 64 << 20
 OPEN_FILES = 1024
 
 GPU_SYSFS = ("/sys/bus/pci", "/sys/devices")
 GPU_SYSFS_IF_PRESENT = ("/sys/module/nvidia",)
+GPU_SYSFS_WIDE = ("/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/module/nvidia")
+"""Instead of the two above, where the driver does not start with them: what Flatpak shows. Never all of /sys."""
 GPU_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 GPU_NODES_IF_PRESENT = ("/dev/nvidia-uvm-tools",)
 """Compute nodes only: never nvidia-modeset, never /dev/dri/card*."""
@@ -70,3 +74,9 @@ REQUIRED_LAYERS = (
 """Without any one of these nothing runs on this machine."""
 SCRIPT_LAYERS = ("Landlock", "process limit")
 """Without any one of these models may run, but no stranger's script."""
+MEMORY_LAYER = "memory limit over all processes together"
+CPU_LAYER = "processor limit over all processes together"
+SCOPE_LAYER = "Landlock scope"
+GPU_LAYER = "GPU in the sandbox"
+"""Reported where they hold and where they do not. Not required: a watchdog covers the first, a limit for each process the
+second, the namespaces the third; and a job that needs a GPU is refused where it does not work."""

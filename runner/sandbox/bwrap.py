@@ -1,129 +1,118 @@
 """Start sandboxes with bubblewrap on Linux.
 
 Promises: the process gets the policy of `bwrap_arguments`, nothing of this process's environment, and no descriptor
-but its three pipes; it dies when this process dies, however that happens; `kill` ends all of it at once. Refuses by
-`SandboxUnavailableError`. There is no way to start without the sandbox.
+but its three pipes; it is in a control group of its own before anything of it runs; it dies when this process dies,
+however that happens; `kill` ends all of it at once. Refuses by `SandboxUnavailableError`. There is no way to start
+without the sandbox.
 """
 
 import asyncio
-import contextlib
-import os
-import signal
-import subprocess
-from collections.abc import Callable
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import SandboxReport, SandboxSpec
-from runner.sandbox.bwrap_arguments import bwrap_arguments
+from runner.sandbox.blank import Blank, start_blank
+from runner.sandbox.bwrap_arguments import GpuAccess, bwrap_options, sandbox_orders
+from runner.sandbox.bwrap_process import BwrapProcess, pipes_of
 from runner.sandbox.gpu_nodes import gpu_nodes
+from runner.sandbox.group_settings import GroupLimits
+from runner.sandbox.orders import spoken
 from runner.sandbox.process_group import ProcessGroup, ProcessGroups
 from runner.sandbox.python_home import PythonHome
+from sandbox_profiles import linux
 
-_REMOVE_TRIES = 100
-_REMOVE_EVERY_S = 0.02
-_SIGNALLED = 128
+_KEPT_READY = "runner.python_job.inside"
+"""Each script has a fresh sandbox, so the next one's is started ahead. Others are started when they are wanted."""
 
 
-class BwrapProcess:
-    """A sandbox started by bubblewrap. Reap it with `wait`, after `kill` too."""
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What all sandboxes of one launcher have in common."""
 
-    def __init__(self, process: asyncio.subprocess.Process, group: ProcessGroup | None) -> None:
-        self._process = process
-        self._group = group
-        self._over_memory = ""
-        assert process.stdin is not None  # noqa: S101 - all three were asked for as pipes
-        assert process.stdout is not None  # noqa: S101
-        assert process.stderr is not None  # noqa: S101
-        self.stdin: asyncio.StreamWriter = process.stdin
-        self.stdout: asyncio.StreamReader = process.stdout
-        self.stderr: asyncio.StreamReader = process.stderr
-
-    @property
-    def pid(self) -> int:
-        """Bubblewrap's own, outside the sandbox; its death ends the sandbox."""
-        return self._process.pid
-
-    @property
-    def over_memory(self) -> str:
-        return self._over_memory
-
-    async def wait(self) -> int:
-        status = await self._process.wait()
-        if self._group is not None:
-            for _ in range(_REMOVE_TRIES):
-                if self._group.remove():
-                    break
-                await asyncio.sleep(_REMOVE_EVERY_S)
-        return _SIGNALLED - status if status > _SIGNALLED else status
-
-    def kill(self) -> None:
-        if self._process.returncode is None:
-            # Not `Process.kill`: it polls, and so may reap the process before asyncio does, which loses its status.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
-
-    def kill_for_memory(self, why: str) -> None:
-        self._over_memory = self._over_memory or why
-        self.kill()
+    bwrap: Path
+    home: PythonHome
+    seccomp_filter: Path
+    groups: ProcessGroups | None
 
 
 class BwrapLauncher:
     """Starts sandboxes with one bubblewrap program, whose self-test `choose_launcher` has run."""
 
-    def __init__(
-        self,
-        bwrap: Path,
-        home: PythonHome,
-        seccomp_filter: Path,
-        groups: ProcessGroups | None,
-        report: SandboxReport,
-    ) -> None:
-        self._bwrap = bwrap
-        self._home = home
-        self._filter = seccomp_filter
-        self._groups = groups
+    def __init__(self, program: Program, report: SandboxReport, gpu: GpuAccess = GpuAccess()) -> None:  # noqa: B008
+        self._program = program
         self._report = report
+        self._gpu = gpu
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="sandbox group")
+        self._spare: list[Blank] = []
+        weakref.finalize(self, _discard_all, self._spare, self._helper)
 
     @property
     def report(self) -> SandboxReport:
         return self._report
 
     async def launch(self, spec: SandboxSpec) -> BwrapProcess:
+        unproved = [uuid for uuid in spec.gpus if uuid not in self._report.gpus]
+        if unproved:
+            raise SandboxUnavailableError(f"The GPU {unproved[0]} did not work in this machine's sandbox.")
         nodes = gpu_nodes(spec.gpus)
+        blank = self._take(spec.arguments[0])
+        told = False
         try:
-            filter_fd = os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise SandboxUnavailableError(f"The system call filter {self._filter} cannot be read: {error}.") from error
-        group: ProcessGroup | None = None
-        started = False
-        try:
-            arguments = bwrap_arguments(self._bwrap, self._home, spec, filter_fd, nodes)
-            group = self._groups.create(spec.processes) if self._groups else None
-            process = await self._start(arguments, filter_fd, group.join if group else None)
-            started = True
-        except (OSError, subprocess.SubprocessError) as error:  # the second: `ProcessGroup.join` failed
-            raise SandboxUnavailableError(f"The sandbox program {self._bwrap} cannot be started: {error}.") from error
-        finally:
-            os.close(filter_fd)
+            options = bwrap_options(self._program.home, spec, blank.filter_fd, nodes, self._gpu)
+            group = await asyncio.shield(asyncio.wrap_future(blank.group))
             if group is not None:
-                group.close_members()
-                if not started:
-                    group.remove()
-        return BwrapProcess(process, group)
+                group.limit(_limits(spec))
+            blank.tell(options)
+            told = True
+        except OSError as error:
+            raise SandboxUnavailableError(
+                f"The sandbox program {self._program.bwrap} cannot be started: {error}."
+            ) from error
+        finally:
+            if not told:
+                await asyncio.to_thread(blank.discard)
+        process = await self._attach(blank, group, spec)
+        if spec.arguments[0] == _KEPT_READY and not self._spare:
+            self._spare.append(self._start(_KEPT_READY))
+        return process
 
-    async def _start(
-        self, arguments: tuple[str, ...], filter_fd: int, before: Callable[[], None] | None
-    ) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={},
-            cwd="/",
-            close_fds=True,
-            pass_fds=(filter_fd,),
-            start_new_session=True,
-            preexec_fn=before,
-        )
+    async def _attach(self, blank: Blank, group: ProcessGroup | None, spec: SandboxSpec) -> BwrapProcess:
+        """The running sandbox, with its pipes on this loop; if nobody waits for it any more, it ends."""
+        attaching = asyncio.create_task(pipes_of(blank.process))
+        try:
+            pipes = await asyncio.shield(attaching)
+        except asyncio.CancelledError:
+            process = BwrapProcess(blank.process, group, spec.memory_bytes, await attaching)
+            process.kill()
+            process.stdin.close()
+            await process.wait()
+            raise
+        pipes[0].write(spoken(sandbox_orders(spec, self._gpu), spec.arguments[1:]))
+        return BwrapProcess(blank.process, group, spec.memory_bytes, pipes)
+
+    def _take(self, module: str) -> Blank:
+        if module == _KEPT_READY and self._spare:
+            blank = self._spare.pop()
+            if blank.waits:
+                return blank
+            blank.discard()
+        return self._start(module)
+
+    def _start(self, module: str) -> Blank:
+        """In the event loop's own thread: bubblewrap dies with the thread that started it."""
+        program = self._program
+        return start_blank(program.bwrap, program.home, module, program.seccomp_filter, program.groups, self._helper)
+
+
+def _limits(spec: SandboxSpec) -> GroupLimits:
+    memory = None if spec.memory_bytes is None else spec.memory_bytes + linux.SUPERVISOR_BYTES
+    return GroupLimits(spec.processes, memory, spec.cpu_cores, spec.cpu_weight)
+
+
+def _discard_all(spare: list[Blank], helper: ThreadPoolExecutor) -> None:
+    while spare:
+        spare.pop().discard()
+    helper.shutdown(wait=False)

@@ -1,11 +1,11 @@
-"""The bubblewrap command line for one sandbox: a pure function of policy, Python and `SandboxSpec`.
+"""The bubblewrap options of one sandbox, and its first orders: pure functions of policy, Python and `SandboxSpec`.
 
 What is not named here is not there. The order is part of the policy: device nodes after `--dev`, which would cover
 them; mounts of a job after those of the system; everything before the root and /dev turn read-only. A caller can add
 mounts below a few places only, and never replace one of the system's.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount, SandboxSpec
@@ -16,12 +16,26 @@ from sandbox_profiles import linux
 _MOUNT_PLACES = (linux.MODELS, linux.JOB_IN, "/work")
 
 
-def bwrap_arguments(
-    bwrap: Path, home: PythonHome, spec: SandboxSpec, seccomp_fd: int, gpu_nodes: tuple[str, ...] = ()
+@dataclass(frozen=True, slots=True)
+class GpuAccess:
+    """What this machine's GPU needs beyond its nodes, as the self-test found out."""
+
+    landlock: bool = True
+    """Whether it works behind Landlock."""
+    wide_sysfs: bool = False
+    """Whether it needs more of /sys than its own folders."""
+
+
+_USUAL_GPU = GpuAccess()
+
+
+def bwrap_options(
+    home: PythonHome, spec: SandboxSpec, seccomp_fd: int, gpu_nodes: tuple[str, ...] = (), gpu: GpuAccess = _USUAL_GPU
 ) -> tuple[str, ...]:
-    """The whole argument vector, the program's own path first.
+    """All options; the program to run inside comes after them.
 
     Args:
+        seccomp_fd: the number under which bubblewrap holds the system call filter.
         gpu_nodes: the `/dev/nvidia<N>` of each entry of `spec.gpus`, in the same order.
 
     Raises:
@@ -34,18 +48,35 @@ def bwrap_arguments(
     if len(gpu_nodes) != len(spec.gpus):
         raise SandboxUnavailableError("A granted GPU has no device node on this machine; run `gogrid-worker doctor`.")
     return (
-        str(bwrap),
         *_isolation(),
         *_environment(home, spec),
         *_system(),
         *_python(home),
         *_memory_file_systems(spec),
         *_job(spec),
-        *(_gpu(gpu_nodes) if gpu_nodes else ()),
+        *(_gpu(gpu_nodes, gpu) if gpu_nodes else ()),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
-        *("--chdir", "/tmp", "--seccomp", str(seccomp_fd), "--"),  # noqa: S108
-        *(home.executable, "-I", "-S", "-B", home.bootstrap, _orders(spec).encode()),
-        *spec.arguments,
+        *("--chdir", "/tmp", "--seccomp", str(seccomp_fd)),  # noqa: S108
+    )
+
+
+def sandbox_orders(spec: SandboxSpec, gpu: GpuAccess = _USUAL_GPU) -> Orders:
+    """What `inside.py` lays on itself first."""
+    largest_file = max(spec.tmp_bytes, spec.out_bytes, linux.SHM_BYTES)
+    limited = spec.memory_bytes is not None and spec.address_space and not spec.gpus
+    return Orders(
+        processes=spec.processes,
+        open_files=linux.OPEN_FILES,
+        memory_bytes=spec.memory_bytes if limited and spec.memory_bytes is not None else -1,
+        cpu_seconds=-1 if spec.cpu_seconds is None else spec.cpu_seconds,
+        file_bytes=-1 if spec.writable else largest_file,
+        readable=linux.READABLE,
+        writable=(
+            *linux.WRITABLE,
+            *((spec.writable.inside,) if spec.writable else ()),
+            *(linux.GPU_WRITABLE if spec.gpus else ()),
+        ),
+        landlock=gpu.landlock or not spec.gpus,
     )
 
 
@@ -105,35 +136,17 @@ def _job(spec: SandboxSpec) -> tuple[str, ...]:
     return tuple(arguments)
 
 
-def _gpu(nodes: tuple[str, ...]) -> tuple[str, ...]:
+def _gpu(nodes: tuple[str, ...], gpu: GpuAccess) -> tuple[str, ...]:
     arguments: list[str] = []
-    for path in linux.GPU_SYSFS:
+    for path in () if gpu.wide_sysfs else linux.GPU_SYSFS:
         arguments += ["--ro-bind", path, path]
-    for path in linux.GPU_SYSFS_IF_PRESENT:
+    for path in linux.GPU_SYSFS_WIDE if gpu.wide_sysfs else linux.GPU_SYSFS_IF_PRESENT:
         arguments += ["--ro-bind-try", path, path]
     for path in (*linux.GPU_NODES, *nodes):
         arguments += ["--dev-bind", path, path]
     for path in linux.GPU_NODES_IF_PRESENT:
         arguments += ["--dev-bind-try", path, path]
     return tuple(arguments)
-
-
-def _orders(spec: SandboxSpec) -> Orders:
-    """Address space is not limited with a GPU, because CUDA reserves far more of it than it uses."""
-    largest_file = max(spec.tmp_bytes, spec.out_bytes, linux.SHM_BYTES)
-    return Orders(
-        processes=spec.processes,
-        open_files=linux.OPEN_FILES,
-        memory_bytes=-1 if spec.memory_bytes is None or spec.gpus else spec.memory_bytes,
-        cpu_seconds=-1 if spec.cpu_seconds is None else spec.cpu_seconds,
-        file_bytes=-1 if spec.writable else largest_file,
-        readable=linux.READABLE,
-        writable=(
-            *linux.WRITABLE,
-            *((spec.writable.inside,) if spec.writable else ()),
-            *(linux.GPU_WRITABLE if spec.gpus else ()),
-        ),
-    )
 
 
 def _check_place(mount: Mount, forbidden: str) -> None:

@@ -1,9 +1,10 @@
 """What the launcher tells `inside.py` to lay on itself before any other code runs: resource limits and Landlock paths.
 
-One line of text, because it crosses into the sandbox as an argument. Imported inside, so it needs the standard
-library only and stays light.
+One line of text, which crosses into the sandbox as an argument or, with what the module is given, over standard input
+(`spoken`). Imported inside, so it needs the standard library only and stays light.
 """
 
+import os
 import resource
 from typing import NamedTuple
 
@@ -19,9 +20,11 @@ class Orders(NamedTuple):
     """Of each file written; -1: no limit."""
     readable: tuple[str, ...]
     writable: tuple[str, ...]
+    landlock: bool = True
+    """Whether the two above are laid on by Landlock; only a GPU that does not work behind it is let off."""
 
     def encode(self) -> str:
-        numbers = ",".join(str(number) for number in self[:5])
+        numbers = ",".join(str(int(number)) for number in (*self[:5], self.landlock))
         return "|".join((numbers, ":".join(self.readable), ":".join(self.writable)))
 
     def limit_self(self) -> None:
@@ -39,7 +42,7 @@ class Orders(NamedTuple):
 def decode_orders(text: str) -> Orders:
     """The orders that `encode` wrote. Raises ValueError on anything else."""
     numbers, readable, writable = text.split("|")
-    processes, open_files, memory_bytes, cpu_seconds, file_bytes = map(int, numbers.split(","))
+    processes, open_files, memory_bytes, cpu_seconds, file_bytes, landlock = map(int, numbers.split(","))
     return Orders(
         processes,
         open_files,
@@ -48,7 +51,31 @@ def decode_orders(text: str) -> Orders:
         file_bytes,
         tuple(readable.split(":")),
         tuple(writable.split(":")),
+        landlock=landlock != 0,
     )
+
+
+def spoken(orders: Orders, arguments: tuple[str, ...]) -> bytes:
+    """The orders and the module's arguments, as `listen` reads them: eight hexadecimal digits of length, then words."""
+    body = b"\0".join(os.fsencode(word) for word in (orders.encode(), *arguments))
+    return b"%08x" % len(body) + body
+
+
+def listen(descriptor: int) -> tuple[Orders, list[str]]:
+    """Read exactly what `spoken` made. Raises EOFError: nobody told anything."""
+    length = int(_exactly(descriptor, 8), 16)
+    orders, *arguments = os.fsdecode(_exactly(descriptor, length)).split("\0")
+    return decode_orders(orders), arguments
+
+
+def _exactly(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = os.read(descriptor, size - len(data))
+        if not piece:
+            raise EOFError("The sandbox was never told what to run.")
+        data += piece
+    return data
 
 
 def _limit(which: int, soft: int, hard: int | None = None) -> None:

@@ -12,6 +12,8 @@ import socket
 import sys
 from collections.abc import Callable
 
+from runner.sandbox import kernel
+
 _READ_ONLY = ("/", "/usr", "/dev", "/opt/gogrid/src/runner")
 _CLONE_NEWUSER = 0x10000000
 _NETLINK_AUDIT = 9
@@ -40,6 +42,7 @@ def main() -> None:
                 "environment": list(os.environ),
                 "descriptors": _descriptors(),
                 "landlock_refuses": _landlock_refuses(),
+                "landlock_scope_errnos": _landlock_scope_errnos(),
                 "processes_started": _processes_started(int(processes)),
             }
         )
@@ -103,6 +106,33 @@ def _landlock_refuses() -> bool:
     except PermissionError:
         return True
     return False
+
+
+def _landlock_scope_errnos() -> list[int]:
+    """What a process that restricts itself once more gets from one that did not: for a signal, for its socket."""
+    name = f"\0gogrid-scope-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(name)
+        server.listen()
+        return [_in_child(lambda: _restricted(_signal_errno)), _in_child(lambda: _restricted(lambda: _errno_of(name)))]
+
+
+def _restricted(ask: Callable[[], int]) -> int:
+    kernel.restrict_files((), ())
+    return ask()
+
+
+def _signal_errno() -> int:
+    try:
+        os.kill(os.getppid(), 0)
+    except OSError as error:
+        return error.errno or -1
+    return 0
+
+
+def _errno_of(name: str) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        return client.connect_ex(name)
 
 
 def _processes_started(limit: int) -> int:

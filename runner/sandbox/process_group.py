@@ -1,34 +1,52 @@
-"""A pids cgroup for each sandbox: the process limit that holds when the runner is root.
+"""A control group for each sandbox: what holds for all of its processes together.
 
-The kernel does not count `RLIMIT_NPROC` for the machine's root user, not even inside a user namespace, so a fork bomb
-in a sandbox that root started needs this. Works with cgroup v1 and with a v2 root that hands out the pids controller.
-Where neither can be written, there is none and the self-test reports the process limit as missing.
+Promises: every process of a sandbox is in its group, because the first one is put in before it has made another; the
+group's limits are the kernel's to enforce; `killed_for_memory` tells the kernel's kill for the group's limit from any
+other; a group goes when its sandbox has ended, and one that a killed runner left goes at the next start.
+
+Works on cgroup v1, where each controller has a tree of its own, and on v2. `group_finder` says where groups can be made.
 """
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from runner.sandbox.group_settings import GroupLimits, Version, settings
 
 _PREFIX = "gogrid-"
 
 
-class ProcessGroups:
-    """Makes and removes the groups below one cgroup folder."""
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A folder below which groups can be made, and what they can limit there."""
 
-    def __init__(self, parent: Path) -> None:
-        self._parent = parent
+    version: Version
+    folder: Path
+    controllers: frozenset[str]
+
+
+class ProcessGroups:
+    """Makes and removes the groups of this process's sandboxes."""
+
+    def __init__(self, hierarchies: Sequence[Hierarchy]) -> None:
+        self._hierarchies = tuple(hierarchies)
         self._count = 0
 
-    def create(self, processes: int) -> "ProcessGroup":
-        """A new group. Raises OSError if the kernel refuses."""
+    def create(self) -> "ProcessGroup":
+        """A new, empty group without limits. Raises OSError if the kernel refuses."""
         self._count += 1
-        folder = self._parent / f"{_PREFIX}{os.getpid()}-{self._count}"
-        folder.mkdir()
+        made: list[tuple[Hierarchy, Path]] = []
         try:
-            (folder / "pids.max").write_text(str(processes))
-            return ProcessGroup(folder, os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+            for hierarchy in self._hierarchies:
+                folder = hierarchy.folder / f"{_PREFIX}{os.getpid()}-{self._count}"
+                folder.mkdir()
+                made.append((hierarchy, folder))
         except OSError:
-            folder.rmdir()
+            for _, folder in made:
+                folder.rmdir()
             raise
+        return ProcessGroup(made)
 
     def remove_stale(self) -> None:
         """Remove groups that a killed runner left.
@@ -36,51 +54,75 @@ class ProcessGroups:
         One that still has a process is not ours to remove, and neither is one of a runner that lives beside this one:
         it may have made it a moment ago and be about to put a sandbox in.
         """
-        for folder in self._parent.glob(f"{_PREFIX}*"):
-            maker = folder.name.removeprefix(_PREFIX).partition("-")[0]
-            if not (maker.isdecimal() and int(maker) != os.getpid() and Path("/proc", maker).exists()):
-                ProcessGroup.try_remove(folder)
+        for hierarchy in self._hierarchies:
+            for folder in hierarchy.folder.glob(f"{_PREFIX}*-*"):
+                maker = folder.name.removeprefix(_PREFIX).partition("-")[0]
+                if maker.isdecimal() and int(maker) != os.getpid() and not Path("/proc", maker).exists():
+                    _try_remove(folder)
 
 
 class ProcessGroup:
-    def __init__(self, folder: Path, members: int) -> None:
-        self._folder = folder
-        self._members = members
+    def __init__(self, parts: Sequence[tuple[Hierarchy, Path]]) -> None:
+        """`parts`: its folder in each hierarchy."""
+        self._parts = tuple(parts)
 
-    def join(self) -> None:
-        """Put the calling process in; made to run between fork and exec, so it does one write and nothing else."""
-        os.write(self._members, b"0")
+    def limit(self, limits: GroupLimits) -> None:
+        """Let these limits hold from now on. Raises OSError if the kernel refuses one that is needed."""
+        for hierarchy, folder in self._parts:
+            for controller in sorted(hierarchy.controllers):
+                for setting in settings(hierarchy.version, controller, limits):
+                    try:
+                        _write(folder / setting.file, setting.value)
+                    except OSError:
+                        if setting.needed:
+                            raise
 
-    def close_members(self) -> None:
-        os.close(self._members)
+    def add(self, pid: int) -> None:
+        """Put a process in, and what it will start. May take 20 ms. Raises OSError: there is no such process."""
+        for _, folder in self._parts:
+            _write(folder / "cgroup.procs", str(pid))
+
+    def kill(self) -> None:
+        """Kill every process in it at once, where the kernel can; also the ones that are being forked."""
+        for hierarchy, folder in self._parts:
+            if hierarchy.version == 2:
+                try:
+                    _write(folder / "cgroup.kill", "1")
+                except OSError:
+                    continue  # older than Linux 5.14, or gone already: whoever asks kills the sandbox's first process too
+
+    @property
+    def killed_for_memory(self) -> bool:
+        """Whether the kernel killed a process of it because all together needed too much."""
+        return any(_oom_kills(hierarchy.version, folder) for hierarchy, folder in self._parts)
 
     def remove(self) -> bool:
         """True once the group is gone; false while a process of it is still dying."""
-        return self.try_remove(self._folder)
-
-    @staticmethod
-    def try_remove(folder: Path) -> bool:
-        try:
-            folder.rmdir()
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return True
+        return all([_try_remove(folder) for _, folder in self._parts])
 
 
-def find_process_groups(mounted: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Path | None:
-    """The folder below which this process may make pids groups, or None."""
+def _oom_kills(version: Version, folder: Path) -> int:
     try:
-        memberships = own.read_text().splitlines()
+        text = (folder / ("memory.events" if version == 2 else "memory.oom_control")).read_text()
     except OSError:
-        return None
-    for line in memberships:
-        _, controllers, path = line.split(":", 2)
-        folder = mounted / "pids" / path.lstrip("/")
-        if "pids" in controllers.split(",") and os.access(folder, os.W_OK):
-            return folder
-    subtree = mounted / "cgroup.subtree_control"
-    if subtree.is_file() and "pids" in subtree.read_text().split() and os.access(mounted, os.W_OK):
-        return mounted
-    return None
+        return 0  # no memory controller here, or the group is gone
+    counts = dict(line.split() for line in text.splitlines())
+    return int(counts.get("oom_kill", 0))
+
+
+def _write(file: Path, value: str) -> None:
+    opened = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(opened, value.encode())
+    finally:
+        os.close(opened)
+
+
+def _try_remove(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -52,6 +52,11 @@ class PythonHome:
     bootstrap: str
     """Where `inside.py` lies."""
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What runs inside; its arguments are the bootstrap's."""
+        return (self.executable, "-I", "-S", "-B", self.bootstrap)
+
 
 def running_interpreter() -> Interpreter:
     base: str = getattr(sys, "_base_executable", sys.executable)

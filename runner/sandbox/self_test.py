@@ -15,15 +15,21 @@ from pathlib import Path
 import msgspec
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox.base import Launcher, SandboxReport, SandboxSpec
+from runner.sandbox.base import Launcher, SandboxedProcess, SandboxReport, SandboxSpec
 from sandbox_profiles import linux
 
 _PROBE_PROCESSES = 12
 _TIMEOUT_S = 20.0
 _MAX_REPORT = 1 << 16
 _SECCOMP_MODE_FILTER = 2
-_STILL_MISSING = ("memory limit over all processes together",)
-"""Each process has its own limit; their sum needs memory cgroups, which no launcher sets yet."""
+_HOG = SandboxSpec(
+    arguments=("runner.sandbox.limits_probe", "200", "4", "40"),
+    memory_bytes=64 << 20,
+    address_space=False,
+    cpu_cores=0.2,
+)
+_MOST_SHARE = 0.4
+"""Of a processor, for `_HOG`; a period of the kernel's more or less must not matter."""
 
 
 class ProbeReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,10 +52,18 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     environment: frozenset[str]
     descriptors: tuple[int, ...]
     landlock_refuses: bool
+    landlock_scope_errnos: tuple[int, ...]
     processes_started: int
 
 
-def judge(name: str, seen: ProbeReport, host_heard: bool, processes: int) -> SandboxReport:
+class LimitsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a process that wanted more than it was given."""
+
+    processor_share: float
+    killed_for_memory: bool
+
+
+def judge(name: str, seen: ProbeReport, limits: LimitsReport, host_heard: bool, processes: int) -> SandboxReport:
     """Which layers the probe proved.
 
     Args:
@@ -75,6 +89,9 @@ def judge(name: str, seen: ProbeReport, host_heard: bool, processes: int) -> San
         "clean environment": seen.environment <= linux.ENVIRONMENT_NAMES and seen.descriptors == (0, 1, 2),
         "Landlock": seen.landlock_refuses,
         "process limit": seen.processes_started <= processes,
+        linux.SCOPE_LAYER: seen.landlock_scope_errnos == (errno.EPERM, errno.EPERM),
+        linux.MEMORY_LAYER: limits.killed_for_memory,
+        linux.CPU_LAYER: limits.processor_share <= _MOST_SHARE,
     }
     broken = [layer for layer in linux.REQUIRED_LAYERS if not proved[layer]]
     if broken:
@@ -82,7 +99,7 @@ def judge(name: str, seen: ProbeReport, host_heard: bool, processes: int) -> San
     return SandboxReport(
         name=name,
         layers=tuple(layer for layer, holds in proved.items() if holds),
-        missing=(*(layer for layer, holds in proved.items() if not holds), *_STILL_MISSING),
+        missing=tuple(layer for layer, holds in proved.items() if not holds),
         python_jobs=all(proved[layer] for layer in linux.SCRIPT_LAYERS),
     )
 
@@ -109,9 +126,12 @@ async def self_test(launcher: Launcher, name: str) -> SandboxReport:
             arguments=("runner.sandbox.probe", port, abstract, canary, str(_PROBE_PROCESSES)),
             processes=_PROBE_PROCESSES,
         )
-        output = await _run(launcher, spec, name)
-        seen = _parse(output, name)
-    return judge(name, seen, heard.is_set(), _PROBE_PROCESSES)
+        trying = asyncio.create_task(_try_limits(launcher, name))
+        try:
+            seen = _parse(await run_probe(launcher, spec, name), name)
+        finally:
+            limits = await trying
+    return judge(name, seen, limits, heard.is_set(), _PROBE_PROCESSES)
 
 
 async def program_name(bwrap: Path) -> str:
@@ -126,22 +146,39 @@ async def program_name(bwrap: Path) -> str:
     return f"{version.decode(errors='replace').strip()[:40] or 'bubblewrap'} ({bwrap})"
 
 
-async def _run(launcher: Launcher, spec: SandboxSpec, name: str) -> bytes:
-    process = await launcher.launch(spec)
+async def _try_limits(launcher: Launcher, name: str) -> LimitsReport:
+    """What cannot be told from its output counts as not limited."""
+    process = await launcher.launch(_HOG)
+    output, _, _ = await _to_end(process, name)
+    share, _, _ = output.decode(errors="replace").partition("\n")
+    try:
+        used = float(share)
+    except ValueError:
+        used = float("inf")
+    return LimitsReport(processor_share=used, killed_for_memory=bool(process.over_memory))
+
+
+async def run_probe(launcher: Launcher, spec: SandboxSpec, name: str) -> bytes:
+    """What a probe printed. Raises `SandboxUnavailableError`: it did not end well, or not at all."""
+    output, complaint, status = await _to_end(await launcher.launch(spec), name)
+    if status != 0:
+        words = complaint.decode(errors="replace").strip().splitlines()
+        raise SandboxUnavailableError(f"{name} does not work here: {words[-1] if words else f'exit status {status}'}.")
+    return output
+
+
+async def _to_end(process: SandboxedProcess, name: str) -> tuple[bytes, bytes, int]:
+    """What it printed, what it complained of, and its exit status."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             process.stdin.close()
             output, complaint = await asyncio.gather(_read_to_end(process.stdout), _read_to_end(process.stderr))
-            status = await process.wait()
+            return output, complaint, await process.wait()
     except TimeoutError:
         raise SandboxUnavailableError(f"{name} did not finish its self-test in {_TIMEOUT_S:.0f} s.") from None
     finally:
         process.kill()
         await process.wait()
-    if status != 0:
-        words = complaint.decode(errors="replace").strip().splitlines()
-        raise SandboxUnavailableError(f"{name} does not work here: {words[-1] if words else f'exit status {status}'}.")
-    return output
 
 
 async def _read_to_end(reader: asyncio.StreamReader) -> bytes:

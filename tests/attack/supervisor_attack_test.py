@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gogrid.protocol.tasks import PythonLimits
@@ -114,7 +115,10 @@ async def test_nothing_survives_kill_of_the_runner(tmp_path: Path) -> None:
     runner.stdin.write(f"{marker}\n{script}\n".encode())
     await runner.stdin.drain()
     assert b"daemon started" in await asyncio.wait_for(runner.stdout.readline(), 20)
-    assert len(processes_with(marker)) >= 3
+    assert len(processes_with(marker)) >= 2
+    family = psutil.Process(runner.pid).children(recursive=True)
+    assert sum(process.name() == "bwrap" for process in family) >= 2, "the job's, and the one kept ready"
     runner.send_signal(signal.SIGKILL)
     await runner.wait()
     await wait_until_gone(marker, within_s=1.0)
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

@@ -10,7 +10,8 @@ import pytest
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Launcher, SandboxSpec
-from runner.sandbox.choose import bubblewrap_programs, choose_launcher
+from runner.sandbox.bwrap_choice import bubblewrap_programs
+from runner.sandbox.choose import choose_launcher
 from runner.sandbox.python_home import Interpreter, running_interpreter
 from tests.conformance.launcher_suite import LauncherSuite, code, finish
 
@@ -39,14 +40,23 @@ def program(folder: Path, text: str) -> Path:
 
 
 def weakened(folder: Path, flag: str, instead: str) -> Path:
-    """The real bubblewrap, called with `instead` in the place of one of its flags."""
+    """The real bubblewrap, told `instead` in the place of one of its options."""
     real = bubblewrap_programs()[0]
-    return program(
-        folder,
-        f'[ "$1" = --version ] && exec {real} --version\n'
-        f'for word; do shift; if [ "$word" = {flag} ]; then set -- "$@" {instead}; else set -- "$@" "$word"; fi; done\n'
-        f'exec {real} "$@"',
+    path = folder / "bwrap"
+    path.write_text(
+        f"""#!{running_interpreter().executable} -ISB
+import os, sys
+if sys.argv[1] == "--version": os.execv({str(real)!r}, [{str(real)!r}, "--version"])
+told = os.fdopen(int(sys.argv[2]), "rb").read().decode().split("\\0")[:-1]
+words = [new for word in told for new in ({instead.split()!r} if word == {flag!r} else [word])]
+other = os.memfd_create("options", 0)
+os.write(other, "".join(word + "\\0" for word in words).encode())
+os.lseek(other, 0, 0)
+os.execv({str(real)!r}, [{str(real)!r}, "--args", str(other), *sys.argv[3:]])
+"""
     )
+    path.chmod(0o755)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -71,13 +81,19 @@ async def test_program_that_cannot_start_is_refused_in_words(tmp_path: Path) -> 
         await choose_launcher([])
 
 
+_UNSANDBOXED = (
+    "import runpy, sys; from runner.sandbox.orders import listen; _, module = sys.argv[1:]; "
+    "sys.argv[1:] = listen(0)[1]; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+
+
 async def test_program_that_runs_the_probe_unsandboxed_is_refused(tmp_path: Path) -> None:
     """The worst fake: it does what it is told but isolates nothing."""
     running = running_interpreter()
     fake = program(
         tmp_path,
-        '[ "$1" = --version ] && exit 0\nwhile [ "$1" != -- ]; do shift; done; shift 7\n'
-        f'export PYTHONPATH={running.sources[0].parent} SECRET=x\nexec {running.executable} -m "$@"',
+        '[ "$1" = --version ] && exit 0\nwhile [ "$1" != - ]; do shift; done\n'
+        f'export PYTHONPATH={running.sources[0].parent} SECRET=x\nexec {running.executable} -c "{_UNSANDBOXED}" "$@"',
     )
     with pytest.raises(SandboxUnavailableError, match=r"no network.*no host files.*no privileges.*seccomp filter"):
         await choose_launcher([fake])

@@ -20,7 +20,7 @@ from runner.errors import JobError
 from runner.python_job import pipe
 from runner.python_job.run import run_python
 from runner.sandbox.base import SandboxReport, SandboxSpec
-from runner.sandbox.bwrap import BwrapProcess
+from tests.fakes.plain_launcher import PlainProcess
 
 LIMITS = PythonLimits(wall_s=3, log_bytes=1000, output_bytes=1000, output_files=3)
 ENDED = pipe.Ended(0, 0, 0, 0, 0, False)
@@ -38,7 +38,7 @@ class HostileLauncher:
     def report(self) -> SandboxReport:
         return SandboxReport(name="none", layers=(), missing=(), python_jobs=True)
 
-    async def launch(self, spec: SandboxSpec) -> BwrapProcess:
+    async def launch(self, spec: SandboxSpec) -> PlainProcess:
         play = f"import os, sys, time; sys.stdout.buffer.write(sys.stdin.buffer.read()); sys.stdout.flush(); {self.end}"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -50,7 +50,7 @@ class HostileLauncher:
         )
         assert process.stdin is not None
         process.stdin.write(self.output)
-        return BwrapProcess(process, None)
+        return PlainProcess(process)
 
 
 async def play(launcher: HostileLauncher) -> tuple[PythonDone, dict[str, bytes], list[JobMessage]]:

@@ -1,13 +1,15 @@
 """The bubblewrap command line: golden as a whole, and the parts of its order that are policy."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount, SandboxSpec
-from runner.sandbox.bwrap_arguments import bwrap_arguments
-from runner.sandbox.orders import decode_orders
+from runner.sandbox.bwrap_arguments import GpuAccess, bwrap_options, sandbox_orders
+from runner.sandbox.orders import decode_orders, listen, spoken
 from runner.sandbox.python_home import PythonHome
 
 HOME = PythonHome(
@@ -29,10 +31,8 @@ SCRIPT = SandboxSpec(
     threads=3,
 )
 GPU = SandboxSpec(arguments=("runner.executor",), gpus=("GPU-b", "GPU-a"), memory_bytes=1 << 30)
-BWRAP = Path("/usr/bin/bwrap")
 
 _GOLDEN_TEXT = """
-/usr/bin/bwrap
 --unshare-all --unshare-user --disable-userns --assert-userns-disabled
 --die-with-parent --new-session --as-pid-1 --cap-drop ALL
 --hostname gogrid --uid 1000 --gid 1000
@@ -52,11 +52,9 @@ _GOLDEN_TEXT = """
 --size 2097152 --perms 0755 --tmpfs /job/out
 --ro-bind /h/in.py /job/in/main.py
 --remount-ro /dev --remount-ro /
---chdir /tmp --seccomp 9 --
-/opt/gogrid/python/bin/python3.11 -I -S -B /opt/gogrid/src/runner/sandbox/inside.py
-99,1024,1073741824,7,67108864|/usr:/opt:/etc:/sys:/proc:/models:/job/in|/tmp:/dev:/job/out
-some.module one
+--chdir /tmp --seccomp 9
 """
+ORDERS = "99,1024,1073741824,7,67108864,1|/usr:/opt:/etc:/sys:/proc:/models:/job/in|/tmp:/dev:/job/out"
 GOLDEN = _GOLDEN_TEXT.split()
 
 _GPU_TEXT = """
@@ -71,11 +69,13 @@ GPU_BLOCK = _GPU_TEXT.split()
 
 
 def gpu_arguments() -> list[str]:
-    return list(bwrap_arguments(BWRAP, HOME, GPU, 9, ("/dev/nvidia1", "/dev/nvidia0")))
+    return list(bwrap_options(HOME, GPU, 9, ("/dev/nvidia1", "/dev/nvidia0")))
 
 
 def test_command_line_of_a_script_is_exactly_the_policy() -> None:
-    assert list(bwrap_arguments(BWRAP, HOME, SCRIPT, 9)) == GOLDEN
+    assert list(bwrap_options(HOME, SCRIPT, 9)) == GOLDEN
+    assert sandbox_orders(SCRIPT).encode() == ORDERS
+    assert HOME.command == ("/opt/gogrid/python/bin/python3.11", "-I", "-S", "-B", HOME.bootstrap)
 
 
 def test_gpu_nodes_come_after_dev_and_before_it_turns_read_only() -> None:
@@ -91,22 +91,40 @@ def test_gpu_block_shows_compute_nodes_only() -> None:
 
 
 def test_without_a_grant_no_gpu_is_named() -> None:
-    assert not [word for word in bwrap_arguments(BWRAP, HOME, SCRIPT, 9) if "nvidia" in word or "CUDA" in word]
+    assert not [word for word in bwrap_options(HOME, SCRIPT, 9) if "nvidia" in word or "CUDA" in word]
 
 
 def test_gpu_job_may_name_its_threads_and_reserve_address_space() -> None:
-    orders = decode_orders(gpu_arguments()[-2])
+    orders = sandbox_orders(GPU)
     assert "/proc" in orders.writable
     assert orders.memory_bytes == -1
+    assert orders.landlock
+
+
+def test_only_a_gpu_can_be_let_off_landlock_or_shown_more_of_sys() -> None:
+    let_off = GpuAccess(landlock=False, wide_sysfs=True)
+    assert not sandbox_orders(GPU, let_off).landlock
+    assert sandbox_orders(SCRIPT, let_off) == sandbox_orders(SCRIPT)
+    assert bwrap_options(HOME, SCRIPT, 9, (), let_off) == bwrap_options(HOME, SCRIPT, 9)
+    wide = bwrap_options(HOME, GPU, 9, ("/dev/nvidia1", "/dev/nvidia0"), let_off)
+    assert {word for word in wide if word.startswith("/sys")} == {
+        *("/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/module/nvidia"),
+        "/sys/devices/system/cpu",
+    }
+
+
+def test_executor_with_a_memory_limit_keeps_its_address_space() -> None:
+    spec = SandboxSpec(arguments=("runner.executor",), memory_bytes=1 << 30, address_space=False)
+    assert sandbox_orders(spec).memory_bytes == -1
 
 
 def test_gpu_without_a_node_is_refused() -> None:
     with pytest.raises(SandboxUnavailableError, match="no device node"):
-        bwrap_arguments(BWRAP, HOME, GPU, 9, ("/dev/nvidia0",))
+        bwrap_options(HOME, GPU, 9, ("/dev/nvidia0",))
 
 
 def test_mounts_of_a_job_come_after_those_of_the_system() -> None:
-    arguments = bwrap_arguments(BWRAP, HOME, SCRIPT, 9)
+    arguments = bwrap_options(HOME, SCRIPT, 9)
     assert arguments.index("/job/in/main.py") > max(
         arguments.index(place) for place in ("/tmp", "/dev", "/proc", "/usr")
     )
@@ -114,10 +132,10 @@ def test_mounts_of_a_job_come_after_those_of_the_system() -> None:
 
 def test_converter_gets_one_writable_folder_and_no_file_limit() -> None:
     spec = SandboxSpec(arguments=("runner.executor",), writable=Mount(Path("/h/work"), "/work"))
-    arguments = bwrap_arguments(BWRAP, HOME, spec, 9)
+    arguments = bwrap_options(HOME, spec, 9)
     assert arguments[arguments.index("--bind") : arguments.index("--bind") + 3] == ("--bind", "/h/work", "/work")
     assert arguments.count("--bind") == 1
-    orders = decode_orders(arguments[-2])
+    orders = sandbox_orders(spec)
     assert "/work" in orders.writable
     assert orders.file_bytes == -1
 
@@ -146,9 +164,27 @@ def test_mount_over_the_system_is_refused(inside: str) -> None:
         SandboxSpec(arguments=("m",), writable=Mount(Path("/h"), inside)),
     ):
         with pytest.raises(SandboxUnavailableError, match="may be mounted"):
-            bwrap_arguments(BWRAP, HOME, spec, 9)
+            bwrap_options(HOME, spec, 9)
 
 
-def test_orders_survive_the_crossing() -> None:
-    text = bwrap_arguments(BWRAP, HOME, SCRIPT, 9)[-3]
-    assert decode_orders(text).encode() == text
+@pytest.mark.parametrize("arguments", [(), ("one", "", "zwei\n", "\udcff", "x" * 70_000)])
+def test_orders_and_arguments_survive_the_crossing(arguments: tuple[str, ...]) -> None:
+    """Over a pipe that carries more afterwards, in pieces."""
+    orders = sandbox_orders(SCRIPT)
+    assert decode_orders(orders.encode()) == orders
+    reader, writer = os.pipe()
+    speaker = threading.Thread(target=lambda: (os.write(writer, spoken(orders, arguments) + b"rest"), os.close(writer)))
+    speaker.start()
+    assert listen(reader) == (orders, list(arguments))
+    assert os.read(reader, 10) == b"rest"
+    speaker.join()
+    os.close(reader)
+
+
+def test_bootstrap_that_was_told_nothing_runs_nothing() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, spoken(sandbox_orders(SCRIPT), ("x",))[:-1])
+    os.close(writer)
+    with pytest.raises(EOFError, match="never told"):
+        listen(reader)
+    os.close(reader)

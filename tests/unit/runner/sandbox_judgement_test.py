@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox.self_test import ProbeReport, judge
+from runner.sandbox.self_test import LimitsReport, ProbeReport, judge
+from sandbox_profiles import linux
 
 GOOD = ProbeReport(
     interfaces=("lo",),
@@ -24,15 +25,18 @@ GOOD = ProbeReport(
     environment=frozenset({"PATH", "PWD"}),
     descriptors=(0, 1, 2),
     landlock_refuses=True,
+    landlock_scope_errnos=(1, 1),
     processes_started=12,
 )
 
+LIMITS = LimitsReport(processor_share=0.2, killed_for_memory=True)
+
 
 def test_all_layers_proved() -> None:
-    report = judge("bwrap", GOOD, host_heard=False, processes=12)
+    report = judge("bwrap", GOOD, LIMITS, host_heard=False, processes=12)
     assert report.python_jobs
-    assert len(report.layers) == 9
-    assert report.missing == ("memory limit over all processes together",)
+    assert len(report.layers) == 12
+    assert report.missing == ()
 
 
 @pytest.mark.parametrize(
@@ -58,19 +62,37 @@ def test_all_layers_proved() -> None:
 )
 def test_broken_layer_makes_the_sandbox_unavailable(fault: dict[str, object], layer: str) -> None:
     with pytest.raises(SandboxUnavailableError, match=f"did not enforce: {layer}"):
-        judge("bwrap", msgspec.structs.replace(GOOD, **fault), host_heard=False, processes=12)
+        judge("bwrap", msgspec.structs.replace(GOOD, **fault), LIMITS, host_heard=False, processes=12)
 
 
 def test_anything_heard_by_the_host_makes_the_sandbox_unavailable() -> None:
     with pytest.raises(SandboxUnavailableError, match="no network"):
-        judge("bwrap", GOOD, host_heard=True, processes=12)
+        judge("bwrap", GOOD, LIMITS, host_heard=True, processes=12)
 
 
 @pytest.mark.parametrize(
     ("fault", "layer"), [({"landlock_refuses": False}, "Landlock"), ({"processes_started": 24}, "process limit")]
 )
 def test_weaker_sandbox_is_reported_and_takes_no_scripts(fault: dict[str, object], layer: str) -> None:
-    report = judge("bwrap", msgspec.structs.replace(GOOD, **fault), host_heard=False, processes=12)
+    report = judge("bwrap", msgspec.structs.replace(GOOD, **fault), LIMITS, host_heard=False, processes=12)
     assert layer in report.missing
     assert layer not in report.layers
     assert not report.python_jobs
+
+
+@pytest.mark.parametrize(
+    ("seen", "limits", "layer"),
+    [
+        (GOOD, LimitsReport(processor_share=0.2, killed_for_memory=False), linux.MEMORY_LAYER),
+        (GOOD, LimitsReport(processor_share=0.9, killed_for_memory=True), linux.CPU_LAYER),
+        (GOOD, LimitsReport(processor_share=float("inf"), killed_for_memory=True), linux.CPU_LAYER),
+        (msgspec.structs.replace(GOOD, landlock_scope_errnos=(0, 1)), LIMITS, linux.SCOPE_LAYER),
+        (msgspec.structs.replace(GOOD, landlock_scope_errnos=(1, 0)), LIMITS, linux.SCOPE_LAYER),
+    ],
+)
+def test_limit_that_is_covered_elsewhere_is_reported_and_scripts_run(
+    seen: ProbeReport, limits: LimitsReport, layer: str
+) -> None:
+    report = judge("bwrap", seen, limits, host_heard=False, processes=12)
+    assert report.missing == (layer,)
+    assert report.python_jobs

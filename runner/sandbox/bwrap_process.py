@@ -1,0 +1,109 @@
+"""A running sandbox of bubblewrap: its three pipes on this event loop, its end, and its control group."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from typing import IO
+
+from gogrid.sizes import format_size
+from runner.sandbox.process_group import ProcessGroup
+
+_REMOVE_TRIES = 100
+_REMOVE_EVERY_S = 0.02
+_SIGNALLED = 128
+
+
+class BwrapProcess:
+    """A sandbox started by bubblewrap. Reap it with `wait`, after `kill` too."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        group: ProcessGroup | None,
+        memory_bytes: int | None,
+        pipes: tuple[asyncio.StreamWriter, asyncio.StreamReader, asyncio.StreamReader],
+    ) -> None:
+        """`memory_bytes`: what its group may use."""
+        self._process = process
+        self._group = group
+        self._memory_bytes = memory_bytes
+        self._over_memory = ""
+        self.stdin, self.stdout, self.stderr = pipes
+        self._ended = asyncio.Event()
+        self._gone: asyncio.Task[None] | None = None
+        self._pidfd = os.pidfd_open(process.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
+
+    @property
+    def pid(self) -> int:
+        """Bubblewrap's own, outside the sandbox; its death ends the sandbox."""
+        return self._process.pid
+
+    @property
+    def over_memory(self) -> str:
+        if not self._over_memory and self._group is not None and self._group.killed_for_memory:
+            limit = f"their {format_size(self._memory_bytes)}" if self._memory_bytes else "their share"
+            self._over_memory = f"Its processes needed more than {limit} of memory together."
+        return self._over_memory
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        if self._gone is None:
+            self._gone = asyncio.create_task(self._remove_group())
+        await asyncio.shield(self._gone)
+        status = self._process.returncode
+        return _SIGNALLED - status if status > _SIGNALLED else status
+
+    def kill(self) -> None:
+        if self._ended.is_set():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        if self._group is not None:
+            self._group.kill()
+
+    def kill_for_memory(self, why: str) -> None:
+        self._over_memory = self._over_memory or why
+        self.kill()
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        self._ended.set()
+
+    async def _remove_group(self) -> None:
+        if self._group is None:
+            return
+        _ = self.over_memory  # while the group can still tell
+        for _ in range(_REMOVE_TRIES):
+            if self._group.remove():
+                return
+            await asyncio.sleep(_REMOVE_EVERY_S)
+
+
+async def pipes_of(
+    process: subprocess.Popen[bytes],
+) -> tuple[asyncio.StreamWriter, asyncio.StreamReader, asyncio.StreamReader]:
+    """The process's standard streams, from now on this event loop's."""
+    assert process.stdin is not None  # noqa: S101 - all three were asked for as pipes
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    return await _writer(process.stdin), await _reader(process.stdout), await _reader(process.stderr)
+
+
+async def _writer(pipe: IO[bytes]) -> asyncio.StreamWriter:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), loop=loop), pipe
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)
+
+
+async def _reader(pipe: IO[bytes]) -> asyncio.StreamReader:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(loop=loop)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), pipe)
+    return reader

@@ -1,0 +1,24 @@
+"""Run inside a sandbox by the self-test: start the NVIDIA driver as a program that computes does.
+
+Prints `cuInit`'s answer and the number of GPUs, as one JSON list; the answer is -1 where there is no driver library.
+"""
+
+import ctypes
+import json
+
+
+def main() -> None:
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        print("[-1, 0]")
+        return
+    answer = int(driver.cuInit(0))
+    if answer == 0:
+        answer = int(driver.cuDeviceGetCount(ctypes.byref(count)))
+    print(json.dumps([answer, count.value]))
+
+
+if __name__ == "__main__":
+    main()
