@@ -127,7 +127,7 @@ _COMMANDS = {
 }
 _ORDERS: dict[str, tuple[Ask, str]] = {
     "pause": (AskPause(), "paused"),
-    "finish": (AskPause(finish=True), "finishing"),
+    "finish": (AskPause(reason="taking nothing new, as its owner asked", finish=True), "finishing"),
     "resume": (AskResume(), "resumed"),
 }
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from coordinator.cli.output import show
 from coordinator.cli.shell import Shell, Subparsers, verb
 from coordinator.config import CoordinatorConfig, load_config
+from coordinator.records import ModelRecord
 from coordinator.state.folder import Serving
 from gogrid.errors import GoGridError
 from gogrid.identity import client_context, fingerprint, load_identity
@@ -34,7 +35,7 @@ class _Trouble(Exception):
 
 
 def add(commands: Subparsers) -> None:
-    verb(commands, "doctor", run, "Check the state folder, database, identity, ports, clock and disk.")
+    verb(commands, "doctor", run, "Check the state folder, database, models, identity, ports, clock and disk.")
 
 
 def run(args: argparse.Namespace, shell: Shell) -> int:
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("state folder", lambda: f"{shell.folder.root} is private"),
         ("database", lambda: _database(shell)),
+        ("models", lambda: _models(shell)),
         ("identity", lambda: _identity(shell)),
         ("clock", lambda: _clock(shell)),
         ("disk", lambda: _disk(shell)),
@@ -86,6 +88,29 @@ def _database(shell: Shell) -> str:
     finally:
         engine.dispose()
     return f"whole; {words}"
+
+
+def _models(shell: Shell) -> str:
+    """Whether their files are there; reading every byte of them would take minutes."""
+    from coordinator.models.catalogue import blobs_of
+    from coordinator.state.blobs import BlobStore
+
+    async def read() -> list[ModelRecord]:
+        async with shell.store() as store:
+            return await store.models()
+
+    models, blobs = asyncio.run(read()), BlobStore(shell.folder.blobs)
+    lacking = [
+        f"{model.name} lacks {lost}"
+        for model in models
+        if (lost := sum(blobs.size(digest) is None for digest in blobs_of(model, blobs)))
+    ]
+    if lacking:
+        raise _Trouble(
+            f"files are missing in {shell.folder.blobs}: {', '.join(lacking)}; copy them back from a backup, or "
+            "remove the model and add it again"
+        )
+    return f"the files of all {len(models)} are there"
 
 
 def _identity(shell: Shell) -> str:

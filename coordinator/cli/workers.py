@@ -79,6 +79,8 @@ async def _undrain(store: Store, worker: WorkerRecord) -> None:
 
 
 async def _release(store: Store, worker: WorkerRecord) -> None:
+    if not worker.quarantined:
+        raise ConflictError(f"{worker.name} is not in quarantine; nothing was changed.")
     await store.set_worker_health(worker.id, (), "")
 
 

@@ -213,6 +213,17 @@ def test_doctor_is_content_with_a_fresh_coordinator_and_not_with_a_broken_one(ad
     assert "BAD  identity" in done.stdout
 
 
+def test_doctor_finds_a_model_whose_files_are_gone(admin: Admin) -> None:
+    assert admin("model", "add", "--engine", "echo", "--name", "echo").returncode == 0
+    assert "ok   models: the files of all 1 are there" in admin("doctor").stdout
+    for blob in StateFolder(admin.data).blobs.rglob("*"):
+        if blob.is_file():
+            blob.unlink()
+    done = admin("doctor")
+    assert done.returncode == 1
+    assert "echo lacks 1" in done.stdout
+
+
 def test_the_options_of_all_commands_may_stand_before_the_command_too(tmp_path: Path) -> None:
     elsewhere, unused = tmp_path / "elsewhere", Admin(tmp_path / "unused")
     made = unused("--json", "--data", elsewhere, "init", "--host", "127.0.0.1")

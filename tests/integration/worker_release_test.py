@@ -37,3 +37,8 @@ def test_the_admin_sees_why_a_worker_is_quarantined_and_releases_it(tmp_path: Pa
     assert admin(data, "worker", "release", "box") == "box (wk_1) is approved now.\n"
     (listed,) = json.loads(admin(data, "worker", "list", "--json"))
     assert listed["quarantined"] == ""
+    again = subprocess.run([PROGRAM, "worker", "release", "box", "--data", str(data)], capture_output=True, check=False)
+    assert (again.returncode, again.stderr) == (
+        1,
+        b"gogrid-coordinator: box is not in quarantine; nothing was changed.\n",
+    )
