@@ -13,6 +13,7 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gogrid.sizes import format_size
 from runner.errors import SandboxUnavailableError
@@ -25,6 +26,7 @@ from runner.sandbox.macos_watch import Caps, Ending
 from sandbox_profiles import macos
 
 _LONGEST_WORDS = 4096
+_PIECE = 512
 _OTHER_ENDS = {
     Ending.PROCESSES.value: "It was ended for having too many processes at once.",
     Ending.ROOM.value: "It was ended for filling its folders beyond their size.",
@@ -41,6 +43,8 @@ class MacProcess:
         self._over_memory = ""
         self._words = b""
         self._status: int | None = None
+        self._listening = True
+        asyncio.get_running_loop().add_reader(lifeline, self._hear)
         assert guard.stdin is not None  # noqa: S101 - all three were asked for as pipes
         assert guard.stdout is not None  # noqa: S101
         assert guard.stderr is not None  # noqa: S101
@@ -60,21 +64,17 @@ class MacProcess:
     @property
     def ended_for(self) -> str:
         """Why the guard ended it, other than for its memory, in one sentence; empty: it did not."""
-        return _OTHER_ENDS.get(self._told()[2], "")
+        return _OTHER_ENDS.get(self._told.why, "")
 
     async def wait(self) -> int:
         status = await self._guard.wait()
         if self._status is None:
-            self._hear()
-            job, told, why = self._told()
-            if why == Ending.MEMORY.value and self._memory_bytes is not None:
-                self._over_memory = (
-                    self._over_memory or f"It used more than {format_size(self._memory_bytes)} of memory."
-                )
-            if told is None and job is not None:  # the guard itself was killed
-                with contextlib.suppress(OSError):
-                    os.killpg(job, signal.SIGKILL)
-            self._status = status if told is None else told
+            while self._hear():
+                pass
+            told = self._told
+            if told.why == Ending.MEMORY.value and self._memory_bytes is not None:
+                self.kill_for_memory(f"It used more than {format_size(self._memory_bytes)} of memory.")
+            self._status = status if told.status is None else told.status
             self._lifeline.close()
         return self._status
 
@@ -86,13 +86,29 @@ class MacProcess:
         self._over_memory = self._over_memory or why
         self.kill()
 
-    def _hear(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            while len(self._words) < _LONGEST_WORDS and (piece := self._lifeline.recv(_LONGEST_WORDS)):
-                self._words += piece
+    def _hear(self) -> bool:
+        """Take what the guard says; false: that was all. If it is gone without a last word, so is its job."""
+        if not self._listening:
+            return False
+        try:
+            piece = self._lifeline.recv(_PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            piece = b""
+        if piece and len(self._words) < _LONGEST_WORDS:
+            self._words += piece
+            return True
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        self._listening = False
+        told = self._told
+        if told.status is None and told.job is not None:
+            with contextlib.suppress(OSError):
+                os.killpg(told.job, signal.SIGKILL)
+        return False
 
-    def _told(self) -> tuple[int | None, int | None, str]:
-        """(the job's process, its exit status, why it was ended), as far as the guard has told."""
+    @property
+    def _told(self) -> "_Told":
         job: int | None = None
         status: int | None = None
         why = ""
@@ -102,7 +118,15 @@ class MacProcess:
                     job = int(number)
                 case ["ended", number, words]:
                     status, why = int(number), words
-        return job, status, why
+        return _Told(job, status, why)
+
+
+class _Told(NamedTuple):
+    """What a guard has said so far."""
+
+    job: int | None
+    status: int | None
+    why: str
 
 
 class MacLauncher:

@@ -4,8 +4,9 @@ Each gives one row of the self-test's table and ends what it started.
 """
 
 import asyncio
-import os
 import time
+
+import psutil
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import SandboxSpec
@@ -88,10 +89,9 @@ async def _end(process: MacProcess) -> None:
 
 def _lives(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True
 
 
 def _code(text: str) -> tuple[str, ...]:
