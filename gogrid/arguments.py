@@ -39,7 +39,12 @@ class CommandParser(argparse.ArgumentParser):
 def parse(parser: CommandParser, argv: Sequence[str]) -> argparse.Namespace:
     """Parse a whole command line; exits with code 2 and one line if it is wrong."""
     at = argv.index("--") if "--" in argv else len(argv)
-    namespace = parser.parse_args(list(argv[:at]))
+    namespace: argparse.Namespace
+    unknown: list[str]
+    namespace, unknown = parser.parse_known_args(list(argv[:at]))  # type: ignore[no-untyped-call]
+    if unknown:
+        hint = "; options of your own program go behind --" if hasattr(namespace, REST) else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if at < len(argv):
         parser.require_text(argv[at:])
         if not hasattr(namespace, REST):

@@ -167,6 +167,10 @@ class Dispatcher:
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
         return self._scheduler.reasons(job_id)
 
+    def oversized(self, need: Need) -> str:
+        """Why no connected worker lends enough for this script; empty: one does, or nothing is known."""
+        return self._scheduler.oversized(need)
+
     def starts_in(self, job_id: JobId) -> float | None:
         """Seconds until a waiting job is placed, by what was seen of late; None: it cannot be told."""
         return self._scheduler.starts_in(job_id)

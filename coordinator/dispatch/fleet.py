@@ -20,6 +20,7 @@ from coordinator.dispatch.placement import (
     kind_of,
     never,
     not_now,
+    oversized,
     with_one_more,
 )
 from gogrid.ids import JobId, Sha256, WorkerId
@@ -186,6 +187,12 @@ class Fleet:
     def is_hopeless(self, need: Need) -> bool:
         """No connected worker could take it even when idle."""
         return not self._index(need).possible
+
+    def oversized(self, need: Need) -> str:
+        """See `placement.oversized`."""
+        if self._index(need).possible:
+            return ""
+        return oversized(need, (self._candidate(worker_id, member) for worker_id, member in self._members.items()))
 
     def reasons(self, need: Need) -> tuple[str, ...]:
         """Why the workers that cannot take it now cannot: `name: reason`, in the order in which they joined."""

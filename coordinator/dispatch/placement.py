@@ -8,7 +8,7 @@ id. A rule that says no says why in words, which the API shows.
 The rules depend on their arguments alone: `fleet.py` keeps what they said until one of these has changed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
@@ -20,6 +20,8 @@ STREAMS_PER_WORKER = 32
 """Job streams one connection may have open; the runner enforces the same."""
 SLOTS_BEFORE_LOADING = 8
 """How many requests may wait at a worker for one model that it has yet to load and has not told its slots."""
+_NAMED = 3
+"""So many workers are named where none lends enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,27 @@ def never(need: Need, candidate: Candidate) -> str:
             f"{format_size(candidate.cap_bytes)}"
         )
     return ""
+
+
+def oversized(need: Need, candidates: Iterable[Candidate]) -> str:
+    """Why no connected worker lends enough for this script, idle and willing or not, with the numbers.
+
+    Empty: one does, or none is connected that could run scripts at all, so that nothing is known.
+    """
+    able = [candidate for candidate in candidates if candidate.known and candidate.python_jobs]
+    if need.model is not None or not able or any(_lends(need, candidate) for candidate in able):
+        return ""
+    largest = sorted(able, key=lambda candidate: (-candidate.ram_bytes, -candidate.cores, candidate.name))[:_NAMED]
+    told = ", ".join(f"{one.name} {format_size(one.ram_bytes)} and {one.cores} cores" for one in largest)
+    more = f" and {len(able) - _NAMED} more less" if len(able) > _NAMED else ""
+    return (
+        f"The job asks for {format_size(need.memory_bytes)} of memory and {need.cores:g} cores at once, which no "
+        f"connected worker lends: {told}{more}."
+    )
+
+
+def _lends(need: Need, candidate: Candidate) -> bool:
+    return need.memory_bytes <= candidate.ram_bytes and need.cores <= candidate.cores
 
 
 def not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> str:

@@ -148,9 +148,10 @@ class Scheduler:
         return self._waiting.position(job_id)
 
     def starts_in(self, job_id: JobId) -> float | None:
-        """Seconds until it is placed, judged by how fast jobs for the same have ended; None: nothing to judge by."""
+        """Seconds until it is placed, judged by how fast jobs for the same have ended; None: nothing to judge by, or
+        no connected worker will take it as things are."""
         position, need = self._waiting.position(job_id), self._waiting.need(job_id)
-        if position is None or need is None:
+        if position is None or need is None or self._fleet.is_hopeless(need):
             return None
         rate = self._pace.rate(need.model, self._now)
         if rate is None:
@@ -170,6 +171,10 @@ class Scheduler:
         if need.not_before > self._now:
             return (f"it has failed before and is tried again in {need.not_before - self._now:.0f} s",)
         return self._fleet.reasons(need)
+
+    def oversized(self, need: Need) -> str:
+        """Why no connected worker lends enough for this script; empty: one does, or nothing is known."""
+        return self._fleet.oversized(need)
 
     def held_by(self, worker_id: WorkerId) -> tuple[JobId, ...]:
         return self._fleet.held_by(worker_id) or tuple(self._away.get(worker_id, ()))

@@ -21,7 +21,7 @@ from coordinator.durable.quota import DurableLimits, Quota
 from coordinator.durable.settling import Settling
 from coordinator.durable.steps import Batch, Steps
 from coordinator.durable.work import Claim, DurableWork, End, dead_outcome
-from coordinator.errors import CoordinatorError, NotFoundError
+from coordinator.errors import CoordinatorError, NotFoundError, RequestError
 from coordinator.links import WorkerLink
 from coordinator.records import (
     Completion,
@@ -151,6 +151,7 @@ class DurableJobs:
             for wanted in submissions
         ]
         works = [self._work(job.id, job.owner, job.task, job.priority) for job in jobs]
+        await self._require_fit(key.id, submissions, works)
         self._quota.enter(key.id, len(works))
         accepting = asyncio.get_running_loop().create_task(self._accept(jobs, works))
         self._accepting.add(accepting)
@@ -395,6 +396,16 @@ class DurableJobs:
         once = submissions[0].idempotency_key
         if once is None or await self._store.submitted(owner, once) is None:
             raise refusal
+
+    async def _require_fit(self, owner: KeyId, submissions: Sequence[Submission], works: Sequence[DurableWork]) -> None:
+        """Raises `RequestError` for a script that is larger than any worker, unless it was submitted before."""
+        for line, work in enumerate(works, 1):
+            if why := self._dispatcher.oversized(work.need):
+                once = submissions[0].idempotency_key
+                if once is not None and await self._store.submitted(owner, once) is not None:
+                    return
+                where = f"line {line}: " if len(works) > 1 else ""
+                raise RequestError(f"{where}`limits`: {why}", "limits", "limits_too_large")
 
     def _unclaimed(self, link: WorkerLink, job_id: JobId, epoch: int, message: Finished | Failed) -> None:
         """An end that no valid lease tells: it came too late, or again."""

@@ -13,12 +13,12 @@ import msgspec
 
 from coordinator.errors import RequestError, ScopeError
 from coordinator.http.asgi import Headers, header
-from coordinator.http.job_schema import InlineFile, JobRequest, bundle
+from coordinator.http.job_schema import InlineFile, JobRequest, bundle, check_limits
 from coordinator.http.model_jobs import model_task
 from coordinator.http.services import Services
 from coordinator.records import KeyRecord, Scope
 from coordinator.tickets import Submission
-from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
+from gogrid.protocol.tasks import InputFile, PythonTask
 
 _IDEMPOTENCY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -58,6 +58,7 @@ class Intake:
             raise RequestError(
                 "Workers lend their GPU to models, not to scripts: leave `gpu` out.", "gpu", "unsupported_parameter"
             )
+        check_limits(job.limits, self._services.limits)
         bundle(job, uploads, self._services.limits)
 
     async def submission(self, job: JobRequest, uploads: list[InlineFile], once: str | None) -> Submission:
@@ -72,9 +73,7 @@ class Intake:
             files=tuple([await self._keep(file) for file in bundle(job, uploads, self._services.limits)]),
             entry=job.entry,
             arguments=tuple(job.arguments),
-            limits=PythonLimits(
-                memory_bytes=job.limits.memory_bytes, cpu_cores=job.limits.cpu_cores, wall_s=job.limits.wall_s
-            ),
+            limits=check_limits(job.limits, self._services.limits),
         )
         label = job.label or job.entry
         return Submission(label, script, once, _sha256((label, script, job.priority)), job.priority)

@@ -7,7 +7,8 @@ seconds.
 """
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +17,9 @@ from coordinator.errors import RequestError
 from coordinator.http.json_body import decode
 from coordinator.http.services import Limits
 from gogrid.protocol.tasks import PythonLimits
+from gogrid.sizes import format_size
 
+N = TypeVar("N", int, float)
 _DEFAULT = PythonLimits()
 _BAD_PART = re.compile(r'[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069<>:"|?*\\/]')
 _PART_BYTES = 200
@@ -24,15 +27,19 @@ _ARGUMENT_BYTES = 60_000
 """All arguments together; a worker takes 65,536."""
 _PATH_BYTES = 512
 
-MemoryBytes = Annotated[int, Meta(ge=16 << 20, le=1 << 42)]
-Cores = Annotated[float, Meta(gt=0, le=1024)]
-WallSeconds = Annotated[float, Meta(ge=1, le=7 * 86400)]
+LEAST_MEMORY_BYTES = 16 << 20
+LEAST_WALL_S = 1.0
 
 
 class JobLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    memory_bytes: MemoryBytes = _DEFAULT.memory_bytes
-    cpu_cores: Cores = _DEFAULT.cpu_cores
-    wall_s: WallSeconds = _DEFAULT.wall_s
+    """`check_limits` says what each may be."""
+
+    memory_bytes: int = _DEFAULT.memory_bytes
+    cpu_cores: float = _DEFAULT.cpu_cores
+    wall_s: float = _DEFAULT.wall_s
+    output_bytes: int = _DEFAULT.output_bytes
+    """Of its output files together."""
+    output_files: int = _DEFAULT.output_files
 
 
 class InlineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +88,31 @@ def parse_job(body: bytes) -> JobRequest:
             "missing_required_parameter",
         )
     return request
+
+
+def check_limits(asked: JobLimits, most: Limits) -> PythonLimits:
+    """Raises `RequestError` that names the limit, what was asked for and what may be."""
+    _in_range("memory_bytes", asked.memory_bytes, LEAST_MEMORY_BYTES, most.job_memory_bytes, format_size)
+    _in_range("cpu_cores", asked.cpu_cores, 0.01, most.job_cores, lambda cores: f"{cores:g}")
+    _in_range("wall_s", asked.wall_s, LEAST_WALL_S, most.job_wall_s, lambda seconds: f"{seconds:g} s")
+    _in_range("output_bytes", asked.output_bytes, 0, most.job_output_bytes, format_size)
+    _in_range("output_files", asked.output_files, 0, most.job_output_files, str)
+    return PythonLimits(
+        memory_bytes=asked.memory_bytes,
+        cpu_cores=asked.cpu_cores,
+        wall_s=asked.wall_s,
+        output_bytes=asked.output_bytes,
+        output_files=asked.output_files,
+    )
+
+
+def _in_range(name: str, asked: N, least: N, most: N, words: Callable[[N], str]) -> None:
+    if not least <= asked <= most:
+        raise RequestError(
+            f"`limits.{name}`: a job may ask for {words(least)} to {words(most)}, not for {words(asked)}.",
+            f"limits.{name}",
+            "invalid_value",
+        )
 
 
 def check_file_name(name: str, where: str) -> str:

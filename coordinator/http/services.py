@@ -40,6 +40,12 @@ class Limits:
     bundle_bytes: int = 8 << 20
     """All files of one Python job."""
     bundle_files: int = 1000
+    job_memory_bytes: int = 1 << 42
+    """What one Python job may ask for at most; this and the next four."""
+    job_cores: float = 1024.0
+    job_wall_s: float = 7 * 86400.0
+    job_output_bytes: int = 1 << 30
+    job_output_files: int = 4000
     prompt_chars: int = 256 << 10
     """Text of one chat, prompt or embedding input, in characters."""
     embedding_inputs: int = 2048

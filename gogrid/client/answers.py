@@ -145,7 +145,7 @@ class JobResult(Value, frozen=True):
     exit_code: int
     """The script's own, or 128 + the signal that ended it."""
     ended: str
-    """`ok` or `failed` by itself; else what stopped it: `timeout`, `memory`, … (`gogrid.protocol.messages.PythonEnd`)."""
+    """`ok` or `failed` by itself; else what stopped it, as `gogrid.protocol.messages.PythonEnd` lists it."""
     detail: str = ""
     files: tuple[OutputFile, ...] = ()
     logs_truncated: bool = False
@@ -243,6 +243,9 @@ class Limits(Value, frozen=True):
     memory_bytes: int | UnsetType = UNSET
     cpu_cores: float | UnsetType = UNSET
     wall_s: float | UnsetType = UNSET
+    output_bytes: int | UnsetType = UNSET
+    """Of its output files together."""
+    output_files: int | UnsetType = UNSET
 
 
 class PythonRequest(Value, frozen=True, omit_defaults=True):
@@ -251,6 +254,7 @@ class PythonRequest(Value, frozen=True, omit_defaults=True):
     entry: str
     arguments: tuple[str, ...] = ()
     limits: Limits = Limits()
+    gpu: bool = False
     label: str = ""
     priority: int = 0
 

@@ -164,6 +164,7 @@ class GoGrid:
         *,
         arguments: Iterable[str] = (),
         limits: Limits = Limits(),  # noqa: B008  # frozen
+        gpu: bool = False,
         label: str = "",
         priority: int = 0,
         idempotency_key: str | None = None,
@@ -172,10 +173,19 @@ class GoGrid:
 
         Args:
             files: by relative path; `entry` names the one to run.
+            gpu: only on a worker that lends its GPU to scripts.
             priority: -100 to 100, higher first; above 0 needs an admin's key.
             idempotency_key: the same key and content give the same job, so that a lost answer can be asked for again.
         """
-        request = PythonRequest(entry=entry, arguments=tuple(arguments), limits=limits, label=label, priority=priority)
+        request = PythonRequest(
+            entry=entry, arguments=tuple(arguments), limits=limits, gpu=gpu, label=label, priority=priority
+        )
+        return self.submit_script(files, request, idempotency_key=idempotency_key)
+
+    def submit_script(
+        self, files: Mapping[str, bytes], request: PythonRequest, *, idempotency_key: str | None = None
+    ) -> Job:
+        """`submit_python`, with all that is asked for in one value."""
         headers = {"idempotency-key": idempotency_key or secrets.token_hex(16)}
         return self._connection.upload("/api/v1/jobs", Job, job=request, files=files, headers=headers)
 

@@ -1,11 +1,15 @@
 """One job in words: what `gogrid jobs show` prints. Pure: the clock is a parameter."""
 
-from gogrid.client.answers import Job
+from collections.abc import Sequence
+from pathlib import Path
+
+from gogrid.client.answers import Job, OutputFile
 from gogrid.client.tables import ago, span, table
 from gogrid.client.terminal import one_line
 
 _WIDTH = 11
 _FILES = 10
+"""So many output files are named."""
 
 
 def story(job: Job, now: float) -> str:
@@ -65,9 +69,19 @@ def _attempts(job: Job, now: float) -> str:
 def _result(job: Job) -> list[str]:
     if job.result is None:
         return []
-    names = [file.name for file in job.result.files]
     lines = [f"{job.result.word}, exit code {job.result.exit_code}", *filter(None, [job.result.detail])]
-    if names:
-        more = f" and {len(names) - _FILES} more" if len(names) > _FILES else ""
-        lines.append("files: " + ", ".join(names[:_FILES]) + more)
+    if job.result.files:
+        lines.append(f"files: {_names(job.result.files)}")
     return lines
+
+
+def stored(job: Job, folder: Path) -> str:
+    """What was fetched of a job, and where it lies now."""
+    files = job.result.files if job.result is not None else ()
+    count = "1 output file" if len(files) == 1 else f"{len(files)} output files"
+    return f"{count} in {folder}: {_names(files)}"
+
+
+def _names(files: Sequence[OutputFile]) -> str:
+    more = f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
+    return ", ".join(file.name for file in files[:_FILES]) + more

@@ -109,7 +109,7 @@ def test_a_script_runs_with_its_files_and_its_output_comes_back(grid: LocalGrid,
         "open('result.txt', 'w').write(str(total))\n"
         "sys.exit(7)\n"
     )
-    done = gogrid(grid, "run", "job.py", "--file", "numbers.txt", "--output", "out", folder=folder)
+    done = gogrid(grid, "run", "job.py", "--input", "numbers.txt", "--output", "out", folder=folder)
     assert done.returncode == 7, done.stderr
     assert done.stdout == "total 6\n"
     assert "careful" in done.stderr
@@ -119,7 +119,7 @@ def test_a_script_runs_with_its_files_and_its_output_comes_back(grid: LocalGrid,
 def test_empty_files_and_an_empty_script_are_files_too(grid: LocalGrid, folder: Path) -> None:
     (folder / "empty.txt").write_text("")
     (folder / "job.py").write_text("print(repr(open('empty.txt').read()))")
-    done = gogrid(grid, "run", "job.py", "--file", "empty.txt", folder=folder)
+    done = gogrid(grid, "run", "job.py", "--input", "empty.txt", folder=folder)
     assert (done.returncode, done.stdout) == (0, "''\n"), done.stderr
     assert gogrid(grid, "run", "empty.txt", folder=folder).returncode == 0
 
@@ -140,7 +140,7 @@ def test_a_job_that_finds_all_cores_taken_waits_for_them(grid: LocalGrid, folder
         (worker,) = admin.workers()
         cores = str(worker.cores)
         jobs = [
-            gogrid(grid, "run", "--detach", "job.py", "--cpu", cores, folder=folder).stdout.strip() for _ in range(3)
+            gogrid(grid, "run", "--detach", "job.py", "--cpus", cores, folder=folder).stdout.strip() for _ in range(3)
         ]
         assert [[*admin.logs(job)][-1].state for job in jobs] == ["done", "done", "done"]
 

@@ -81,13 +81,13 @@ def test_files_limits_and_arguments_reach_the_job(grid: HttpsGrid, environment: 
     argv = [
         "run",
         "script.py",
-        "--file",
+        "--input",
         "data/größe 1.csv",
-        "--file",
+        "--input",
         str(outside),
         "--memory",
         "2GiB",
-        "--cpu",
+        "--cpus",
         "1.5",
     ]
     assert main([*argv, "--timeout", "15m", "--", "--flag", "--", "x y"], environment) == 0
@@ -105,21 +105,33 @@ def test_files_limits_and_arguments_reach_the_job(grid: HttpsGrid, environment: 
     ("argv", "words"),
     [
         (["absent.py"], "absent.py cannot be read"),
-        (["script.py", "--file", "."], "is a folder"),
-        (["script.py", "--file", "script.py"], "rename one of them"),
-        (["script.py", "--file", "big"], "more than the 8.4 MB"),
+        (["script.py", "--input", "script.py"], "rename one of them"),
+        (["script.py", "--input", "big"], "more than the 8.4 MB"),
         (["script.py", "--memory", "lots"], "'lots' is not usable: it must be a size such as 512MB"),
         (["script.py", "--memory", "0"], "it must be a size"),
         (["script.py", "--timeout", "-1"], "--timeout"),
-        (["script.py", "--cpu", "nan"], "a number from 0.01 to 1024"),
-        (["script.py", "extra"], "unrecognized arguments: extra"),
-        ([], "SCRIPT"),
+        (["script.py", "--cpus", "nan"], "a number from 0.01 to 1024"),
+        (["script.py", "--epochs", "3"], "unrecognized arguments: --epochs 3; options of your own program go behind --"),
+        (["script.py", "--max-output", "2GiB"], "from 1B to 1GiB"),
+        (["script.py", "--max-files", "-1"], "a whole number from 0 to 4000"),
+        (["script.py", "--entry", "other.py"], "--entry is for folders, and script.py is none"),
+        (["-c", "1", "--entry", "other.py"], "-c has none"),
+        (["empty"], "empty has no main.py or __main__.py: name the file to run with --entry"),
+        (["empty", "--entry", "x.py"], "empty has no such file"),
+        (["script.py", "--input", "fifo"], "fifo is not a plain file"),
+        (["script.py", "--input", "many"], "more than the 1000 files"),
+        ([], "Name a SCRIPT or a FOLDER"),
     ],
 )
 def test_wrong_usage_is_one_line_and_nothing_is_sent(
     grid: HttpsGrid, environment: dict[str, str], argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("big").write_bytes(b"\0" * ((8 << 20) + 1))
+    Path("empty").mkdir()
+    os.mkfifo("fifo")
+    Path("many").mkdir()
+    for number in range(1001):
+        Path("many", str(number)).touch()
     try:
         code = main(["run", *argv], environment)
     except SystemExit as ended:

@@ -84,6 +84,10 @@ async def test_file_names_that_leave_the_folder_or_deceive_are_refused(http, bac
         ({"code": "1", "entry": "../x"}, "entry"),
         ({"code": "1", "limits": {"memory_bytes": 1}}, "limits.memory_bytes"),
         ({"code": "1", "limits": {"wall_s": 1e9}}, "limits.wall_s"),
+        ({"code": "1", "limits": {"cpu_cores": 0}}, "limits.cpu_cores"),
+        ({"code": "1", "limits": {"output_bytes": -1}}, "limits.output_bytes"),
+        ({"code": "1", "limits": {"output_files": 4001}}, "limits.output_files"),
+        ({"code": "1", "limits": {"log_bytes": 1}}, "limits.log_bytes"),
         ({"code": "1", "surprise": 1}, "surprise"),
         ({"code": "1", "files": [{"name": "MAIN.py", "content": ""}]}, "files[1].name"),
         ({"code": "1", "files": [{"name": f"f{n}", "content": ""} for n in range(5)]}, "files"),
@@ -96,6 +100,19 @@ async def test_bad_job_is_one_line_that_names_the_parameter(http, body, param):
     error = reply.json()["error"]
     assert (reply.status_code, error["param"]) == (400, param)
     assert "\n" not in error["message"]
+
+
+async def test_limits_above_the_coordinators_are_refused_with_the_numbers_and_nothing_is_kept(http, backend):
+    limits = {"memory_bytes": 5 << 40, "output_bytes": 1 << 20, "output_files": 7}
+    reply = await http.post(JOBS, json={"code": "1", "limits": limits})
+    assert reply.json()["error"]["message"] == (
+        "`limits.memory_bytes`: a job may ask for 16.8 MB to 4.4 TB, not for 5.5 TB."
+    )
+    assert list(backend.blobs.digests()) == []
+    reply = await http.post(JOBS, json={"code": "1", "limits": {**limits, "memory_bytes": 1 << 30}})
+    assert reply.status_code == 201
+    [task] = backend.jobs.submitted_tasks
+    assert (task.limits.output_bytes, task.limits.output_files) == (1 << 20, 7)
 
 
 @pytest.mark.parametrize(

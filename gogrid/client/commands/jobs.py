@@ -3,14 +3,15 @@
 import argparse
 import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gogrid.client.answers import Job, LogPiece
 from gogrid.client.commands.options import command, whole
 from gogrid.client.follow import follow
-from gogrid.client.job_text import story
+from gogrid.client.job_text import stored, story
 from gogrid.client.script_output import ScriptOutput, ending
-from gogrid.client.shell import Exit, Shell
+from gogrid.client.shell import Exit, Shell, UsageError
 from gogrid.client.tables import ago, span, table
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def _add_jobs(commands: "Commands") -> None:
     verbs = group.add_subparsers(metavar="VERB")
     _listing(command(verbs, "list", "list your jobs, newest first (what `gogrid jobs` alone does)", jobs))
     _job(command(verbs, "show", "show one job: why it waits, who tried it, how it ended", show))
+    fetching = command(verbs, "files", "fetch the output files of a script that has ended", files)
+    _job(fetching)
+    fetching.add_argument("--output", metavar="DIR", type=Path, help="folder for them (default: the job's id)")
     _job(command(verbs, "requeue", "try a job again that is dead or has failed", requeue))
     _job(command(verbs, "result", "print what a job for a model answered", result))
 
@@ -78,6 +82,22 @@ def show(arguments: argparse.Namespace, shell: Shell) -> int:
         shell.value(job)
     else:
         shell.text(story(job, time.time()))
+    return Exit.DONE
+
+
+def files(arguments: argparse.Namespace, shell: Shell) -> int:
+    with shell.client() as client:
+        job = client.job(arguments.job)
+        if not job.ended:
+            raise UsageError(f"{job.id} has not ended: it is {job.state}. `gogrid logs -f {job.id}` waits for it.")
+        found = job.result.files if job.result is not None else ()
+        folder: Path = arguments.output or Path(job.id)
+        if found:
+            client.download(job, folder)
+    if shell.json:
+        shell.value({"job": job.id, "folder": str(folder), "files": found})
+    else:
+        shell.note(f"gogrid: {stored(job, folder)}" if found else f"gogrid: {job.id} left no output files.")
     return Exit.DONE
 
 
@@ -146,6 +166,8 @@ def _row(job: Job, now: float) -> tuple[str, ...]:
     state = job.state
     if job.queue_position is not None:
         state = f"{state}, {job.queue_position} before it"
-    elif job.result is not None and job.result.exit_code:
+    elif job.result is not None and job.result.ended == "failed":
         state = f"{state}, exit {job.result.exit_code}"
+    elif job.result is not None and job.result.ended != "ok":
+        state = f"{state}, {job.result.word}"
     return (job.id, job.kind, job.label, state, ago(job.created_at, now), took, job.worker_name or job.worker or "")
