@@ -238,3 +238,17 @@ def test_the_same_job_cannot_be_scheduled_twice(scheduler: Scheduler) -> None:
     scheduler.add(need("1"))
     with pytest.raises(ValueError, match="already scheduled"):
         scheduler.add(dataclasses.replace(need("1")))
+
+
+def test_no_start_is_foretold_while_nobody_takes_such_jobs(scheduler: Scheduler) -> None:
+    only = worker(scheduler, "a", report(cores=1))
+    for name in ("1", "2", "3"):
+        scheduler.add(need(name, model=None))
+        scheduler.place(float(name))
+        scheduler.release(JobId(name))
+    for name in ("4", "5"):
+        scheduler.add(need(name, model=None))
+    scheduler.place(4.0)
+    assert scheduler.starts_in(JobId("5")) is not None
+    scheduler.reported(only, report(readiness=Readiness.PAUSED, reason="paused by its owner"))
+    assert scheduler.starts_in(JobId("5")) is None
