@@ -195,3 +195,8 @@ NEVER_ENFORCED = (
     "no devices but the granted GPUs",
 )
 """What a Job Object and a token cannot do. Python jobs need the first two, so Windows takes none."""
+
+
+def is_denied(group: str) -> bool:
+    """Whether a group, by its SID, may only refuse: administrators of the machine or of a domain."""
+    return group in DENIED_GROUPS or (group.startswith("S-1-5-21-") and group.endswith(DENIED_DOMAIN_GROUPS))

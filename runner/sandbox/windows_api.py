@@ -7,16 +7,17 @@ with the system's own words.
 import ctypes
 import sys
 from collections.abc import Callable
-from ctypes import wintypes
 from functools import cache
 from typing import Any, NoReturn
 
 from runner.errors import SandboxUnavailableError
 
-HANDLE, DWORD, BOOL = wintypes.HANDLE, wintypes.DWORD, wintypes.BOOL
-POINTER, TEXT, SIZE = wintypes.LPVOID, wintypes.LPCWSTR, ctypes.c_size_t
+# As wide on every system as on 64-bit Windows, so that layouts can be checked anywhere; those of `wintypes` are not.
+HANDLE, DWORD, BOOL, WORD = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint16
+POINTER, TEXT, BUFFER, SIZE = ctypes.c_void_p, ctypes.c_wchar_p, ctypes.c_wchar_p, ctypes.c_size_t
 
 INFINITE = 0xFFFFFFFF
+INVALID_HANDLE = (1 << 64) - 1
 WAIT_TIMEOUT = 0x102
 INSUFFICIENT_BUFFER = 122
 
@@ -77,7 +78,7 @@ class SidAndAttributes(ctypes.Structure):
 class LuidAndAttributes(ctypes.Structure):
     """`LUID_AND_ATTRIBUTES`."""
 
-    _fields_ = (("low", DWORD), ("high", wintypes.LONG), ("attributes", DWORD))
+    _fields_ = (("low", DWORD), ("high", ctypes.c_int32), ("attributes", DWORD))
 
 
 class SecurityAttributes(ctypes.Structure):
@@ -96,8 +97,8 @@ class StartupInfo(ctypes.Structure):
         ("title", POINTER),
         ("places", DWORD * 7),
         ("flags", DWORD),
-        ("show", wintypes.WORD),
-        ("reserved_size", wintypes.WORD),
+        ("show", WORD),
+        ("reserved_size", WORD),
         ("reserved_bytes", POINTER),
         ("stdin", HANDLE),
         ("stdout", HANDLE),
@@ -117,13 +118,14 @@ _DECLARED: dict[str, tuple[str, object, tuple[Any, ...]]] = {
     "GetCurrentProcess": ("kernel32", HANDLE, ()),
     "GetHandleInformation": ("kernel32", BOOL, (HANDLE, POINTER)),
     "SetHandleInformation": ("kernel32", BOOL, (HANDLE, DWORD, DWORD)),
-    "GetSystemWindowsDirectoryW": ("kernel32", wintypes.UINT, (wintypes.LPWSTR, wintypes.UINT)),
+    "GetSystemWindowsDirectoryW": ("kernel32", DWORD, (BUFFER, DWORD)),
+    "CreateFileW": ("kernel32", HANDLE, (TEXT, DWORD, DWORD, POINTER, DWORD, DWORD, HANDLE)),
     "CreateDirectoryW": ("kernel32", BOOL, (TEXT, POINTER)),
     "LocalFree": ("kernel32", POINTER, (POINTER,)),
     "CreateJobObjectW": ("kernel32", HANDLE, (POINTER, TEXT)),
     "SetInformationJobObject": ("kernel32", BOOL, (HANDLE, ctypes.c_int, POINTER, DWORD)),
     "QueryInformationJobObject": ("kernel32", BOOL, (HANDLE, ctypes.c_int, POINTER, DWORD, POINTER)),
-    "TerminateJobObject": ("kernel32", BOOL, (HANDLE, wintypes.UINT)),
+    "TerminateJobObject": ("kernel32", BOOL, (HANDLE, DWORD)),
     "IsProcessInJob": ("kernel32", BOOL, (HANDLE, HANDLE, POINTER)),
     "InitializeProcThreadAttributeList": ("kernel32", BOOL, (POINTER, DWORD, DWORD, POINTER)),
     "UpdateProcThreadAttribute": ("kernel32", BOOL, (POINTER, DWORD, SIZE, POINTER, SIZE, POINTER, POINTER)),
@@ -131,10 +133,10 @@ _DECLARED: dict[str, tuple[str, object, tuple[Any, ...]]] = {
     "CreateProcessAsUserW": (
         "advapi32",
         BOOL,
-        (HANDLE, TEXT, wintypes.LPWSTR, POINTER, POINTER, BOOL, DWORD, POINTER, TEXT, POINTER, POINTER),
+        (HANDLE, TEXT, BUFFER, POINTER, POINTER, BOOL, DWORD, POINTER, TEXT, POINTER, POINTER),
     ),
     "ResumeThread": ("kernel32", DWORD, (HANDLE,)),
-    "TerminateProcess": ("kernel32", BOOL, (HANDLE, wintypes.UINT)),
+    "TerminateProcess": ("kernel32", BOOL, (HANDLE, DWORD)),
     "WaitForSingleObject": ("kernel32", DWORD, (HANDLE, DWORD)),
     "GetExitCodeProcess": ("kernel32", BOOL, (HANDLE, POINTER)),
     "VirtualAlloc": ("kernel32", POINTER, (POINTER, SIZE, DWORD, DWORD)),
@@ -146,13 +148,23 @@ _DECLARED: dict[str, tuple[str, object, tuple[Any, ...]]] = {
     ),
     "GetTokenInformation": ("advapi32", BOOL, (HANDLE, ctypes.c_int, POINTER, DWORD, POINTER)),
     "SetTokenInformation": ("advapi32", BOOL, (HANDLE, ctypes.c_int, POINTER, DWORD)),
-    "LookupPrivilegeNameW": ("advapi32", BOOL, (TEXT, POINTER, wintypes.LPWSTR, POINTER)),
+    "LookupPrivilegeNameW": ("advapi32", BOOL, (TEXT, POINTER, BUFFER, POINTER)),
     "ConvertSidToStringSidW": ("advapi32", BOOL, (POINTER, POINTER)),
     "ConvertStringSidToSidW": ("advapi32", BOOL, (TEXT, POINTER)),
     "GetLengthSid": ("advapi32", DWORD, (POINTER,)),
     "ConvertStringSecurityDescriptorToSecurityDescriptorW": ("advapi32", BOOL, (TEXT, DWORD, POINTER, POINTER)),
     "GetSecurityDescriptorSacl": ("advapi32", BOOL, (POINTER, POINTER, POINTER, POINTER)),
-    "SetNamedSecurityInfoW": ("advapi32", DWORD, (TEXT, ctypes.c_int, DWORD, POINTER, POINTER, POINTER, POINTER)),
+    "SetSecurityInfo": ("advapi32", DWORD, (HANDLE, ctypes.c_int, DWORD, POINTER, POINTER, POINTER, POINTER)),
+    "GetSecurityInfo": (
+        "advapi32",
+        DWORD,
+        (HANDLE, ctypes.c_int, DWORD, POINTER, POINTER, POINTER, POINTER, POINTER),
+    ),
+    "ConvertSecurityDescriptorToStringSecurityDescriptorW": (
+        "advapi32",
+        BOOL,
+        (POINTER, DWORD, DWORD, POINTER, POINTER),
+    ),
 }
 
 

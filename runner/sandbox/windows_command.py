@@ -3,7 +3,7 @@
 import math
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import SandboxSpec
@@ -65,7 +65,7 @@ def command_line(home: WindowsHome, spec: SandboxSpec) -> str:
     return line
 
 
-def environment(home: WindowsHome, spec: SandboxSpec, folder: Path, system_root: str) -> dict[str, str]:
+def environment(home: WindowsHome, spec: SandboxSpec, folder: PurePath, system_root: str) -> dict[str, str]:
     """All variables of the process; nothing of this process's own environment is among them.
 
     Args:

@@ -17,9 +17,11 @@ import threading
 from pathlib import Path
 from secrets import token_hex
 
+import psutil
+
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import SandboxReport, SandboxSpec
-from runner.sandbox.windows_api import Handle, call, wait_for, windows_folder
+from runner.sandbox.windows_api import call, wait_for, windows_folder
 from runner.sandbox.windows_command import (
     WindowsHome,
     command_line,
@@ -30,10 +32,11 @@ from runner.sandbox.windows_command import (
 )
 from runner.sandbox.windows_job import Job
 from runner.sandbox.windows_pipes import Pipes, open_pipes
-from runner.sandbox.windows_process import start_in_job
+from runner.sandbox.windows_process import Started, start_in_job
 from runner.sandbox.windows_token import label_folder, make_private_folder, restricted_token
 from sandbox_profiles import windows
 
+_PREFIX = "gogrid-sandbox-"
 _GONE_TRIES = 250
 _GONE_EVERY_S = 0.02
 
@@ -43,15 +46,15 @@ _log = logging.getLogger(__name__)
 class WindowsProcess:
     """A sandbox started by `WindowsLauncher`. Reap it with `wait`, after `kill` too."""
 
-    def __init__(self, job: Job, process: Handle, pid: int, folder: Path, spec: SandboxSpec, pipes: Pipes) -> None:
-        self._job, self._process, self._folder, self._spec = job, process, folder, spec
-        self.pid = pid
+    def __init__(self, job: Job, started: Started, folder: Path, spec: SandboxSpec, pipes: Pipes) -> None:
+        self._job, self._process, self._folder, self._spec = job, started.process, folder, spec
+        self.pid = started.pid
         self.stdin, self.stdout, self.stderr = pipes.stdin, pipes.stdout, pipes.stderr
         self._over_memory = ""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
         self._cleaned: asyncio.Task[None] | None = None
-        threading.Thread(target=self._watch, name=f"sandbox {pid}", daemon=True).start()
+        threading.Thread(target=self._watch, name=f"sandbox {self.pid}", daemon=True).start()
 
     @property
     def over_memory(self) -> str:
@@ -97,7 +100,12 @@ class WindowsProcess:
                 break
             await asyncio.sleep(_GONE_EVERY_S)
         self._job.close()
-        await asyncio.to_thread(_close_folders, self._folder, self._spec)
+        try:
+            await asyncio.to_thread(_close_folders, self._folder, self._spec)
+        except OSError as error:
+            raise SandboxUnavailableError(
+                f"A folder that a sandbox could write cannot be closed again, so it is not used: {error}."
+            ) from error
 
 
 class WindowsLauncher:
@@ -118,14 +126,14 @@ class WindowsLauncher:
         return self._report
 
     async def launch(self, spec: SandboxSpec) -> WindowsProcess:
-        folder = self._folders / f"gogrid-sandbox-{token_hex(8)}"
+        folder = self._folders / f"{_PREFIX}{os.getpid()}-{token_hex(8)}"
         line = command_line(self._home, spec)
         block = environment_block(environment(self._home, spec, folder, self._system_root))
         for mount in spec.mounts:
             if not mount.host.exists():
                 raise SandboxUnavailableError(f"{mount.host} does not exist, so no sandbox can be given it.")
-        with contextlib.ExitStack() as undo:
-            try:
+        try:
+            with contextlib.ExitStack() as undo:
                 make_private_folder(folder)
                 undo.callback(_close_folders, folder, spec)
                 if spec.writable:
@@ -139,12 +147,12 @@ class WindowsLauncher:
                     started = start_in_job(
                         command=line, block=block, folder=folder, token=token, job=job, handles=handles
                     )
-            except OSError as error:
-                raise SandboxUnavailableError(f"Windows does not start a sandbox: {error}.") from error
-            process = WindowsProcess(job, started.process, started.pid, folder, spec, pipes)
-            undo.pop_all()
-            pipes.close_inside()
-            return process
+                process = WindowsProcess(job, started, folder, spec, pipes)
+                undo.pop_all()
+        except OSError as error:
+            raise SandboxUnavailableError(f"Windows does not start a sandbox: {error}.") from error
+        pipes.close_inside()
+        return process
 
 
 def _exit_code(process: int) -> int:
@@ -154,14 +162,21 @@ def _exit_code(process: int) -> int:
 
 
 def _close_folders(folder: Path, spec: SandboxSpec) -> None:
-    """Take the sandbox's way of writing away again.
-
-    Raises OSError if a folder stays writable to the next sandbox; an own folder that cannot be removed is only told.
-    """
+    """Take the sandbox's ways of writing away again. Raises OSError if a folder stays writable to the next sandbox."""
     if spec.writable:
         label_folder(spec.writable.host, windows.CLOSED_LABEL)
+    _remove(folder)
 
-    def tell(_function: object, path: str, error: object) -> None:
-        _log.warning("%s of a sandbox that has ended cannot be removed: %s", path, error)
 
-    shutil.rmtree(folder, onerror=tell)
+def remove_stale_folders(folders: Path) -> None:
+    """Remove the folders of sandboxes whose worker was killed. One of a worker that lives beside this one stays."""
+    for folder in folders.glob(f"{_PREFIX}*"):
+        maker = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if maker.isdecimal() and not psutil.pid_exists(int(maker)):
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        _log.warning("%s of a sandbox that has ended cannot be removed", folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runner.sandbox.windows_api import (
     INSUFFICIENT_BUFFER,
+    INVALID_HANDLE,
     Handle,
     LuidAndAttributes,
     SecurityAttributes,
@@ -34,6 +35,10 @@ _SDDL_REVISION = 1
 _FILE_OBJECT = 1
 _LABEL_INFORMATION = 0x10
 _REPARSE_POINT = 0x400
+_READ_CONTROL, _WRITE_OWNER = 0x20000, 0x80000
+_SHARE_ALL = 0x7
+_OPEN_EXISTING = 3
+_ITSELF = 0x02000000 | 0x00200000  # folders too; a link and not what it leads to
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class TokenFacts:
 def restricted_token() -> Handle:
     """This process's token with everything taken away that `sandbox_profiles.windows` names. Raises OSError."""
     with _own_token(_ACCESS) as own, contextlib.ExitStack() as sids:
-        denied = [sids.enter_context(_sid(group)) for group in sorted(facts(own).groups) if _is_denied(group)]
+        denied = [sids.enter_context(_sid(group)) for group in sorted(facts(own).groups) if windows.is_denied(group)]
         disable = (SidAndAttributes * len(denied))(*(SidAndAttributes(sid, 0) for sid in denied))
         delete = [luid for name, luid in _privileges(own) if name not in windows.KEPT_PRIVILEGES]
         privileges = (LuidAndAttributes * len(delete))(*delete)
@@ -111,9 +116,40 @@ def label_folder(path: Path, label: str) -> None:
             *(ctypes.byref(present), ctypes.byref(acl), ctypes.byref(defaulted)),
         )
         for each in _tree(path):
-            code = function("SetNamedSecurityInfoW")(str(each), _FILE_OBJECT, _LABEL_INFORMATION, None, None, None, acl)
+            with _opened(each, _WRITE_OWNER) as handle:
+                code = function("SetSecurityInfo")(
+                    handle.value, _FILE_OBJECT, _LABEL_INFORMATION, None, None, None, acl
+                )
             if code:
-                fail("SetNamedSecurityInfoW", code)
+                fail("SetSecurityInfo", code)
+
+
+def label_of(path: Path) -> str:
+    """The integrity label that a file or folder itself has, in Windows' own notation; empty: none. Raises OSError."""
+    descriptor, text = ctypes.c_void_p(), ctypes.c_void_p()
+    with _opened(path, _READ_CONTROL) as handle:
+        code = function("GetSecurityInfo")(
+            *(handle.value, _FILE_OBJECT, _LABEL_INFORMATION, None, None, None, None, ctypes.byref(descriptor))
+        )
+    if code:
+        fail("GetSecurityInfo", code)
+    try:
+        call(
+            "ConvertSecurityDescriptorToStringSecurityDescriptorW",
+            *(descriptor, _SDDL_REVISION, _LABEL_INFORMATION, ctypes.byref(text), None),
+        )
+        return ctypes.wstring_at(text.value or 0)
+    finally:
+        function("LocalFree")(text)
+        function("LocalFree")(descriptor)
+
+
+def _opened(path: Path, access: int) -> Handle:
+    """A file, folder or link itself."""
+    found = function("CreateFileW")(str(path), access, _SHARE_ALL, None, _OPEN_EXISTING, _ITSELF, None)
+    if found == INVALID_HANDLE:
+        fail(f"CreateFileW of {path}", last_error())
+    return Handle(found)
 
 
 def _tree(path: Path) -> Iterator[Path]:
@@ -124,16 +160,10 @@ def _tree(path: Path) -> Iterator[Path]:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 found = entry.stat(follow_symlinks=False)
-                if getattr(found, "st_file_attributes", 0) & _REPARSE_POINT:
-                    continue
                 yield Path(entry.path)
-                if stat.S_ISDIR(found.st_mode):
+                link = getattr(found, "st_file_attributes", 0) & _REPARSE_POINT
+                if stat.S_ISDIR(found.st_mode) and not link:
                     folders.append(Path(entry.path))
-
-
-def _is_denied(group: str) -> bool:
-    domain = group.startswith("S-1-5-21-") and group.endswith(windows.DENIED_DOMAIN_GROUPS)
-    return domain or group in windows.DENIED_GROUPS
 
 
 @contextlib.contextmanager
