@@ -8,6 +8,8 @@ from collections.abc import Callable
 from gogrid.protocol.messages import DeviceKind
 from runner.probes.base import Gpu, GpuFindings
 
+APPLE_GPU = "apple"
+"""Stands where other GPUs have a UUID: a Mac has one GPU, and a sandbox is granted it by this name."""
 _WORKING_SET = 0.75
 """Share of the unified memory that Metal recommends one program to use at most."""
 
@@ -31,7 +33,7 @@ def find_apple(system: str, machine: str, sysctl: Callable[[str], str]) -> GpuFi
     memory, name = sysctl("hw.memsize"), sysctl("machdep.cpu.brand_string")
     if not memory.isdigit():
         return GpuFindings(DeviceKind.MPS, (), "the Apple GPU's memory could not be read (sysctl hw.memsize)")
-    gpu = Gpu(DeviceKind.MPS, f"{name or 'Apple silicon'} GPU", "", int(int(memory) * _WORKING_SET), 0)
+    gpu = Gpu(DeviceKind.MPS, f"{name or 'Apple silicon'} GPU", APPLE_GPU, int(int(memory) * _WORKING_SET), 0)
     return GpuFindings(DeviceKind.MPS, (gpu,), "")
 
 

@@ -32,6 +32,11 @@ class ProcessMemory(Protocol):
         """Bytes that they hold together."""
 
 
+class Footprints(Protocol):
+    def footprint(self, pid: int) -> int:
+        """Bytes; 0 if the process is gone."""
+
+
 class LinuxMemory:
     def __init__(self, proc: Path = _PROC) -> None:
         self._proc = proc
@@ -82,10 +87,24 @@ class PortableMemory:
         return self.bound(pids)
 
 
+class FootprintMemory(PortableMemory):
+    """macOS's own count, which holds compressed pages and what Metal allocated; the resident size holds neither."""
+
+    def __init__(self, table: Footprints) -> None:
+        self._table = table
+
+    def bound(self, pids: Iterable[int]) -> int:
+        return sum(self._table.footprint(pid) for pid in pids)
+
+
 def process_memory() -> ProcessMemory:
     """For this machine."""
     if sys.platform == "linux" and (_PROC / f"self/task/{os.getpid()}/children").exists():
         return LinuxMemory()
+    if sys.platform == "darwin":
+        from runner.sandbox.macos_processes import LibProc
+
+        return FootprintMemory(LibProc())
     return PortableMemory()
 
 

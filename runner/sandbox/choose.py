@@ -26,6 +26,10 @@ async def choose_launcher(
     Raises:
         SandboxUnavailableError: none works.
     """
+    if sys.platform == "darwin":
+        from runner.sandbox.macos_self_test import choose_macos_launcher
+
+        return await choose_macos_launcher(python, gpus)
     if sys.platform == "linux":
         from runner.sandbox.bwrap_choice import choose_bwrap
 

@@ -169,6 +169,8 @@ class MacLauncher:
         )
 
     async def launch(self, spec: SandboxSpec) -> MacProcess:
+        if unproved := set(spec.gpus) - set(self._report.gpus):
+            raise SandboxUnavailableError(f"The GPU {min(unproved)!r} was not seen working in a sandbox on this Mac.")
         spec = _canonical(spec)
         profile = profile_text(gpu=bool(spec.gpus))
         try:

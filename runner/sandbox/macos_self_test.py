@@ -12,11 +12,13 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from runner.errors import SandboxUnavailableError
+from runner.probes.apple import APPLE_GPU
 from runner.sandbox.base import Launcher, SandboxReport, SandboxSpec
 from runner.sandbox.macos_folders import remove_stale
 from runner.sandbox.macos_launcher import MacLauncher
@@ -54,11 +56,14 @@ class MacProbe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     broken: tuple[str, ...]
 
 
-async def choose_macos_launcher(python: Interpreter | None = None, base: Path | None = None) -> Launcher:
+async def choose_macos_launcher(
+    python: Interpreter | None = None, gpus: tuple[str, ...] = (), base: Path | None = None
+) -> Launcher:
     """The launcher, self-tested.
 
     Args:
         python: what runs inside; None: the running interpreter and its packages.
+        gpus: names of the GPUs that jobs are to get; `report.gpus` says whether they work inside.
         base: where jobs get their folders; None: the user's own temporary folder.
 
     Raises:
@@ -66,7 +71,21 @@ async def choose_macos_launcher(python: Interpreter | None = None, base: Path | 
     """
     launcher = untested_launcher(python, base)
     report = judge(await look(launcher))
-    return launcher.proved(report)
+    return launcher.proved(await with_gpus(launcher, report, gpus))
+
+
+async def with_gpus(launcher: MacLauncher, report: SandboxReport, gpus: tuple[str, ...]) -> SandboxReport:
+    """The report, with the GPUs in it if Metal gives a process inside a device, and else with why it does not."""
+    if not gpus:
+        return report
+    granted = launcher.proved(replace(report, gpus=gpus))
+    try:
+        printed = await _run(granted, SandboxSpec(arguments=("runner.sandbox.macos_metal",), gpus=gpus))
+    except SandboxUnavailableError as error:
+        return replace(report, missing=(*report.missing, f"GPU ({error})"))
+    if printed.strip() != b"1":
+        return replace(report, missing=(*report.missing, "GPU (Metal gives a process inside no device)"))
+    return granted.report
 
 
 def untested_launcher(python: Interpreter | None = None, base: Path | None = None) -> MacLauncher:
@@ -188,9 +207,13 @@ async def examine() -> "tuple[list[tuple[str, bool, str]], SandboxReport | None]
     rows += [("a job can work", not seen.broken, ", ".join(seen.broken))]
     rows += await live_checks(launcher)
     try:
-        return rows, judge((seen, heard))
+        report = judge((seen, heard))
     except SandboxUnavailableError as error:
         return [*rows, ("may be used", False, str(error))], None
+    if platform.machine() == "arm64":
+        report = await with_gpus(launcher, report, (APPLE_GPU,))
+        rows.append(("GPU", bool(report.gpus), "" if report.gpus else report.missing[-1]))
+    return rows, report
 
 
 def main() -> int:
