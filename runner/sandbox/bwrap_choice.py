@@ -5,8 +5,10 @@ Order: the system's bubblewrap, because Ubuntu lets only that one make user name
 in the report. A GPU that does not work inside is not granted, and the report says so.
 """
 
+import asyncio
 import platform
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import msgspec
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import SandboxReport, SandboxSpec
+from runner.sandbox.blank import start_blank
 from runner.sandbox.bwrap import BwrapLauncher, Program
 from runner.sandbox.bwrap_arguments import GpuAccess
 from runner.sandbox.groups import process_groups
@@ -48,6 +51,8 @@ async def choose_bwrap(
         program = Program(path, home, seccomp_filter, groups)
         try:
             name = await program_name(path)
+            if not await _joins_groups(program):
+                program = replace(program, groups=None)
             report = await self_test(BwrapLauncher(program, _UNTESTED), name)
         except SandboxUnavailableError as error:
             answers.append(str(error))
@@ -67,6 +72,20 @@ def bubblewrap_programs() -> tuple[Path, ...]:
     else:
         packaged = (Path(bwrap_path()),)
     return tuple(program for program in (SYSTEM_BWRAP, *packaged) if program.is_file())
+
+
+async def _joins_groups(program: Program) -> bool:
+    """Whether a process can be put into a group of this machine; that it can be made and limited was seen before."""
+    helper = ThreadPoolExecutor(1)
+    blank = start_blank(program.bwrap, program.home, "this", program.seccomp_filter, program.groups, helper)
+    try:
+        await asyncio.shield(asyncio.wrap_future(blank.group))
+    except OSError:
+        return False
+    finally:
+        await asyncio.to_thread(blank.discard)
+        helper.shutdown(wait=False)
+    return True
 
 
 async def _with_gpus(program: Program, report: SandboxReport, gpus: tuple[str, ...]) -> BwrapLauncher:

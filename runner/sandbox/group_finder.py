@@ -97,45 +97,53 @@ def _first(place: Place, taken: frozenset[str]) -> Hierarchy | None:
 
 def _second(place: Place, taken: frozenset[str]) -> Hierarchy | None:
     folder = place.folder.parent if place.folder.name == _LEAF else place.folder
-    if not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK) or not (_handed_to_us(place, folder) or _is_empty(folder)):
         return None
     try:
         offered = set((folder / "cgroup.controllers").read_text().split())
+        if _is_inner(folder):
+            _move_aside(folder)
     except OSError:
         return None
-    wanted = {name for name in WANTED if name in offered} - taken
-    enabled = {name for name in wanted if _enable(folder, name, ours=_handed_to_us(place, folder))}
-    return Hierarchy(2, folder, frozenset(enabled)) if enabled else None
+    enabled = frozenset(name for name in WANTED if name in offered - taken and _enable(folder, name))
+    return Hierarchy(2, folder, enabled) if enabled else None
 
 
-def _enable(folder: Path, controller: str, *, ours: bool) -> bool:
-    """Let groups below `folder` have this controller; moves the folder's processes aside if they are in the way."""
+def _is_inner(folder: Path) -> bool:
+    """All but the root of the whole tree: it alone may hold processes beside groups with controllers."""
+    return (folder / "cgroup.type").exists()
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not (folder / "cgroup.procs").read_text()
+    except OSError:
+        return False
+
+
+def _enable(folder: Path, controller: str) -> bool:
+    """Let groups below `folder` have this controller."""
     switch = folder / "cgroup.subtree_control"
-    for attempt in range(2):
-        try:
-            if controller in switch.read_text().split():
-                return True
+    try:
+        if controller not in switch.read_text().split():
             switch.write_text(f"+{controller}")
-        except OSError as error:
-            if attempt or not ours or error.errno != errno.EBUSY:
-                return False
-            _move_aside(folder)
-        else:
-            return True
-    return False
+    except OSError:
+        return False
+    return True
 
 
 def _move_aside(folder: Path) -> None:
+    """Every process of it into a group below. Raises OSError: one cannot be moved."""
     leaf = folder / _LEAF
-    with suppress(OSError):
+    for _ in range(_MOVES):
+        inside = (folder / "cgroup.procs").read_text().split()
+        if not inside:
+            return
         leaf.mkdir(exist_ok=True)
-        for _ in range(_MOVES):
-            inside = (folder / "cgroup.procs").read_text().split()
-            if not inside:
-                return
-            for pid in inside:
-                with suppress(ProcessLookupError):
-                    (leaf / "cgroup.procs").write_text(pid)
+        for pid in inside:
+            with suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(pid)
+    raise OSError(errno.EBUSY, "new processes keep appearing", str(folder))
 
 
 def _handed_to_us(place: Place, folder: Path) -> bool:
