@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,7 @@ from runner.sandbox.macos_folders import PREFIX, remove_stale
 from runner.sandbox.macos_launcher import MacLauncher, MacProcess
 from runner.sandbox.macos_live import live_checks
 from runner.sandbox.macos_python import mac_python
-from runner.sandbox.macos_self_test import judge, look
+from runner.sandbox.macos_self_test import judge, look, with_gpus
 from runner.sandbox.python_home import running_interpreter
 from sandbox_profiles import macos
 from tests.conformance.launcher_suite import LauncherSuite, code, finish
@@ -313,3 +314,29 @@ async def test_kill_for_memory_keeps_the_first_reason(launcher: MacLauncher) -> 
     process.kill_for_memory("first")
     process.kill_for_memory("second")
     assert (await process.wait(), process.over_memory) == (-signal.SIGKILL, "first")
+
+
+async def test_gpu_that_was_not_proved_is_refused(launcher: MacLauncher) -> None:
+    with pytest.raises(SandboxUnavailableError, match="'apple' was not seen working"):
+        await launcher.launch(SandboxSpec(arguments=("this",), gpus=("apple",)))
+
+
+async def test_gpu_rules_reach_the_kernel_with_the_grant_only(tools: Path, base: Path) -> None:
+    """The stand-in shows the profile it was given."""
+    show = tools / "show"
+    show.write_text(f'#!{sys.executable}\nimport sys\nprint(sys.argv[sys.argv.index("-p") + 1])\n')
+    show.chmod(0o755)
+    launcher = make_launcher(tools, base, sandbox_exec=show)
+    granted = launcher.proved(replace(REPORT, gpus=("apple",)))
+    without = (await finish(await launcher.launch(SandboxSpec(arguments=("this",)))))[1]
+    with_gpu = (await finish(await granted.launch(SandboxSpec(arguments=("this",), gpus=("apple",)))))[1]
+    assert b"iokit" not in without
+    assert b"(allow iokit-open" in with_gpu
+    assert with_gpu.startswith(without.rstrip())
+
+
+async def test_gpu_that_does_not_start_inside_is_told_as_missing(launcher: MacLauncher) -> None:
+    """There is no Metal here."""
+    report = await with_gpus(launcher, REPORT, ("apple",))
+    assert report.gpus == ()
+    assert "GPU (" in report.missing[-1]

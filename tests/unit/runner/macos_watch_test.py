@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.probes.process_memory import FootprintMemory
 from runner.sandbox.macos_watch import Caps, Ending, Kin, Process, Watch, decode_caps
 
 JOB = 100
@@ -90,3 +91,15 @@ def test_caps_cross_as_text() -> None:
     assert decode_caps(Caps(1, -1, 3).encode()) == Caps(1, -1, 3)
     with pytest.raises(ValueError, match="values to unpack"):
         decode_caps("1,2")
+
+
+class Footprints:
+    """A Mac's table with three processes."""
+
+    def footprint(self, pid: int) -> int:
+        return {1: 10, 2: 20, 3: 30}.get(pid, 0)
+
+
+def test_memory_of_a_sandbox_on_a_mac_is_its_footprint() -> None:
+    """The resident size holds neither compressed pages nor what Metal allocated."""
+    assert FootprintMemory(Footprints()).bound((1, 3, 4)) == FootprintMemory(Footprints()).exact((1, 3, 4)) == 40
