@@ -8,13 +8,14 @@ from gogrid.errors import ProtocolError
 from gogrid.protocol.messages import Log
 from gogrid.protocol.tasks import PythonLimits
 from runner.python_job.names import check_name
+from runner.python_job.outputs import MAX_NAMES_BYTES
 from runner.python_job.pipe import Ended, FileBegins, Output
 
 _TAIL = 4096
 
 
 class TooMuchOutputError(ProtocolError):
-    """More files or bytes came than the job may leave."""
+    """More files, bytes or names came than the job may leave."""
 
 
 class Intake:
@@ -24,6 +25,7 @@ class Intake:
         self._log_left = limits.log_bytes
         self._bytes_left = limits.output_bytes
         self._files_left = limits.output_files
+        self._names_left = MAX_NAMES_BYTES
         self._seq = 0
         self._names: set[str] = set()
         self._errors = b""
@@ -74,7 +76,8 @@ class Intake:
         self._names.add(begins.name)
         self._files_left -= 1
         self._bytes_left -= begins.size
-        if self._files_left < 0 or self._bytes_left < 0:
+        self._names_left -= len(begins.name.encode())
+        if min(self._files_left, self._bytes_left, self._names_left) < 0:
             raise TooMuchOutputError("The sandbox sent more than its job may leave.")
 
     def _check(self, *, began: bool, ended: bool) -> None:

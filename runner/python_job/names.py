@@ -9,6 +9,9 @@ MAX_PART_BYTES = 200
 MAX_NAME_BYTES = 1000
 MAX_DEPTH = 16
 
+_TRIED_IN_TURN = 10
+"""So many numbers are tried one by one for a name that is taken; then one that hardly any other has."""
+
 _FORBIDDEN = frozenset('\\:*?"<>|')
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10))}
@@ -39,7 +42,7 @@ def plain_name(parts: tuple[str, ...], taken: set[str]) -> str:
     plain = [_plain_part(part) for part in parts]
     name, number = "/".join(plain), 1
     while _folded(name) in taken or len(name.encode()) > MAX_NAME_BYTES:
-        number += 1
+        number = number + 1 if number < _TRIED_IN_TURN else len(taken) + number
         stem, dot, ending = plain[-1].rpartition(".")
         last = f"{stem or ending}-{number}{dot if stem else ''}{ending if stem else ''}"
         folder = plain[:-1] if len("/".join(plain).encode()) <= MAX_NAME_BYTES else ["long"]

@@ -9,10 +9,17 @@ own input files, which the supervisor puts there, are left out and not counted.
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from runner.python_job.names import MAX_DEPTH, plain_name
 
+MAX_NAMES_BYTES = 512 << 10
+"""Of the names of all files together, which travel in one message."""
+_MORE_ENTRIES = 1000
+"""Folders and what is left out may be so many more than files."""
+_MAX_INPUTS = 1000
+"""Links to the job's own files, which are not counted."""
 _PIECE = 256 << 10
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -42,8 +49,9 @@ def survey(folder: int, limits: OutputLimits) -> Survey:
     """Look at all that lies below an open folder, in the order of its names."""
     files: list[OutputFound] = []
     taken: set[str] = set()
-    total = left_out = folders = 0
-    for path, size in _walk(folder, ()):
+    total = left_out = folders = names = 0
+    most_entries = limits.files + _MORE_ENTRIES
+    for path, size in _walk(folder, (), most_entries):
         if size is None:
             left_out += 1
         elif size == _IS_FOLDER:
@@ -51,7 +59,13 @@ def survey(folder: int, limits: OutputLimits) -> Survey:
         else:
             total += size
             files.append(OutputFound(path, plain_name(path, taken), size))
-        if total > limits.total_bytes or len(files) > limits.files or left_out + folders > limits.files + 1000:
+            names += len(files[-1].name.encode())
+        if (
+            total > limits.total_bytes
+            or len(files) > limits.files
+            or names > MAX_NAMES_BYTES
+            or left_out + folders > most_entries
+        ):
             return Survey((), left_out, too_large=True)
     return Survey(tuple(files), left_out, too_large=False)
 
@@ -92,9 +106,14 @@ def _is_input(name: str, folder: int) -> bool:
     return os.readlink(name, dir_fd=folder).startswith(f"{INPUTS}/")
 
 
-def _walk(folder: int, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int | None]]:
-    """Every entry: (path, size), `_IS_FOLDER` for a folder's size, None for what is to be left out."""
-    for name in sorted(os.listdir(folder)):
+def _walk(folder: int, above: tuple[str, ...], most: int) -> Iterator[tuple[tuple[str, ...], int | None]]:
+    """Every entry: (path, size), `_IS_FOLDER` for a folder's size, None for what is to be left out.
+
+    Of a folder with more than `most` entries some one more than that, so that a million of them cost nothing.
+    """
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in islice(entries, most + _MAX_INPUTS + 1))
+    for name in names:
         path = (*above, name)
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -113,6 +132,6 @@ def _walk(folder: int, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
             continue
         try:
             yield path, _IS_FOLDER
-            yield from _walk(below, path)
+            yield from _walk(below, path, most)
         finally:
             os.close(below)

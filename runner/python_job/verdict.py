@@ -12,6 +12,7 @@ from typing import Literal
 
 from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonLimits
+from runner.python_job.outputs import MAX_NAMES_BYTES
 from runner.python_job.pipe import Ended
 
 Stop = Literal[PythonEnd.TIMEOUT, PythonEnd.CANCELLED]
@@ -167,8 +168,8 @@ def _last_lines(errors: bytes) -> bytes:
 
 def _too_large(limits: PythonLimits) -> str:
     return (
-        f"It left more than {_size(limits.output_bytes)} or {limits.output_files} files in its working folder, "
-        "so none is kept."
+        f"It left more than {_size(limits.output_bytes)}, {limits.output_files} files or {_size(MAX_NAMES_BYTES)} of "
+        "their names in its working folder, so none is kept."
     )
 
 
