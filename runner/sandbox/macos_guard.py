@@ -1,6 +1,6 @@
 """The process that starts a job's guard on a Mac: `python -I -S -B macos_guard.py LIFELINE CAPS FOLDER COMMAND…`.
 
-Kept apart from `macos_keeper`, because a program run by its path finds our packages only after this.
+Kept apart from `macos_keeper`, because a program run by its path finds our packages only after this. Needs no others.
 """
 
 import os
@@ -14,7 +14,11 @@ def main() -> None:
     from runner.sandbox.macos_watch import decode_caps
 
     lifeline, caps, folder, *command = sys.argv[1:]
-    sys.exit(keep(int(lifeline), decode_caps(caps), folder, command, LibProc()))
+    try:
+        table = LibProc()
+    except OSError as error:
+        sys.exit(f"The process table cannot be read: {error.strerror}.")
+    sys.exit(keep(int(lifeline), decode_caps(caps), folder, command, table))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Sequence
 
-from runner.sandbox.macos_folders import remove, used_bytes
+from runner.sandbox.macos_disk import remove, used_bytes
 from runner.sandbox.macos_processes import ProcessTable
 from runner.sandbox.macos_watch import Caps, Ending, Kin, Watch
 from runner.sandbox.memory_watch import SAMPLE_EVERY_S

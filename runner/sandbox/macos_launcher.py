@@ -20,7 +20,8 @@ from runner.errors import SandboxUnavailableError
 from runner.sandbox import macos_guard
 from runner.sandbox.base import Mount, SandboxReport, SandboxSpec
 from runner.sandbox.macos_arguments import JobFolders, MacPython, environment, sandbox_exec_arguments
-from runner.sandbox.macos_folders import copy_inputs, make_folders, remove
+from runner.sandbox.macos_disk import remove
+from runner.sandbox.macos_folders import copy_inputs, make_folders
 from runner.sandbox.macos_profile import profile_text
 from runner.sandbox.macos_watch import Caps, Ending
 from sandbox_profiles import macos

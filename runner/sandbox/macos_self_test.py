@@ -212,7 +212,6 @@ async def examine() -> "tuple[list[tuple[str, bool, str]], SandboxReport | None]
         return [*rows, ("may be used", False, str(error))], None
     if platform.machine() == "arm64":
         report = await with_gpus(launcher, report, (APPLE_GPU,))
-        rows.append(("GPU", bool(report.gpus), "" if report.gpus else report.missing[-1]))
     return rows, report
 
 
@@ -224,7 +223,7 @@ def main() -> int:
     print(table(rows))
     if report is not None:
         print("".join(f"\nnot enforced: {word}" for word in report.missing).lstrip())
-        print(f"Python jobs: {'yes' if report.python_jobs else 'no'}")
+        print(f"Python jobs: {'yes' if report.python_jobs else 'no'}\nGPU: {'yes' if report.gpus else 'no'}")
     return 0 if report is not None and all(ok for _, ok, _ in rows) else 1
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from runner.errors import SandboxUnavailableError
+from runner.sandbox import macos_guard
 from runner.sandbox.base import Launcher, Mount, SandboxReport, SandboxSpec
 from runner.sandbox.macos_folders import PREFIX, remove_stale
 from runner.sandbox.macos_launcher import MacLauncher, MacProcess
@@ -340,3 +342,11 @@ async def test_gpu_that_does_not_start_inside_is_told_as_missing(launcher: MacLa
     report = await with_gpus(launcher, REPORT, ("apple",))
     assert report.gpus == ()
     assert "GPU (" in report.missing[-1]
+
+
+def test_guard_needs_no_package() -> None:
+    """It runs without site-packages; here it comes as far as libproc."""
+    command = [sys.executable, "-I", "-S", "-B", macos_guard.__file__, "0", "1,1,1", "/nowhere", "/nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env={}, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "The process table cannot be read: there is no libproc on this system.\n"
