@@ -2,8 +2,8 @@
 
 Run as `python -I -S -B inside.py ORDERS MODULE [ARGUMENT…]`, or with `-` for the orders, which then come over standard
 input together with the arguments, before whatever the module reads. It is the sandbox's process 1: nothing inside can
-kill it, and when it ends the kernel ends everything else. Any refusal of the kernel is fatal; only a missing Landlock is not,
-because the self-test at start has told about that. Kept light: every millisecond here is paid by every job.
+kill it, and when it ends the kernel ends everything else. Any refusal of the kernel is fatal; only a missing Landlock is
+not, because the self-test at start has told about that. Kept light: every millisecond here is paid by every job.
 """
 
 import os
@@ -29,10 +29,23 @@ def main() -> None:
 
 
 def _become(module: str, arguments: list[str]) -> None:
-    import runpy
+    """What `runpy.run_module(module, alter_sys=True)` does, without its imports."""
+    from importlib.machinery import PathFinder
 
-    sys.argv[:] = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    package = module.rpartition(".")[0]
+    spec = PathFinder.find_spec(module, __import__(package, fromlist=("",)).__path__ if package else None)
+    if spec is not None and spec.submodule_search_locations is not None:
+        inner = __import__(module, fromlist=("",)).__path__
+        spec = PathFinder.find_spec(f"{module}.__main__", inner)
+    load = getattr(spec.loader, "get_code", None) if spec is not None else None
+    if spec is None or load is None:
+        raise ModuleNotFoundError(f"There is no module {module!r} to run.", name=module)
+    main = type(sys)("__main__")
+    main.__spec__, main.__loader__, main.__package__ = spec, spec.loader, spec.parent
+    main.__file__ = spec.origin
+    sys.modules["__main__"] = main
+    sys.argv[:] = [spec.origin or module, *arguments]
+    exec(load(spec.name), main.__dict__)  # noqa: S102
 
 
 if __name__ == "__main__":

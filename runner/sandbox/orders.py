@@ -1,30 +1,56 @@
 """What the launcher tells `inside.py` to lay on itself before any other code runs: resource limits and Landlock paths.
 
 One line of text, which crosses into the sandbox as an argument or, with what the module is given, over standard input
-(`spoken`). Imported inside, so it needs the standard library only and stays light.
+(`spoken`). Imported inside, so it needs the standard library only and stays light: `typing` or `dataclasses` would cost every job several milliseconds.
 """
 
 import os
 import resource
-from typing import NamedTuple
 
 
-class Orders(NamedTuple):
-    processes: int
-    open_files: int
-    memory_bytes: int
-    """Address space; -1: no limit."""
-    cpu_seconds: int
-    """Of each process; -1: no limit. One second later it is killed."""
-    file_bytes: int
-    """Of each file written; -1: no limit."""
-    readable: tuple[str, ...]
-    writable: tuple[str, ...]
-    landlock: bool = True
-    """Whether the two above are laid on by Landlock; only a GPU that does not work behind it is let off."""
+class Orders:
+    """Compares by what it says.
+
+    Args:
+        memory_bytes: address space of each process; -1: no limit.
+        cpu_seconds: of each process; -1: no limit. One second later it is killed.
+        file_bytes: of each file written; -1: no limit.
+        landlock: whether Landlock lays on `readable` and `writable`; only a GPU that does not work behind it is let off.
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        open_files: int,
+        memory_bytes: int,
+        cpu_seconds: int,
+        file_bytes: int,
+        readable: tuple[str, ...],
+        writable: tuple[str, ...],
+        *,
+        landlock: bool = True,
+    ) -> None:
+        self.processes = processes
+        self.open_files = open_files
+        self.memory_bytes = memory_bytes
+        self.cpu_seconds = cpu_seconds
+        self.file_bytes = file_bytes
+        self.readable = readable
+        self.writable = writable
+        self.landlock = landlock
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Orders) and self.encode() == other.encode()
+
+    def __hash__(self) -> int:
+        return hash(self.encode())
+
+    def __repr__(self) -> str:
+        return f"Orders({self.encode()!r})"
 
     def encode(self) -> str:
-        numbers = ",".join(str(int(number)) for number in (*self[:5], self.landlock))
+        limits = (self.processes, self.open_files, self.memory_bytes, self.cpu_seconds, self.file_bytes)
+        numbers = ",".join(str(number) for number in (*limits, int(self.landlock)))
         return "|".join((numbers, ":".join(self.readable), ":".join(self.writable)))
 
     def limit_self(self) -> None:

@@ -4,7 +4,8 @@ Promises: every process of a sandbox is in its group, because the first one is p
 group's limits are the kernel's to enforce; `killed_for_memory` tells the kernel's kill for the group's limit from any
 other; a group goes when its sandbox has ended, and one that a killed runner left goes at the next start.
 
-Works on cgroup v1, where each controller has a tree of its own, and on v2. `group_finder` says where groups can be made.
+Works on cgroup v1, where each controller has a tree of its own, and on v2. `group_finder` says where groups can be
+made.
 """
 
 import os
@@ -89,7 +90,7 @@ class ProcessGroup:
                 try:
                     _write(folder / "cgroup.kill", "1")
                 except OSError:
-                    continue  # older than Linux 5.14, or gone already: whoever asks kills the sandbox's first process too
+                    continue  # older than Linux 5.14, or gone: whoever asks kills the sandbox's first process too
 
     @property
     def killed_for_memory(self) -> bool:

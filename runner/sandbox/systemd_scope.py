@@ -51,24 +51,31 @@ async def enter_scope(environment: Mapping[str, str]) -> bool:
     """Whether this process is now in a scope of its own."""
     pid, root = os.getpid(), os.geteuid() == 0
     bus = bus_environment(environment)
-    if not BUSCTL.is_file() or not (root or bus):
+    if not (root or bus):
         return False
     nothing = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(
-        *scope_command(BUSCTL, pid, root=root), stdin=nothing, stdout=nothing, stderr=nothing, env=bus
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *scope_command(BUSCTL, pid, root=root), stdin=nothing, stdout=nothing, stderr=nothing, env=bus
+        )
+    except OSError:
+        return False
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            if await process.wait() != 0:
-                return False
-            while f"/{OWN_SCOPE}{pid}.scope" not in await asyncio.to_thread(_membership):
-                await asyncio.sleep(_LOOK_EVERY_S)
+            return await process.wait() == 0 and await _moved(pid)
     except TimeoutError:
         return False
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _moved(pid: int) -> bool:
+    """Systemd answers before it has done it."""
+    own = f"/{OWN_SCOPE}{pid}.scope"
+    while own not in await asyncio.to_thread(_membership):  # noqa: ASYNC110 - another process's doing has no event
+        await asyncio.sleep(_LOOK_EVERY_S)
     return True
 
 
