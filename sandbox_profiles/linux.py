@@ -78,5 +78,5 @@ MEMORY_LAYER = "memory limit over all processes together"
 CPU_LAYER = "processor limit over all processes together"
 SCOPE_LAYER = "Landlock scope"
 GPU_LAYER = "GPU in the sandbox"
-"""Reported where they hold and where they do not. Not required: a watchdog covers the first, a limit for each process the
-second, the namespaces the third; and a job that needs a GPU is refused where it does not work."""
+"""Reported where they hold and where they do not. Not required: a watchdog covers the first, a limit for each process
+the second, the namespaces the third; and a job that needs a GPU is refused where it does not work."""

@@ -5,12 +5,15 @@ Prints `cuInit`'s answer and the number of GPUs, as one JSON list; the answer is
 
 import ctypes
 import json
+import sys
+
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def main() -> None:
     count = ctypes.c_int(0)
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        driver = ctypes.CDLL(_DRIVER)
     except OSError:
         print("[-1, 0]")
         return

@@ -2,8 +2,8 @@
 
 Run as `python -I -S -B inside.py ORDERS MODULE [ARGUMENT…]`, or with `-` for the orders, which then come over standard
 input together with the arguments, before whatever the module reads. It is the sandbox's process 1: nothing inside can
-kill it, and when it ends the kernel ends everything else. Any refusal of the kernel is fatal; only a missing Landlock is
-not, because the self-test at start has told about that. Kept light: every millisecond here is paid by every job.
+kill it, and when it ends the kernel ends everything else. Any refusal of the kernel is fatal; only a missing Landlock
+is not, because the self-test at start has told about that. Kept light: every millisecond here is paid by every job.
 """
 
 import os

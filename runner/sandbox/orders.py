@@ -1,7 +1,8 @@
 """What the launcher tells `inside.py` to lay on itself before any other code runs: resource limits and Landlock paths.
 
 One line of text, which crosses into the sandbox as an argument or, with what the module is given, over standard input
-(`spoken`). Imported inside, so it needs the standard library only and stays light: `typing` or `dataclasses` would cost every job several milliseconds.
+(`spoken`). Imported inside, so it needs the standard library only and stays light: `typing` or `dataclasses` would cost
+every job several milliseconds.
 """
 
 import os
@@ -15,7 +16,7 @@ class Orders:
         memory_bytes: address space of each process; -1: no limit.
         cpu_seconds: of each process; -1: no limit. One second later it is killed.
         file_bytes: of each file written; -1: no limit.
-        landlock: whether Landlock lays on `readable` and `writable`; only a GPU that does not work behind it is let off.
+        landlock: whether Landlock enforces `readable` and `writable`; only a GPU that does not work so is let off.
     """
 
     def __init__(
