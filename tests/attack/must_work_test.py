@@ -104,18 +104,3 @@ async def test_script_may_close_its_output_and_go_on(jobs: Jobs) -> None:
     )
     assert time.monotonic() - before > 0.3
     assert seen.files == {"late": b"x"}
-
-
-@pytest.mark.torch
-async def test_torch_works_within_the_default_limits(jobs: Jobs) -> None:
-    pytest.importorskip("torch")
-    seen = await jobs.run(
-        """
-        import torch
-        a = torch.randn(512, 512)
-        print(torch.get_num_threads(), (a @ a).shape)
-        """,
-        limits=PythonLimits(wall_s=90),
-    )
-    assert seen.stderr == ""
-    assert seen.stdout == "1 torch.Size([512, 512])\n"
