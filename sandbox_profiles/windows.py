@@ -61,13 +61,10 @@ class Creation(IntFlag):
 class Mitigation(IntFlag):
     """`PROCESS_CREATION_MITIGATION_POLICY_*_ALWAYS_ON`."""
 
-    DEP = 0x1
-    SEHOP = 0x4
     FORCE_RELOCATE_IMAGES = 0x1 << 8
     HEAP_TERMINATE = 0x1 << 12
     BOTTOM_UP_ASLR = 0x1 << 16
     HIGH_ENTROPY_ASLR = 0x1 << 20
-    STRICT_HANDLE_CHECKS = 0x1 << 24
     EXTENSION_POINT_DISABLE = 0x1 << 32
     IMAGE_LOAD_NO_REMOTE = 0x1 << 52
     IMAGE_LOAD_NO_LOW_LABEL = 0x1 << 56
@@ -116,6 +113,9 @@ INTEGRITY_LEVEL = 0x1000
 
 PRIVATE_FOLDER = "D:P(A;OICI;FA;;;{user})(A;OICI;FA;;;SY)S:(ML;OICI;NW;;;LW)"
 """Of a sandbox's own folder: the worker's user and the system, writable at low integrity."""
+OWN_OBJECTS = "D:(A;;GA;;;{user})(A;;GA;;;SY)"
+"""Who may use what a sandboxed process makes, where it does not say: its user, whose administrators' groups no longer
+count, and the system."""
 WRITABLE_LABEL = "S:(ML;OICI;NW;;;LW)"
 CLOSED_LABEL = "S:(ML;OICI;NW;;;ME)"
 """Of a folder that a sandbox may write, and of the same folder once that sandbox has ended."""
@@ -128,18 +128,17 @@ CREATION = (
     | Creation.EXTENDED_STARTUP_INFO
 )
 MITIGATIONS = (
-    Mitigation.DEP
-    | Mitigation.SEHOP
-    | Mitigation.FORCE_RELOCATE_IMAGES
+    Mitigation.FORCE_RELOCATE_IMAGES
     | Mitigation.HEAP_TERMINATE
     | Mitigation.BOTTOM_UP_ASLR
     | Mitigation.HIGH_ENTROPY_ASLR
-    | Mitigation.STRICT_HANDLE_CHECKS
     | Mitigation.EXTENSION_POINT_DISABLE
     | Mitigation.IMAGE_LOAD_NO_REMOTE
     | Mitigation.IMAGE_LOAD_NO_LOW_LABEL
 )
-"""Neither a ban on win32k, which graphics drivers need, nor on code made at run time, which torch makes."""
+"""Not among them: a ban on win32k, which graphics drivers need; on code made at run time, which torch makes; strict
+handle checks, which end a process for a slip of any library's start-up; DEP and SEHOP, which 64-bit Windows always has
+and refuses to be asked for."""
 
 ENVIRONMENT = (
     ("USERNAME", "gogrid"),

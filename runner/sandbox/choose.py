@@ -30,6 +30,10 @@ async def choose_launcher(
         from runner.sandbox.macos_self_test import choose_macos_launcher
 
         return await choose_macos_launcher(python, gpus)
+    if sys.platform == "win32":
+        from runner.sandbox.windows_self_test import choose_windows
+
+        return await choose_windows(python, gpus)
     if sys.platform == "linux":
         from runner.sandbox.bwrap_choice import choose_bwrap
 

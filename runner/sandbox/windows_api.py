@@ -153,6 +153,7 @@ _DECLARED: dict[str, tuple[str, object, tuple[Any, ...]]] = {
     "ConvertStringSidToSidW": ("advapi32", BOOL, (TEXT, POINTER)),
     "GetLengthSid": ("advapi32", DWORD, (POINTER,)),
     "ConvertStringSecurityDescriptorToSecurityDescriptorW": ("advapi32", BOOL, (TEXT, DWORD, POINTER, POINTER)),
+    "GetSecurityDescriptorDacl": ("advapi32", BOOL, (POINTER, POINTER, POINTER, POINTER)),
     "GetSecurityDescriptorSacl": ("advapi32", BOOL, (POINTER, POINTER, POINTER, POINTER)),
     "SetSecurityInfo": ("advapi32", DWORD, (HANDLE, ctypes.c_int, DWORD, POINTER, POINTER, POINTER, POINTER)),
     "GetSecurityInfo": (

@@ -91,7 +91,7 @@ def environment_block(variables: dict[str, str]) -> str:
     return "".join(lines) + "\0"
 
 
-def job_limits(spec: SandboxSpec, processors: int) -> JobLimits:
+def job_limits(spec: SandboxSpec, processors: int, ui_limits: windows.UiLimit = windows.UI_LIMITS) -> JobLimits:
     """The numbers of this sandbox's Job Object on a machine with `processors` logical processors."""
     flags = windows.JOB_LIMITS
     if spec.memory_bytes is not None:
@@ -101,7 +101,7 @@ def job_limits(spec: SandboxSpec, processors: int) -> JobLimits:
     cores = spec.cpu_cores or spec.threads
     return JobLimits(
         flags=int(flags),
-        ui_flags=int(windows.UI_LIMITS),
+        ui_flags=int(ui_limits),
         processes=max(1, min(spec.processes, windows.PROCESSES)),
         memory_bytes=spec.memory_bytes or 0,
         time_ticks=(spec.cpu_seconds or 0) * _TICKS_PER_S,

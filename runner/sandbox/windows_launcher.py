@@ -111,11 +111,19 @@ class WindowsProcess:
 class WindowsLauncher:
     """Starts sandboxes on this machine, whose self-test `choose_windows` has run."""
 
-    def __init__(self, home: WindowsHome, report: SandboxReport, folders: Path | None = None) -> None:
+    def __init__(
+        self,
+        home: WindowsHome,
+        report: SandboxReport,
+        folders: Path | None = None,
+        ui_limits: windows.UiLimit = windows.UI_LIMITS,
+    ) -> None:
         """
         Args:
             folders: where the folder of each sandbox is made; None: the user's temporary folder.
+            ui_limits: less than all only where Windows starts nothing with them.
         """
+        self._ui_limits = ui_limits
         self._home = home
         self._report = report
         self._folders = folders or Path(tempfile.gettempdir())
@@ -125,7 +133,14 @@ class WindowsLauncher:
     def report(self) -> SandboxReport:
         return self._report
 
+    def proved(self, report: SandboxReport) -> "WindowsLauncher":
+        """The same with another report."""
+        return WindowsLauncher(self._home, report, self._folders, self._ui_limits)
+
     async def launch(self, spec: SandboxSpec) -> WindowsProcess:
+        unproved = [uuid for uuid in spec.gpus if uuid not in self._report.gpus]
+        if unproved:
+            raise SandboxUnavailableError(f"The GPU {unproved[0]} did not work in this machine's sandbox.")
         folder = self._folders / f"{_PREFIX}{os.getpid()}-{token_hex(8)}"
         line = command_line(self._home, spec)
         block = environment_block(environment(self._home, spec, folder, self._system_root))
@@ -138,7 +153,7 @@ class WindowsLauncher:
                 undo.callback(_close_folders, folder, spec)
                 if spec.writable:
                     await asyncio.to_thread(label_folder, spec.writable.host, windows.WRITABLE_LABEL)
-                job = Job(job_limits(spec, os.cpu_count() or 1))
+                job = Job(job_limits(spec, os.cpu_count() or 1, self._ui_limits))
                 undo.callback(job.close)
                 pipes = await open_pipes()
                 undo.callback(pipes.close)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import platform
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Launcher, SandboxReport, SandboxSpec
 from runner.sandbox.python_home import Interpreter, running_interpreter
+from runner.sandbox.self_test import run_probe
 from runner.sandbox.windows_api import call
 from runner.sandbox.windows_command import JobLimits, job_limits, windows_home
 from runner.sandbox.windows_job import Job
@@ -44,19 +46,25 @@ class WindowsProbeReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     memory_refused: bool
 
 
-async def choose_windows(python: Interpreter | None = None) -> Launcher:
+async def choose_windows(python: Interpreter | None = None, gpus: tuple[str, ...] = ()) -> Launcher:
     """The sandbox of this machine, self-tested.
+
+    Windows may refuse a job with user interface limits to a worker that is in a job itself. Those limits are not among
+    the required layers: there they are left out, and the report says that they are missing.
 
     Args:
         python: what runs inside; None: the running interpreter and its packages.
+        gpus: UUIDs of the GPUs that jobs are to get; `report.gpus` says whether they work inside.
 
     Raises:
         SandboxUnavailableError: it does not enforce what it must.
     """
     await asyncio.to_thread(remove_stale_folders, Path(tempfile.gettempdir()))
-    home = windows_home(python or running_interpreter())
-    report = await self_test(WindowsLauncher(home, _UNTESTED), f"Job Object (Windows {platform.version()})")
-    return WindowsLauncher(home, report)
+    home, name = windows_home(python or running_interpreter()), f"Job Object (Windows {platform.version()})"
+    launcher = WindowsLauncher(home, _UNTESTED)
+    if not await _starts(launcher):
+        launcher = WindowsLauncher(home, _UNTESTED, ui_limits=windows.UiLimit(0))
+    return await _with_gpus(launcher, await self_test(launcher, name), gpus)
 
 
 def judge(name: str, seen: WindowsProbeReport, *, ended: bool, wanted: JobLimits, told: JobLimits) -> SandboxReport:
@@ -153,3 +161,30 @@ async def _ends(process: WindowsProcess) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _starts(launcher: WindowsLauncher) -> bool:
+    """Whether Windows starts a process in such a sandbox at all."""
+    try:
+        process = await launcher.launch(SandboxSpec(arguments=("this",)))
+    except SandboxUnavailableError:
+        return False
+    process.kill()
+    await process.wait()
+    return True
+
+
+async def _with_gpus(launcher: WindowsLauncher, report: SandboxReport, gpus: tuple[str, ...]) -> WindowsLauncher:
+    """The launcher, with the GPUs if the driver starts inside and sees every one of them."""
+    if not gpus:
+        return launcher.proved(report)
+    granted = launcher.proved(replace(report, gpus=gpus))
+    try:
+        printed = await run_probe(granted, SandboxSpec(arguments=("runner.sandbox.gpu_probe",), gpus=gpus), report.name)
+        code, count = msgspec.json.decode(printed, type=tuple[int, int])
+    except (SandboxUnavailableError, msgspec.DecodeError) as error:
+        return launcher.proved(replace(report, missing=(*report.missing, f"GPU ({error})")))
+    if code == 0 and count == len(gpus):
+        return granted
+    answer = f"the driver answers {code} and shows {count} of {len(gpus)} GPUs"
+    return launcher.proved(replace(report, missing=(*report.missing, f"GPU ({answer})")))

@@ -28,7 +28,7 @@ from sandbox_profiles import windows
 
 _ACCESS = 0x1 | 0x2 | 0x8 | 0x80  # assign to a process, duplicate, query, change its defaults
 _QUERY = 0x8
-_USER, _GROUPS, _PRIVILEGES, _INTEGRITY = 1, 2, 3, 25
+_USER, _GROUPS, _PRIVILEGES, _DEFAULT_DACL, _INTEGRITY = 1, 2, 3, 6, 25
 _GROUP_ENABLED = 0x4
 _GROUP_INTEGRITY = 0x20
 _SDDL_REVISION = 1
@@ -76,7 +76,15 @@ def restricted_token() -> Handle:
         label = SidAndAttributes(low, _GROUP_INTEGRITY)
         size = ctypes.sizeof(label) + function("GetLengthSid")(low)
         call("SetTokenInformation", token.value, _INTEGRITY, ctypes.byref(label), size)
+        _set_own_objects(token)
         return token
+
+
+def _set_own_objects(token: Handle) -> None:
+    """An administrator's token would give what it makes to a group that the restricted one may no longer use."""
+    with _descriptor(windows.OWN_OBJECTS.format(user=_subject(token, _USER))) as descriptor:
+        default = ctypes.c_void_p(_list_of(descriptor, "GetSecurityDescriptorDacl"))
+        call("SetTokenInformation", token.value, _DEFAULT_DACL, ctypes.byref(default), ctypes.sizeof(default))
 
 
 def own_facts() -> TokenFacts:
@@ -109,12 +117,7 @@ def label_folder(path: Path, label: str) -> None:
     Raises OSError.
     """
     with _descriptor(label) as descriptor:
-        present, defaulted, acl = ctypes.c_int(), ctypes.c_int(), ctypes.c_void_p()
-        call(
-            "GetSecurityDescriptorSacl",
-            descriptor,
-            *(ctypes.byref(present), ctypes.byref(acl), ctypes.byref(defaulted)),
-        )
+        acl = _list_of(descriptor, "GetSecurityDescriptorSacl")
         for each in _tree(path):
             with _opened(each, _WRITE_OWNER) as handle:
                 code = function("SetSecurityInfo")(
@@ -192,6 +195,13 @@ def _descriptor(text: str) -> Iterator[int]:
         yield descriptor.value or 0
     finally:
         function("LocalFree")(descriptor)
+
+
+def _list_of(descriptor: int, which: str) -> int:
+    """The access control list that `which` finds in a security descriptor; lives as long as that does."""
+    present, defaulted, acl = ctypes.c_int(), ctypes.c_int(), ctypes.c_void_p()
+    call(which, descriptor, ctypes.byref(present), ctypes.byref(acl), ctypes.byref(defaulted))
+    return acl.value or 0
 
 
 def _information(token: Handle, kind: int) -> "ctypes.Array[ctypes.c_char]":
