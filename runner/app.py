@@ -65,8 +65,8 @@ async def run(load: Callable[[], WorkerConfig], places: WorkerPlaces) -> None:
         membership = load_membership(places.state)
         if membership is None:
             raise RunnerError("This worker has not joined a coordinator yet; paste its token: gogrid-worker join TOKEN")
-        launcher, no_sandbox = await _sandbox()
         machine = await asyncio.to_thread(probe_machine)
+        launcher, no_sandbox = await _sandbox(machine.nvidia)
         survey = Survey(machine, launcher.report if launcher is not None else None, no_sandbox)
         facts = survey.facts(config)
         log.info("device: %s", facts.device.why)
@@ -82,10 +82,10 @@ def addresses_of(config: WorkerConfig, membership: Membership) -> tuple[Address,
     return named + tuple(address for address in membership.addresses if address not in named)
 
 
-async def _sandbox() -> tuple[Launcher | None, str]:
+async def _sandbox(gpus: tuple[str, ...]) -> tuple[Launcher | None, str]:
     """The launcher, or why there is none."""
     try:
-        return await choose_launcher(), ""
+        return await choose_launcher(gpus=gpus), ""
     except SandboxUnavailableError as error:
         return None, str(error)
 

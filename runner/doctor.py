@@ -22,8 +22,9 @@ from runner.config import WorkerConfig
 from runner.errors import SandboxUnavailableError
 from runner.link.connection import dial
 from runner.link.membership import Membership, load_membership
-from runner.probes.all import probe_machine
+from runner.probes.all import Machine, probe_machine
 from runner.probes.choose import choose_device
+from runner.sandbox.base import SandboxReport
 from runner.sandbox.choose import choose_launcher
 from runner.threads import in_thread
 
@@ -41,8 +42,10 @@ class Check(msgspec.Struct, frozen=True):
 async def examine(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ...]:
     """Every check, in the order in which they build on each other."""
     checks = [Check("settings", True, f"{places.config}{'' if places.config.exists() else ' (absent: defaults)'}")]
-    checks += await _sandbox()
-    checks.append(_device(config))
+    machine = probe_machine()
+    sandbox, found = await _sandbox(machine)
+    checks += found
+    checks.append(_device(config, machine, sandbox))
     checks.append(_disk(config, places))
     try:
         membership = load_membership(places.state)
@@ -61,21 +64,27 @@ def findings_text(checks: tuple[Check, ...]) -> str:
     return "\n".join(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:{width}}  {check.finding}" for check in checks)
 
 
-async def _sandbox() -> list[Check]:
+async def _sandbox(machine: Machine) -> tuple[SandboxReport | None, list[Check]]:
     try:
-        report = (await choose_launcher()).report
+        report = (await choose_launcher(gpus=machine.nvidia)).report
     except SandboxUnavailableError as error:
-        return [Check("sandbox", False, str(error))]
+        return None, [Check("sandbox", False, str(error))]
     found = [Check("sandbox", True, f"{report.name}; proved: {', '.join(report.layers)}")]
     if report.missing:
         found.append(Check("sandbox limits", report.python_jobs, f"cannot enforce: {', '.join(report.missing)}"))
-    return found
+    found += [Check("sandbox skipped", True, reason) for reason in report.skipped]
+    return report, found
 
 
-def _device(config: WorkerConfig) -> Check:
-    machine = probe_machine()
+def _device(config: WorkerConfig, machine: Machine, sandbox: SandboxReport | None) -> Check:
     chosen = choose_device(
-        config.device, machine.cpu, machine.findings, machine.engine, config.max_vram, config.max_ram
+        config.device,
+        machine.cpu,
+        machine.findings,
+        machine.engine,
+        config.max_vram,
+        config.max_ram,
+        sandbox.gpus if sandbox is not None else None,
     )
     if chosen.problem:
         return Check("device", False, chosen.problem)

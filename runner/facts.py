@@ -28,6 +28,9 @@ class Facts:
     python_jobs: bool
     problem: str
     """In words, why this worker cannot work at all; empty: it can."""
+    packages: tuple[str, ...] = ()
+    """What scripts can import besides the standard library: `numpy 2.4.6`."""
+    gpu_scripts: bool = False
 
     @property
     def standing(self) -> tuple[Readiness, str]:
@@ -54,12 +57,15 @@ def gather(
     engine: EngineBuild,
     sandbox: SandboxReport | None,
     no_sandbox: str,
+    packages: tuple[str, ...] = (),
+    gpu_scripts: bool = False,
 ) -> Facts:
     """Put together what the probes found.
 
     Args:
         cores_lent: 0: all.
         sandbox: None if none works; then `no_sandbox` says why.
+        gpu_scripts: what the owner wants; without a CUDA device nothing comes of it.
     """
     return Facts(
         software=software,
@@ -72,12 +78,16 @@ def gather(
         sandbox=sandbox_words(sandbox) if sandbox is not None else f"none: {no_sandbox}",
         python_jobs=sandbox is not None and sandbox.python_jobs,
         problem=f"no sandbox works: {no_sandbox}" if sandbox is None else device.problem,
+        packages=packages,
+        gpu_scripts=gpu_scripts and device.kind is DeviceKind.CUDA,
     )
 
 
 def sandbox_words(report: SandboxReport) -> str:
     words = f"{report.name}: {', '.join(report.layers)}"
-    return f"{words}; cannot enforce {', '.join(report.missing)}" if report.missing else words
+    if report.missing:
+        words += f"; cannot enforce {', '.join(report.missing)}"
+    return f"{words}; skipped: {' '.join(report.skipped)}" if report.skipped else words
 
 
 def platform_name(system: str, machine: str) -> str:

@@ -7,6 +7,7 @@ from runner.config import WorkerConfig
 from runner.facts import Facts, gather
 from runner.probes.all import Machine
 from runner.probes.choose import choose_device
+from runner.python_job.packages import offered
 from runner.sandbox.base import SandboxReport
 
 
@@ -22,7 +23,13 @@ class Survey:
     def facts(self, config: WorkerConfig) -> Facts:
         machine = self.machine
         device = choose_device(
-            config.device, machine.cpu, machine.findings, machine.engine, config.max_vram, config.max_ram
+            config.device,
+            machine.cpu,
+            machine.findings,
+            machine.engine,
+            config.max_vram,
+            config.max_ram,
+            self.sandbox.gpus if self.sandbox is not None else None,
         )
         return gather(
             software=f"gogrid/{gogrid.__version__}",
@@ -33,6 +40,8 @@ class Survey:
             engine=machine.engine,
             sandbox=self.sandbox,
             no_sandbox=self.no_sandbox,
+            packages=offered(),
+            gpu_scripts=config.gpu_scripts,
         )
 
 

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 
+from gogrid.protocol.messages import DeviceKind
 from runner.probes.apple import probe_apple
 from runner.probes.base import Cpu, EngineBuild, GpuFindings
 from runner.probes.cpu import probe_cpu
@@ -16,6 +17,12 @@ class Machine:
     engine: EngineBuild
     findings: tuple[GpuFindings, ...]
     """Of every GPU probe, best vendor first."""
+
+    @property
+    def nvidia(self) -> tuple[str, ...]:
+        """UUIDs of the GPUs whose driver must start inside the sandbox."""
+        gpus = (gpu for found in self.findings for gpu in found.gpus)
+        return tuple(gpu.uuid for gpu in gpus if gpu.kind is DeviceKind.CUDA and gpu.uuid)
 
 
 def probe_machine() -> Machine:

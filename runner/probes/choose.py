@@ -34,11 +34,17 @@ def choose_device(
     engine: EngineBuild,
     max_vram: Limit,
     max_ram: Limit,
+    sandboxed: tuple[str, ...] | None = None,
 ) -> Chosen:
-    """Args: `findings` of every GPU probe, best vendor first."""
+    """Which device this worker lends.
+
+    Args:
+        findings: of every GPU probe, best vendor first.
+        sandboxed: UUIDs of the NVIDIA GPUs that were seen to work in the sandbox; None: there is no sandbox to ask.
+    """
     gpus = [gpu for found in findings for gpu in found.gpus]
     missing = "; ".join(found.problem for found in findings if found.problem)
-    hindered = {gpu: _hindrance(gpu, engine) for gpu in gpus}
+    hindered = {gpu: _hindrance(gpu, engine, sandboxed) for gpu in gpus}
     able = [gpu for gpu in gpus if not hindered[gpu]]
     if wanted is DeviceChoice.CPU:
         return _on_cpu(
@@ -67,9 +73,11 @@ def _lack(kind: DeviceKind, findings: tuple[GpuFindings, ...], hindered: dict[Gp
     return words[0] if words else "there is no such GPU on this kind of computer"
 
 
-def _hindrance(gpu: Gpu, engine: EngineBuild) -> str:
+def _hindrance(gpu: Gpu, engine: EngineBuild, sandboxed: tuple[str, ...] | None) -> str:
     if gpu.kind is DeviceKind.CUDA and engine.torch and not engine.cuda:
         return f"{gpu.name} cannot be used: the installed torch is built for CPUs only"
+    if gpu.kind is DeviceKind.CUDA and sandboxed is not None and gpu.uuid not in sandboxed:
+        return f"{gpu.name} cannot be used: it does not work in this machine's sandbox"
     return ""
 
 

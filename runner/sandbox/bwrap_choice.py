@@ -89,34 +89,33 @@ async def _joins_groups(program: Program) -> bool:
 
 
 async def _with_gpus(program: Program, report: SandboxReport, gpus: tuple[str, ...]) -> BwrapLauncher:
-    """The launcher, with the strictest way in which the driver starts inside and sees every one of them."""
-    if not gpus:
-        return BwrapLauncher(program, report)
-    proved = replace(report, gpus=gpus)
-    answer = ""
-    for way in _WAYS_TO_A_GPU:
-        try:
-            answer = await _gpu_answer(BwrapLauncher(program, proved, way), gpus)
-        except SandboxUnavailableError as error:
-            answer = str(error)
-        if not answer:
+    """The launcher, with the strictest way in which the driver starts inside and shows what was granted."""
+    answers: list[str] = []
+    for way in _WAYS_TO_A_GPU if gpus else ():
+        tried = BwrapLauncher(program, replace(report, gpus=gpus), way)
+        answers = [await _gpu_answer(tried, gpu) for gpu in gpus]
+        if works := tuple(gpu for gpu, answer in zip(gpus, answers, strict=True) if not answer):
             layers = (*report.layers, f"GPU ({_way_words(way)})")
-            return BwrapLauncher(program, replace(proved, layers=layers), way)
-    return BwrapLauncher(program, replace(report, missing=(*report.missing, f"{linux.GPU_LAYER} ({answer})")))
+            return BwrapLauncher(program, replace(report, gpus=works, layers=layers), way)
+    missing = tuple(f"{linux.GPU_LAYER} ({answer})" for answer in dict.fromkeys(answers))
+    return BwrapLauncher(program, replace(report, missing=(*report.missing, *missing)))
 
 
-async def _gpu_answer(launcher: BwrapLauncher, gpus: tuple[str, ...]) -> str:
-    """Why the GPUs cannot be used inside, in words; empty: they can."""
-    printed = await run_probe(launcher, SandboxSpec(arguments=("runner.sandbox.gpu_probe",), gpus=gpus), "bubblewrap")
+async def _gpu_answer(launcher: BwrapLauncher, gpu: str) -> str:
+    """Why this GPU cannot be used inside, in words; empty: it can."""
+    spec = SandboxSpec(arguments=("runner.sandbox.gpu_probe",), gpus=(gpu,))
     try:
+        printed = await run_probe(launcher, spec, "bubblewrap")
         code, count = msgspec.json.decode(printed, type=tuple[int, int])
+    except SandboxUnavailableError as error:
+        return str(error)
     except msgspec.DecodeError:
         return "its probe gave no readable answer"
     if code < 0:
         return "libcuda.so.1 is not below /usr/lib"
     if code > 0:
-        return f"the driver answers {code} to cuInit"
-    return "" if count == len(gpus) else f"the driver shows {count} of {len(gpus)} GPUs"
+        return f"the driver answers {code}"
+    return "" if count == 1 else f"the driver shows {count} GPUs"
 
 
 def _way_words(way: GpuAccess) -> str:
