@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks import peers
 from benchmarks.figures import Figure
-from benchmarks.plain_http import Connection
+from benchmarks.plain_http import Connection, Reply
 from benchmarks.simulated_process import FleetProcess
 from gogrid.client.local_grid import LocalGrid
 
@@ -40,6 +40,7 @@ _READY_S = 60.0
 _LONGEST_S = 120.0
 _JOB = {"kind": "completion", "request": {"model": "echo", "prompt": "ok", "max_tokens": 1}}
 _LINE = json.dumps(_JOB).encode()
+_UNTIL_IT_ENDS = "Prefer: wait=60\r\n"
 _SETTINGS = {"GOGRID_COORDINATOR_LOG_LEVEL": "warning", "GOGRID_COORDINATOR_JOBS_PER_KEY": "100000"}
 
 
@@ -88,9 +89,9 @@ def _in_bulk(grid: LocalGrid, count: int) -> float:
 
 
 def _by_clients(grid: LocalGrid, clients: int, each: int) -> float:
-    """Jobs per second of clients that each submit one job after the other, until the last result is kept."""
+    """Jobs per second of clients that each submit one job after the other and wait for its result, like the peers'."""
     port, key = grid.endpoint.plain_port, grid.admin_key
-    connections = [Connection(port, key) for _ in range(clients)]
+    connections = [Connection(port, key, _UNTIL_IT_ENDS) for _ in range(clients)]
     left = {connection: each for connection in connections}
     began = time.perf_counter()
     with selectors.DefaultSelector() as selector:
@@ -103,13 +104,12 @@ def _by_clients(grid: LocalGrid, clients: int, each: int) -> float:
                 reply = connection.read()
                 if reply is None:
                     continue
-                reply.require(201)
+                _require_done(reply)
                 left[connection] -= 1
                 if left[connection]:
                     connection.send("POST", "/api/v1/jobs", _LINE, "application/json")
                 else:
                     selector.unregister(connection.socket)
-    _wait_until_idle(connections[0])
     took = time.perf_counter() - began
     for connection in connections:
         connection.close()
@@ -141,7 +141,7 @@ def _cost(grid: LocalGrid, fleet: FleetProcess) -> Iterator[Figure]:
 def _one_by_one(grid: LocalGrid, folder: Path) -> Iterator[Figure]:
     """One durable job after the other, in turns with one commit after the other on the same disk."""
     jobs, commits = [], []
-    with Connection(grid.endpoint.plain_port, grid.admin_key) as connection, _Commits(folder) as disk:
+    with Connection(grid.endpoint.plain_port, grid.admin_key, _UNTIL_IT_ENDS) as connection, _Commits(folder) as disk:
         for _ in range(AMOUNT.singles):
             jobs.append(_one_job(connection))
             commits.append(disk.one())
@@ -152,9 +152,13 @@ def _one_by_one(grid: LocalGrid, folder: Path) -> Iterator[Figure]:
 
 def _one_job(connection: Connection) -> float:
     began = time.perf_counter()
-    job = json.loads(connection.ask("POST", "/api/v1/jobs", _LINE, "application/json").require(201).body)
-    connection.ask("GET", f"/api/v1/jobs/{job['id']}/logs?follow=true").require(200)
+    _require_done(connection.ask("POST", "/api/v1/jobs", _LINE, "application/json"))
     return time.perf_counter() - began
+
+
+def _require_done(reply: Reply) -> None:
+    if b'"state":"done"' not in reply.require(201).body:
+        raise RuntimeError(f"the job did not end: {reply.body[:500]!r}")
 
 
 class _Commits:

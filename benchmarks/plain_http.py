@@ -25,8 +25,9 @@ class Reply:
 class Connection:
     """One connection and one question at a time, to 127.0.0.1."""
 
-    def __init__(self, port: int, key: str) -> None:
-        self._head = f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+    def __init__(self, port: int, key: str, headers: str = "") -> None:
+        """`headers`: whole lines, each with its end, that every question has."""
+        self._head = f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n{headers}"
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._came = b""

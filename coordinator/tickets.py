@@ -100,5 +100,8 @@ class Jobs(Protocol):
     def follow(self, job_id: JobId, after: int) -> AsyncIterator[LogLine | JobRecord]:
         """Log lines with `seq > after` as they come (0: all), the final `JobRecord` last."""
 
+    async def ended(self, job_id: JobId, wait_s: float) -> JobRecord:
+        """The job as soon as it has ended, or as it is after so many seconds. Raises `NotFoundError`."""
+
     def waiting(self, job_id: JobId) -> Waiting | None:
         """None: it does not wait."""

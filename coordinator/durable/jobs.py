@@ -9,6 +9,7 @@ A job costs two commits, one after the other: submitted and leased, then complet
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -195,6 +196,17 @@ class DurableJobs:
                 return
             if changed is not None:
                 await changed
+
+    async def ended(self, job_id: JobId, wait_s: float) -> JobRecord:
+        work = self._works.get(job_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while work is not None and not work.is_over():
+                    await work.changed()
+        record = await self._store.job(job_id)
+        if record is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        return record
 
     def waiting(self, job_id: JobId) -> Waiting | None:
         position = self._dispatcher.position(job_id)

@@ -8,11 +8,12 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from coordinator.errors import CoordinatorError
+from coordinator.http.asgi import is_http
 from coordinator.http.blob_routes import blob_routes
 from coordinator.http.docs import docs_config
 from coordinator.http.errors import ErrorDetail, ErrorReply, reply_to, type_of
 from coordinator.http.front import FrontDoor
-from coordinator.http.jobs_routes import job_handlers, job_stream_routes
+from coordinator.http.jobs_routes import job_handlers, job_stream_routes, job_submission
 from coordinator.http.metrics import HttpMetrics
 from coordinator.http.openai_routes import OpenAIRoutes, model_handlers
 from coordinator.http.services import Services
@@ -20,6 +21,7 @@ from coordinator.http.system_routes import system_handlers
 
 _LOG = logging.getLogger("gogrid.http")
 _AnyRequest = Request[Any, Any, Any]
+_JOBS = "/api/v1/jobs"
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}
 
 
@@ -37,12 +39,16 @@ def create_app(services: Services) -> ASGIApp:
         logging_config=None,
     )
     exact = OpenAIRoutes(services, metrics).lean()
+    submitting = job_submission(services)
     patterns = [*blob_routes(services), *job_stream_routes(services)]
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if (lean := exact.get(path)) is not None:
             await lean(scope, receive, send)
+            return
+        if path == _JOBS and is_http(scope) and scope["method"] == "POST":
+            await submitting(scope, receive, send)
             return
         for pattern in patterns:
             if (match := pattern.path.fullmatch(path)) is not None:

@@ -13,6 +13,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 from coordinator.http.errors import ErrorBody
 from coordinator.http.job_schema import JobRequest
+from coordinator.http.job_shapes import JobShape
 from coordinator.http.openai_replies import ChatReply, EmbeddingReply, TextReply
 from coordinator.http.openai_schema import ChatRequest, CompletionRequest, EmbeddingRequest
 from gogrid import __version__
@@ -21,6 +22,7 @@ _LEAN: dict[str, tuple[str, type[msgspec.Struct], type[msgspec.Struct]]] = {
     "/v1/chat/completions": ("Answer a conversation, whole or streamed", ChatRequest, ChatReply),
     "/v1/completions": ("Continue a text, whole or streamed", CompletionRequest, TextReply),
     "/v1/embeddings": ("Turn texts into vectors", EmbeddingRequest, EmbeddingReply),
+    "/api/v1/jobs": ("Submit a job; with Prefer: wait=SECONDS, answer when it has ended", JobRequest, JobShape),
 }
 _RAW = {
     "/api/v1/jobs/{job_id}/logs": "A job's output as server-sent events",
@@ -70,20 +72,21 @@ class _Page(OpenAPIRenderPlugin):
 
 def complete(document: _Schema) -> _Schema:
     """Litestar's document with the lean endpoints added."""
-    types = [*(struct for _, *pair in _LEAN.values() for struct in pair), JobRequest, ErrorBody]
+    types = [*(struct for _, *pair in _LEAN.values() for struct in pair), ErrorBody]
     _, components = msgspec.json.schema_components(types, ref_template=_REF, schema_hook=lambda _: dict(_ANYTHING))
-    paths: _Schema = {path: {"post": _operation(*what)} for path, what in _LEAN.items()}
+    paths: _Schema = {**document.get("paths", {})}
+    for path, what in _LEAN.items():
+        paths[path] = {**paths.get(path, {}), "post": _operation(*what)}
     paths |= {path: {"get": {"summary": summary, "responses": _failures()}} for path, summary in _RAW.items()}
     old = document.get("components", {})
-    merged = {**document, "paths": {**document.get("paths", {}), **paths}}
+    merged = {**document, "paths": paths}
     merged["components"] = {
         **old,
         "schemas": {**components, **old.get("schemas", {})},
         "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
     }
     merged["security"] = [{"key": []}]
-    if "/api/v1/jobs" in merged["paths"]:
-        merged["paths"]["/api/v1/jobs"]["post"]["requestBody"] = _body(JobRequest)
+    if "/api/v1/jobs/bulk" in merged["paths"]:
         merged["paths"]["/api/v1/jobs/bulk"]["post"]["requestBody"] = _lines(JobRequest)
     return merged
 

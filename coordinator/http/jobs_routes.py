@@ -5,13 +5,15 @@ import re
 from typing import Annotated
 from urllib.parse import quote
 
+import msgspec
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, QueryParameter
-from litestar.types import HTTPScope, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from coordinator.errors import NotFoundError
 from coordinator.http.asgi import (
+    JSON,
     AnyRequest,
     LeanRoute,
     header,
@@ -31,11 +33,13 @@ from coordinator.http.job_results import result_body
 from coordinator.http.job_schema import InlineFile, JobRequest, parse_job
 from coordinator.http.job_shapes import BulkShape, JobListShape, JobShape, job_shape, python_result
 from coordinator.http.multipart_form import read_form
+from coordinator.http.prefer import wait_of
 from coordinator.http.query import Query
 from coordinator.http.services import Services
 from coordinator.records import JobKind, JobRecord, JobState, KeyRecord
 from coordinator.records import Scope as KeyScope
 
+_ENCODER = msgspec.json.Encoder()
 _LIST_DEFAULT = 50
 _LIST_MOST = 1000
 _LIST_KNOWS = ("state", "kind", "limit", "after")
@@ -46,14 +50,6 @@ def job_handlers(services: Services) -> list[HTTPRouteHandler]:
 
 
 def _submitting(services: Services) -> list[HTTPRouteHandler]:
-    @post("/api/v1/jobs")
-    async def submit_job(request: AnyRequest) -> Response[JobShape]:
-        """Submit a job. 201 and the job; 200 if its `Idempotency-Key` had brought it before."""
-        key = key_of(request.scope, KeyScope.JOBS)
-        job, new = await _submit(services, key, request.scope, request.receive)
-        shape = job_shape(job, services.jobs.waiting(job.id), services.live.worker_name)
-        return Response(shape, status_code=201 if new else 200, headers={"location": f"/api/v1/jobs/{job.id}"})
-
     @post("/api/v1/jobs/bulk")
     async def submit_jobs(request: AnyRequest) -> Response[BulkShape]:
         """Submit many jobs, one JSON object a line, all or none. 201 and their ids in order; 200 if they were known."""
@@ -61,7 +57,7 @@ def _submitting(services: Services) -> list[HTTPRouteHandler]:
         ids, new = await submit_bulk(services, key, request.scope, request.receive)
         return Response(BulkShape([*ids], new), status_code=201 if new else 200)
 
-    return [submit_job, submit_jobs]
+    return [submit_jobs]
 
 
 def _reading(services: Services) -> list[HTTPRouteHandler]:
@@ -91,8 +87,10 @@ def _reading(services: Services) -> list[HTTPRouteHandler]:
 
     @get("/api/v1/jobs/{job_id:str}")
     async def show_job(request: AnyRequest, job_id: FromPath[str]) -> JobShape:
-        """One job, by its id or a beginning of it that is unique."""
+        """One job, by its id or a beginning of it that is unique; with `Prefer: wait=SECONDS` once it has ended."""
         job = await own_job(services, key_of(request.scope, KeyScope.JOBS), job_id)
+        if wait_s := wait_of(request.scope["headers"]):
+            job = await services.jobs.ended(job.id, wait_s)
         return await _whole(services, job)
 
     return [list_jobs, show_job]
@@ -112,6 +110,27 @@ def _changing(services: Services) -> list[HTTPRouteHandler]:
         return await _whole(services, await services.jobs.revive(job.id))
 
     return [cancel_job, requeue_job]
+
+
+def job_submission(services: Services) -> ASGIApp:
+    """`POST /api/v1/jobs`: 201 and the job; 200 if its `Idempotency-Key` had brought it before.
+
+    With `Prefer: wait=SECONDS` the answer comes when the job has ended, or after so many seconds.
+    """
+
+    async def submit(scope: Scope, receive: Receive, send: Send) -> None:
+        http = http_scope(scope, "POST")
+        key = key_of(http, KeyScope.JOBS)
+        wait_s = wait_of(http["headers"])
+        job, new = await _submit(services, key, http, receive)
+        headers = [JSON, (b"location", f"/api/v1/jobs/{job.id}".encode())]
+        if wait_s:
+            headers.append((b"preference-applied", b"wait=%d" % wait_s))
+            job = await services.jobs.ended(job.id, wait_s)
+        shape = job_shape(job, services.jobs.waiting(job.id), services.live.worker_name)
+        await send_reply(send, 201 if new else 200, _ENCODER.encode(shape), headers)
+
+    return submit
 
 
 def job_stream_routes(services: Services) -> list[LeanRoute]:

@@ -2,6 +2,7 @@
 verbs) in memory, answering from scripts. Time passes only where a script says so."""
 
 import asyncio
+import contextlib
 import hmac
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -259,6 +260,12 @@ class FakeJobs:
                 return
             async with self._changed:
                 await self._changed.wait()
+
+    async def ended(self, job_id: JobId, wait_s: float) -> JobRecord:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s), self._changed:
+                await self._changed.wait_for(lambda: self.records[job_id].state.final)
+        return self.records[job_id]
 
     def waiting(self, job_id: JobId) -> Waiting | None:
         queued = [record.id for record in self.records.values() if record.state is JobState.QUEUED]
