@@ -22,7 +22,7 @@ _ROWS = (
     "private network|interfaces|abstract socket of the host|AF_VSOCK|AF_ALG|AF_PACKET|NETLINK audit|ptrace|"
     "unshare(NEWUSER)|mount|bpf|userfaultfd|keyctl|add_key|perf_event_open|process_vm_readv|kexec_load|init_module|"
     "name_to_handle_at|io_uring_setup|clone3|open_tree|TIOCSTI|fill /tmp|fill /dev/shm|fork bomb|6 GiB allocation"
-).split("|")  # noqa: SIM905 - shorter
+)
 """As the study lists them."""
 _HONEST = {  # x86-64, aarch64
     "get_mempolicy": (239, 236),
@@ -75,7 +75,7 @@ def outcomes(grid: HostileGrid, host: tuple[int, str, list[bytes]]) -> dict[str,
 
 
 def test_no_row_of_the_battery_is_without_a_probe() -> None:
-    assert set(_ROWS) == set(BATTERY)
+    assert set(_ROWS.split("|")) == set(BATTERY)
 
 
 @pytest.mark.parametrize("row", BATTERY)

@@ -1,6 +1,7 @@
 """A whole grid for hostile scripts: real programs, the real job API, a real worker in its real sandbox."""
 
 import textwrap
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -79,6 +80,14 @@ class HostileGrid:
                 seen += piece.data
                 if text.encode() in seen:
                     return
+
+    def wait_until_ready(self, within_s: float = 30.0) -> None:
+        """Until every worker may be given work."""
+        deadline = time.monotonic() + within_s
+        with self.local.client() as client:
+            while not all(worker.connected and worker.readiness == "ready" for worker in client.workers()):
+                assert time.monotonic() < deadline, client.workers()
+                time.sleep(0.05)
 
     def lines(self, told: Told) -> dict[str, str]:
         """What a job of probes printed: one JSON pair of row and outcome on each line."""

@@ -5,19 +5,22 @@ Written out here and not taken from `sandbox_profiles/seccomp.py`, so that a cal
 
 from collections.abc import Mapping
 
-EPERM = (
+_EPERM = (
     "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise perf_event_open lookup_dcookie "
     "bpf init_module finit_module delete_module kexec_load kexec_file_load iopl ioperm "
     "userfaultfd keyctl add_key request_key "
     "unshare setns mount umount2 pivot_root chroot "
     "syslog acct quotactl quotactl_fd swapon swapoff reboot settimeofday clock_settime adjtimex clock_adjtime "
     "sethostname setdomainname vhangup uselib open_by_handle_at name_to_handle_at fanotify_init modify_ldt"
-).split()  # noqa: SIM905 - shorter
-ENOSYS = (
+)
+_ENOSYS = (
     "io_uring_setup io_uring_enter io_uring_register "
     "open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr clone3"
-).split()  # noqa: SIM905 - shorter
-CALLS: Mapping[str, str] = {**dict.fromkeys(EPERM, "EPERM"), **dict.fromkeys(ENOSYS, "ENOSYS")}
+)
+CALLS: Mapping[str, str] = {
+    **dict.fromkeys(_EPERM.split(), "EPERM"),
+    **dict.fromkeys(_ENOSYS.split(), "ENOSYS"),
+}
 
 NAMESPACES: Mapping[str, int] = {
     "CLONE_NEWNS": 0x00020000,
