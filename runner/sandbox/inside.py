@@ -14,11 +14,11 @@ def main() -> None:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     sys.path.extend(path for path in os.environ.get("PYTHONPATH", "").split(":") if path)
     from runner.sandbox import kernel
-    from runner.sandbox.orders import decode_orders, listen
+    from runner.sandbox.orders import LENGTH_DIGITS, decode_orders, heard
 
     first, module, *arguments = sys.argv[1:]
     if first == "-":
-        orders, arguments = listen(0)
+        orders, arguments = heard(_exactly(int(_exactly(LENGTH_DIGITS), 16)))
     else:
         orders = decode_orders(first)
     kernel.no_new_privileges()
@@ -26,6 +26,17 @@ def main() -> None:
     if orders.landlock:
         kernel.restrict_files(orders.readable, orders.writable)
     _become(module, arguments)
+
+
+def _exactly(size: int) -> bytes:
+    """So many bytes of standard input, and no more, because the module may read the rest."""
+    data = b""
+    while len(data) < size:
+        piece = os.read(0, size - len(data))
+        if not piece:
+            raise SystemExit("The sandbox was never told what to run.")
+        data += piece
+    return data
 
 
 def _become(module: str, arguments: list[str]) -> None:

@@ -5,8 +5,10 @@ One line of text, which crosses into the sandbox as an argument or, with what th
 every job several milliseconds.
 """
 
-import os
 import resource
+
+LENGTH_DIGITS = 8
+"""Hexadecimal."""
 
 
 class Orders:
@@ -83,26 +85,15 @@ def decode_orders(text: str) -> Orders:
 
 
 def spoken(orders: Orders, arguments: tuple[str, ...]) -> bytes:
-    """The orders and the module's arguments, as `listen` reads them: eight hexadecimal digits of length, then words."""
-    body = b"\0".join(os.fsencode(word) for word in (orders.encode(), *arguments))
-    return b"%08x" % len(body) + body
+    """The orders and the module's arguments in one message: `LENGTH_DIGITS` of length, and what `heard` takes."""
+    body = b"\0".join(word.encode("utf-8", "surrogateescape") for word in (orders.encode(), *arguments))
+    return f"{len(body):0{LENGTH_DIGITS}x}".encode() + body
 
 
-def listen(descriptor: int) -> tuple[Orders, list[str]]:
-    """Read exactly what `spoken` made. Raises EOFError: nobody told anything."""
-    length = int(_exactly(descriptor, 8), 16)
-    orders, *arguments = os.fsdecode(_exactly(descriptor, length)).split("\0")
+def heard(body: bytes) -> tuple[Orders, list[str]]:
+    """Raises ValueError on what `spoken` did not make."""
+    orders, *arguments = body.decode("utf-8", "surrogateescape").split("\0")
     return decode_orders(orders), arguments
-
-
-def _exactly(descriptor: int, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = os.read(descriptor, size - len(data))
-        if not piece:
-            raise EOFError("The sandbox was never told what to run.")
-        data += piece
-    return data
 
 
 def _limit(which: int, soft: int, hard: int | None = None) -> None:

@@ -82,8 +82,8 @@ async def test_program_that_cannot_start_is_refused_in_words(tmp_path: Path) -> 
 
 
 _UNSANDBOXED = (
-    "import runpy, sys; from runner.sandbox.orders import listen; _, module = sys.argv[1:]; "
-    "sys.argv[1:] = listen(0)[1]; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+    "import os, runpy, sys; from runner.sandbox.orders import heard; _, module = sys.argv[1:]; "
+    "sys.argv[1:] = heard(os.read(0, int(os.read(0, 8), 16)))[1]; runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
 
 

@@ -1,15 +1,16 @@
 """The bubblewrap command line: golden as a whole, and the parts of its order that are policy."""
 
-import os
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from runner.errors import SandboxUnavailableError
+from runner.sandbox import inside
 from runner.sandbox.base import Mount, SandboxSpec
 from runner.sandbox.bwrap_arguments import GpuAccess, bwrap_options, sandbox_orders
-from runner.sandbox.orders import decode_orders, listen, spoken
+from runner.sandbox.orders import LENGTH_DIGITS, decode_orders, heard, spoken
 from runner.sandbox.python_home import PythonHome
 
 HOME = PythonHome(
@@ -169,22 +170,17 @@ def test_mount_over_the_system_is_refused(inside: str) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("one", "", "zwei\n", "\udcff", "x" * 70_000)])
 def test_orders_and_arguments_survive_the_crossing(arguments: tuple[str, ...]) -> None:
-    """Over a pipe that carries more afterwards, in pieces."""
     orders = sandbox_orders(SCRIPT)
     assert decode_orders(orders.encode()) == orders
-    reader, writer = os.pipe()
-    speaker = threading.Thread(target=lambda: (os.write(writer, spoken(orders, arguments) + b"rest"), os.close(writer)))
-    speaker.start()
-    assert listen(reader) == (orders, list(arguments))
-    assert os.read(reader, 10) == b"rest"
-    speaker.join()
-    os.close(reader)
+    message = spoken(orders, arguments)
+    assert int(message[:LENGTH_DIGITS], 16) == len(message) - LENGTH_DIGITS
+    assert heard(message[LENGTH_DIGITS:]) == (orders, list(arguments))
 
 
-def test_bootstrap_that_was_told_nothing_runs_nothing() -> None:
-    reader, writer = os.pipe()
-    os.write(writer, spoken(sandbox_orders(SCRIPT), ("x",))[:-1])
-    os.close(writer)
-    with pytest.raises(EOFError, match="never told"):
-        listen(reader)
-    os.close(reader)
+@pytest.mark.parametrize("given", [b"", b"0000", spoken(sandbox_orders(SCRIPT), ("one",))[:-1]])
+def test_bootstrap_that_was_not_told_everything_runs_nothing(given: bytes) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", inside.__file__, "-", "this"], input=given, capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert b"never told" in ended.stderr
