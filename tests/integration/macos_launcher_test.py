@@ -39,7 +39,6 @@ ROOT = Path(__file__).parents[2]
 REPORT = SandboxReport(
     name="stand-in", layers=macos.REQUIRED_LAYERS, missing=macos.NEVER_ENFORCED, python_jobs=False, remaps=False
 )
-_SHM = Path("/dev/shm")
 
 
 def program(path: Path, module: str, *, change: str = "") -> Path:
@@ -65,17 +64,20 @@ def make_launcher(tools: Path, base: Path, *, sandbox_exec: Path | None = None) 
     )
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """Not below /tmp, which on a Mac is a link that no parameter may name."""
-    with tempfile.TemporaryDirectory(dir=_SHM) as folder:
-        yield Path(folder)
+_PLACES_OF_A_MAC = "from sandbox_profiles import macos; macos.LINKS_OF_THE_SYSTEM = macos.TOO_WIDE = ()"
+"""Here /tmp is no link, and a system's Python may lie in /usr; `macos_arguments_test.py` holds both rules."""
+
+
+@pytest.fixture(autouse=True)
+def places_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(macos, "LINKS_OF_THE_SYSTEM", ())
+    monkeypatch.setattr(macos, "TOO_WIDE", ())
 
 
 @pytest.fixture
 def base() -> Iterator[Path]:
     """Where jobs get their folders; nothing may be left in it."""
-    with tempfile.TemporaryDirectory(dir=_SHM) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
         assert list(Path(folder).iterdir()) == []
 
@@ -236,7 +238,7 @@ async def test_death_of_the_guard_ends_the_job(launcher: MacLauncher, base: Path
 async def test_nothing_survives_kill_of_the_worker(tools: Path, base: Path) -> None:
     """kill -9 of the process that launched: the guard sees its lifeline end."""
     make_launcher(tools, base)
-    worker = program(tools / "worker", "mac_worker")
+    worker = program(tools / "worker", "mac_worker", change=_PLACES_OF_A_MAC)
     process = await asyncio.create_subprocess_exec(
         str(worker), str(tools), str(base), stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )
