@@ -5,11 +5,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The engine is tested with this torch; `pip` takes the CPU wheel where one is at hand.
 TORCH ?= torch==2.13.0
+# What only Windows runs; elsewhere mypy would take it for unreachable.
+WINDOWS := $(wildcard runner/sandbox/windows_*.py)
 
-.PHONY: help demo test soak lint bench clean
+.PHONY: help demo test test-windows soak lint bench clean
 help:
 	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
 	@echo "make test    lint, types, import rules and every test"
+	@echo "make test-windows  the Windows sandbox, for real, under Wine (installs it where it may)"
 	@echo "make soak    every fault of docs/reliability.md at full length, about 25 minutes (ONLY=coordinator_kill: one)"
 	@echo "make lint    only ruff, mypy and import-linter"
 	@echo "make bench   measure against the bare engine; results go to docs/benchmarks.md by hand"
@@ -28,10 +31,19 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --follow-imports silent --cache-dir .mypy_cache/win32 $(WINDOWS)
 	$(BIN)/lint-imports
 
 test: lint
 	$(BIN)/pytest
+
+# The last three run on every system; here they meet Windows Python too.
+test-windows: $(VENV)/ready
+	packaging/windows_tests/prepare '$(PIP)'
+	$(BIN)/pytest packaging/windows_tests
+	packaging/windows_tests/wine build/windows/python/python.exe -B -m pytest -p no:cacheprovider tests/windows \
+	  tests/unit/sandbox_profiles/windows_policy_test.py tests/unit/runner/windows_command_test.py \
+	  tests/unit/runner/windows_judgement_test.py
 
 soak: $(VENV)/ready
 	$(BIN)/pytest tests/faults --soak $(if $(ONLY),--only=$(ONLY))

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -188,3 +189,23 @@ async def _with_gpus(launcher: WindowsLauncher, report: SandboxReport, gpus: tup
         return granted
     answer = f"the driver answers {code} and shows {count} of {len(gpus)} GPUs"
     return launcher.proved(replace(report, missing=(*report.missing, f"GPU ({answer})")))
+
+
+def main() -> int:
+    """Print what this machine's sandbox enforces. 0: it may be used; 1: it may not; 2: this is no Windows."""
+    if platform.system() != "Windows":
+        print("This is the self-test of the Windows sandbox; run it on Windows.", file=sys.stderr)
+        return 2
+    try:
+        report = asyncio.run(choose_windows()).report
+    except SandboxUnavailableError as error:
+        print(f"WRONG  {error}")
+        return 1
+    print("\n".join(f"ok     {layer}" for layer in report.layers))
+    print("\n".join(f"not enforced: {layer}" for layer in report.missing))
+    print(f"Python jobs: {'yes' if report.python_jobs else 'no'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
