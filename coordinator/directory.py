@@ -91,6 +91,10 @@ class Directory:
         """Every worker that ever joined, revoked ones too, in the order of joining."""
         return list(self._workers.values())
 
+    def enrolled(self) -> list[WorkerId]:
+        """The workers that may work here, connected or not."""
+        return [worker.id for worker in self._workers.values() if worker.status is WorkerStatus.APPROVED]
+
     def token(self, token_id: str) -> TokenRecord | None:
         """As it was when last loaded: whether it is used up is for `redeem` to say."""
         return self._tokens.get(token_id)

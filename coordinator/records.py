@@ -91,6 +91,8 @@ class ModelRecord:
     width: int
     """Embedding width; 0 for chat models."""
     added_at: float
+    kv_token_bytes: int = 0
+    """KV cache of one token of one sequence; 0: none, or not known."""
 
 
 class JobState(Enum):

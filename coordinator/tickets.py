@@ -52,7 +52,8 @@ class Requests(Protocol):
     ) -> Ticket:
         """`mode`: how another worker goes on with a half-streamed answer. `wait`: for a model that cannot answer yet.
 
-        Raises `QueueFullError`, and `NoWorkerError` if no connected worker could ever serve it as things are.
+        Raises `RequestError` if no worker lends enough for it, `QueueFullError`, and `NoWorkerError` if no connected
+        worker could ever serve it as things are.
         """
 
 

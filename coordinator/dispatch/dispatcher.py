@@ -8,10 +8,10 @@ turn of the event loop. Decides nothing itself: placement is `scheduler.py`, ret
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from coordinator.dispatch.placement import Decision, Need
+from coordinator.dispatch.placement import Decision, Need, Oversized
 from coordinator.dispatch.scheduler import Grant, Hopeless, Lost, Scheduler
 from coordinator.links import WorkerLink
 from gogrid.ids import JobId, Sha256, WorkerId
@@ -98,6 +98,8 @@ class Dispatcher:
         """What workers held when they connected again, until their first heartbeat names it."""
         self.unclaimed: Unclaimed = lambda link, job_id, epoch, message: None
         """Told of ends that come from a lease that is not valid."""
+        self.enrolled: Callable[[], Collection[WorkerId]] = lambda: ()
+        """Every worker that may work here, connected or not."""
         self._placing: asyncio.Handle | None = None
 
     # work
@@ -167,9 +169,9 @@ class Dispatcher:
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
         return self._scheduler.reasons(job_id)
 
-    def oversized(self, need: Need) -> str:
-        """Why no connected worker lends enough for this script; empty: one does, or nothing is known."""
-        return self._scheduler.oversized(need)
+    def oversized(self, need: Need) -> Oversized | None:
+        """Why no worker lends enough for this, with the numbers; None: one does, or not all have told."""
+        return self._scheduler.oversized(need, self.enrolled())
 
     def starts_in(self, job_id: JobId) -> float | None:
         """Seconds until a waiting job is placed, by what was seen of late; None: it cannot be told."""

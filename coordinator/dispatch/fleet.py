@@ -6,7 +6,7 @@ size. A kind that has starved can have a worker kept free of its competitors unt
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from coordinator.dispatch.placement import (
@@ -16,6 +16,7 @@ from coordinator.dispatch.placement import (
     Held,
     Kind,
     Need,
+    Oversized,
     cost,
     kind_of,
     never,
@@ -63,6 +64,8 @@ class Fleet:
 
     def __init__(self) -> None:
         self._members: dict[WorkerId, _Member] = {}
+        self._away: dict[WorkerId, Candidate] = {}
+        """Workers that left, as they were last."""
         self._indexes: dict[Kind, _Index] = {}
         self._changes: list[WorkerId] = []
         self._dropped = 0
@@ -83,6 +86,7 @@ class Fleet:
 
     def joined(self, worker_id: WorkerId, name: str, draining: bool, quarantined: str) -> None:
         self._members[worker_id] = _Member(name, draining, quarantined)
+        self._away.pop(worker_id, None)
         self._changed(worker_id)
 
     def left(self, worker_id: WorkerId) -> dict[JobId, Need]:
@@ -92,6 +96,8 @@ class Fleet:
             return {}
         if member.kept_for is not None:
             del self._kept[member.kept_for]
+        if member.report is not None:
+            self._away[worker_id] = self._candidate(worker_id, member)
         self._note(worker_id)
         return member.needs
 
@@ -188,11 +194,12 @@ class Fleet:
         """No connected worker could take it even when idle."""
         return not self._index(need).possible
 
-    def oversized(self, need: Need) -> str:
-        """See `placement.oversized`."""
-        if self._index(need).possible:
-            return ""
-        return oversized(need, (self._candidate(worker_id, member) for worker_id, member in self._members.items()))
+    def oversized(self, need: Need, enrolled: Collection[WorkerId]) -> Oversized | None:
+        """See `placement.oversized`. What workers lend that are `enrolled` and were never here is not known."""
+        if self._index(need).possible or not all(one in self._members or one in self._away for one in enrolled):
+            return None
+        here = [self._candidate(worker_id, member) for worker_id, member in self._members.items()]
+        return oversized(need, (*here, *(self._away[one] for one in enrolled if one in self._away)))
 
     def reasons(self, need: Need) -> tuple[str, ...]:
         """Why the workers that cannot take it now cannot: `name: reason`, in the order in which they joined."""

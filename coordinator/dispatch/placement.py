@@ -8,8 +8,9 @@ id. A rule that says no says why in words, which the API shows.
 The rules depend on their arguments alone: `fleet.py` keeps what they said until one of these has changed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import DeviceKind, LoadedModel
@@ -44,6 +45,8 @@ class Need:
     """-100..100, higher first."""
     interactive: bool = False
     """Somebody waits for it at this moment: before all durable jobs."""
+    length_bytes: int = 0
+    """Of a request's memory, what its own length adds to the model's."""
     not_before: float = 0.0
     """Not placed earlier than this, on the scheduler's clock."""
 
@@ -105,6 +108,21 @@ class Decision:
     """Why each worker that was passed over was: `name: reason`."""
 
 
+class Excess(Enum):
+    """What of a request or job is too large for every worker."""
+
+    SCRIPT = "limits_too_large"
+    MODEL = "model_too_large"
+    LENGTH = "context_length_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Oversized:
+    excess: Excess
+    reason: str
+    """One sentence with the numbers."""
+
+
 def never(need: Need, candidate: Candidate) -> str:
     """Why this worker could not take the job even when idle; empty: it could."""
     if not candidate.known:
@@ -131,24 +149,47 @@ def never(need: Need, candidate: Candidate) -> str:
     return ""
 
 
-def oversized(need: Need, candidates: Iterable[Candidate]) -> str:
-    """Why no connected worker lends enough for this script, idle and willing or not, with the numbers.
+def oversized(need: Need, candidates: Iterable[Candidate]) -> Oversized | None:
+    """Why no worker lends enough for this, idle and willing or not, connected or away, with the numbers.
 
-    Empty: one does, or none is connected that could run scripts at all, so that nothing is known.
+    None: one does, or one has not told yet, or none could run such a thing at all, so that nothing is known.
     """
-    able = [candidate for candidate in candidates if candidate.known and candidate.python_jobs]
-    if need.model is not None or not able or any(_lends(need, candidate) for candidate in able):
-        return ""
+    all_of_them = tuple(candidates)
+    able = [candidate for candidate in all_of_them if candidate.known and _runs(need, candidate)]
+    if not able or not all(one.known for one in all_of_them) or any(_lends(need, candidate) for candidate in able):
+        return None
+    return _oversized_script(need, able) if need.model is None else _oversized_request(need, able)
+
+
+def _oversized_script(need: Need, able: Sequence[Candidate]) -> Oversized:
     largest = sorted(able, key=lambda candidate: (-candidate.ram_bytes, -candidate.cores, candidate.name))[:_NAMED]
     told = ", ".join(f"{one.name} {format_size(one.ram_bytes)} and {one.cores} cores" for one in largest)
     more = f" and {len(able) - _NAMED} more less" if len(able) > _NAMED else ""
-    return (
+    return Oversized(
+        Excess.SCRIPT,
         f"The job asks for {format_size(need.memory_bytes)} of memory and {need.cores:g} cores at once, which no "
-        f"connected worker lends: {told}{more}."
+        f"worker lends: {told}{more}.",
     )
 
 
+def _oversized_request(need: Need, able: Sequence[Candidate]) -> Oversized:
+    best = max(able, key=lambda candidate: (candidate.cap_bytes, candidate.name))
+    lent = f"and the largest worker, {best.name}, lends {format_size(best.cap_bytes)}"
+    alone = need.memory_bytes - need.length_bytes
+    if alone > best.cap_bytes:
+        fix = "raise that worker's limit, or use a smaller model"
+        return Oversized(Excess.MODEL, f"This model needs {format_size(alone)} {lent}; {fix}.")
+    needs = f"This model needs {format_size(need.memory_bytes)} for a prompt and answer of this length"
+    return Oversized(Excess.LENGTH, f"{needs} {lent}; ask for a shorter answer with `max_tokens`.")
+
+
+def _runs(need: Need, candidate: Candidate) -> bool:
+    return candidate.python_jobs if need.model is None else need.engine in candidate.engines
+
+
 def _lends(need: Need, candidate: Candidate) -> bool:
+    if need.model is not None:
+        return need.memory_bytes <= candidate.cap_bytes
     return need.memory_bytes <= candidate.ram_bytes and need.cores <= candidate.cores
 
 

@@ -12,12 +12,12 @@ Events in, instructions out; no clock, socket or task. The only writer is the ev
    not fitted for `STARVED_S` gets a worker that is kept free of its competitors until it does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from coordinator.dispatch.fleet import Fleet
 from coordinator.dispatch.pace import Pace
-from coordinator.dispatch.placement import Decision, Kind, Need, kind_of
+from coordinator.dispatch.placement import Decision, Kind, Need, Oversized, kind_of
 from coordinator.dispatch.queue_order import WaitingJobs
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import WorkerReport
@@ -172,9 +172,9 @@ class Scheduler:
             return (f"it has failed before and is tried again in {need.not_before - self._now:.0f} s",)
         return self._fleet.reasons(need)
 
-    def oversized(self, need: Need) -> str:
-        """Why no connected worker lends enough for this script; empty: one does, or nothing is known."""
-        return self._fleet.oversized(need)
+    def oversized(self, need: Need, enrolled: Collection[WorkerId]) -> Oversized | None:
+        """Why no worker lends enough for this; None: one does, or it is not known of all that are `enrolled`."""
+        return self._fleet.oversized(need, enrolled)
 
     def held_by(self, worker_id: WorkerId) -> tuple[JobId, ...]:
         return self._fleet.held_by(worker_id) or tuple(self._away.get(worker_id, ()))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.fitting import length_bytes, refusal
 from coordinator.dispatch.placement import Need
 from coordinator.durable.quota import DurableLimits, Quota
 from coordinator.durable.settling import Settling
@@ -394,7 +395,8 @@ class DurableJobs:
             need = Need(job_id, None, "", task.limits.memory_bytes, task.limits.cpu_cores)
         else:
             model = self._models.with_digest(task.model.digest)
-            need = Need(job_id, model.digest, model.engine, model.memory_bytes)
+            length = length_bytes(model, task)
+            need = Need(job_id, model.digest, model.engine, model.memory_bytes + length, length_bytes=length)
         need = replace(need, owner=owner, priority=priority)
         if found is None:
             return DurableWork(need, task, self, Steps(self._running))
@@ -410,14 +412,14 @@ class DurableJobs:
             raise refusal
 
     async def _require_fit(self, owner: KeyId, submissions: Sequence[Submission], works: Sequence[DurableWork]) -> None:
-        """Raises `RequestError` for a script that is larger than any worker, unless it was submitted before."""
+        """Raises `RequestError` for what is larger than any worker, unless it was submitted before."""
         for line, work in enumerate(works, 1):
-            if why := self._dispatcher.oversized(work.need):
+            if too_large := refusal(self._dispatcher, work.need):
                 once = submissions[0].idempotency_key
                 if once is not None and await self._store.submitted(owner, once) is not None:
                     return
                 where = f"line {line}: " if len(works) > 1 else ""
-                raise RequestError(f"{where}`limits`: {why}", "limits", "limits_too_large")
+                raise RequestError(f"{where}{too_large}", too_large.param, too_large.code)
 
     def _unclaimed(self, link: WorkerLink, job_id: JobId, epoch: int, message: Finished | Failed) -> None:
         """An end that no valid lease tells: it came too late, or again."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from coordinator.dispatch.dispatcher import Dispatcher
+from coordinator.dispatch.fitting import length_bytes, refusal
 from coordinator.dispatch.placement import Need
 from coordinator.errors import KeyLimitError, NoWorkerError, QueueFullError
 from coordinator.interactive.half_said import HalfSaid
@@ -68,7 +69,18 @@ class InteractiveRequests:
                 self.retry_after(model.digest, 1),
             )
         job = NewJob(new_job_id(), key.id, _kind(task), task, model.name, self._wall())
-        need = Need(job.id, model.digest, model.engine, model.memory_bytes, owner=key.id, interactive=True)
+        length = length_bytes(model, task)
+        need = Need(
+            job.id,
+            model.digest,
+            model.engine,
+            model.memory_bytes + length,
+            owner=key.id,
+            interactive=True,
+            length_bytes=length,
+        )
+        if too_large := refusal(self._dispatcher, need):
+            raise too_large
         outlook = self._dispatcher.outlook(need)
         if outlook.hopeless:
             raise NoWorkerError(no_worker(model.name, outlook.reasons), RETRY_AFTER_S)

@@ -99,6 +99,7 @@ def publish(source: ModelSource, name: str, blobs: BlobStore, now: float) -> Mod
         context_length=source.context_length,
         width=source.width,
         added_at=now,
+        kv_token_bytes=source.kv_token_bytes,
     )
 
 

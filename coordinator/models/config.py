@@ -7,7 +7,7 @@ from pathlib import Path
 from coordinator.errors import ModelRefusedError
 from coordinator.models.architectures import CHAT, EMBEDDING
 from coordinator.models.json_files import Fields, read_fields, read_json
-from coordinator.models.memory import Attention
+from coordinator.models.memory import Attention, Sizes
 from coordinator.records import ModelKind
 
 _MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
@@ -22,6 +22,7 @@ class ModelShape:
     width: int
     """Embedding width; 0 for chat models."""
     attention: Attention | None
+    sizes: Sizes
     module_files: tuple[str, ...]
     """Configurations of pooling, relative to the folder."""
 
@@ -36,9 +37,16 @@ def read_shape(folder: Path) -> ModelShape:
     width = text.integer("hidden_size", "n_embd", "d_model", "dim")
     if width is None:
         raise ModelRefusedError(f"{config.file} does not say hidden_size.")
+    context = _chat_context(text) if kind is ModelKind.CHAT else _embedding_context(folder, text)
+    sizes = Sizes(text.integer("vocab_size") or 0, _widest(text, width), context)
     if kind is ModelKind.CHAT:
-        return ModelShape(kind, _chat_context(text), 0, _attention(text, width), modules)
-    return ModelShape(kind, _embedding_context(folder, text), _embedding_width(folder, modules, width), None, modules)
+        return ModelShape(kind, context, 0, _attention(text, width), sizes, modules)
+    return ModelShape(kind, context, _embedding_width(folder, modules, width), None, sizes, modules)
+
+
+def _widest(text: Fields, width: int) -> int:
+    """Of a layer's activations, where a configuration says it; else four times the model's width, which is usual."""
+    return max(text.integer("intermediate_size", "n_inner", "ffn_dim", "d_ff") or 4 * width, width)
 
 
 def _kind(config: Fields, is_embedding: bool) -> ModelKind:

@@ -18,7 +18,7 @@ from coordinator.errors import ModelRefusedError
 from coordinator.models.config import ModelShape, read_shape
 from coordinator.models.gguf_header import GgufHeader, read_gguf
 from coordinator.models.json_files import read_fields
-from coordinator.models.memory import Attention, memory_bytes
+from coordinator.models.memory import Attention, Sizes, Weights, chat_bytes, embedding_bytes
 from coordinator.models.safetensors_header import check_safetensors
 from coordinator.records import ModelKind
 
@@ -65,6 +65,8 @@ class ModelSource:
     width: int
     memory_bytes: int
     files: tuple[SourceFile, ...]
+    kv_token_bytes: int = 0
+    """KV cache of one token of one sequence; 0: none, or not known."""
 
 
 def inspect_model(path: Path) -> ModelSource:
@@ -102,15 +104,24 @@ def _inspect_gguf(path: Path) -> ModelSource:
         raise ModelRefusedError(f"{path} does not say its context length, layers and width.")
     if header.integer("pooling_type") is not None or header.text("general.architecture").endswith("bert"):
         raise ModelRefusedError(f"{path} is an embedding model in GGUF; add its safetensors folder instead.")
+    attention, sizes = _gguf_attention(header, layers, width), _gguf_sizes(header, width, context)
     return ModelSource(
         kind=ModelKind.CHAT,
         engine="torch",
         format="gguf",
         context_length=context,
         width=0,
-        memory_bytes=memory_bytes(header.parameters * 2, _gguf_attention(header, layers, width), context),
+        memory_bytes=chat_bytes(Weights(header.parameters, 0), attention, sizes),
         files=(source,),
+        kv_token_bytes=attention.kv_token_bytes,
     )
+
+
+def _gguf_sizes(header: GgufHeader, width: int, context: int) -> Sizes:
+    """The header keeps how many tokens the vocabulary has, in place of them."""
+    tokens = header.fields.get("tokenizer.ggml.tokens")
+    vocabulary = tokens if isinstance(tokens, int) else 0
+    return Sizes(vocabulary, max(header.integer("feed_forward_length") or 0, width), context)
 
 
 def _gguf_attention(header: GgufHeader, layers: int, width: int) -> Attention:
@@ -151,21 +162,24 @@ def _inspect_folder(folder: Path) -> ModelSource:
     for file in taken:
         _refuse_pickled_content(folder / file.path, file.source)
     weights = [_plain(root, folder, name) for name in _weight_names(folder, names)]
-    weight_bytes = sum(_checked_weights(folder / file.path, file.source) for file in weights)
+    held = sum((_checked_weights(folder / file.path, file.source) for file in weights), Weights(0, 0))
     if _INDEX in names:
         taken.append(_plain(root, folder, _INDEX))
-    return _source(shape, weight_bytes, tuple(taken + weights))
+    return _source(shape, held, tuple(taken + weights))
 
 
-def _source(shape: ModelShape, weight_bytes: int, files: tuple[SourceFile, ...]) -> ModelSource:
+def _source(shape: ModelShape, weights: Weights, files: tuple[SourceFile, ...]) -> ModelSource:
     return ModelSource(
         kind=shape.kind,
         engine="torch",
         format="safetensors",
         context_length=shape.context_length,
         width=shape.width,
-        memory_bytes=memory_bytes(weight_bytes, shape.attention, shape.context_length),
+        memory_bytes=chat_bytes(weights, shape.attention, shape.sizes)
+        if shape.kind is ModelKind.CHAT
+        else embedding_bytes(weights, shape.sizes),
         files=files,
+        kv_token_bytes=shape.attention.kv_token_bytes if shape.attention is not None else 0,
     )
 
 
@@ -234,7 +248,7 @@ def _weight_names(folder: Path, names: set[str]) -> list[str]:
     return found
 
 
-def _checked_weights(shown: Path, file: Path) -> int:
+def _checked_weights(shown: Path, file: Path) -> Weights:
     start = _start(file)
     # The length that begins a real header may look like a pickle, but it fits into the file.
     if start.startswith(_PICKLE_STARTS) and int.from_bytes(start, "little") > file.stat().st_size:

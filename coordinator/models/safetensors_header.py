@@ -10,6 +10,7 @@ from typing import TypeGuard
 
 from coordinator.errors import ModelRefusedError
 from coordinator.models.json_files import parse_json
+from coordinator.models.memory import Weights
 
 MAX_HEADER = 16 << 20
 MAX_TENSORS = 100_000
@@ -20,8 +21,8 @@ _BITS = {
 }  # fmt: skip
 
 
-def check_safetensors(file: Path) -> int:
-    """Bytes of all tensors.
+def check_safetensors(file: Path) -> Weights:
+    """What the tensors hold.
 
     Raises:
         ModelRefusedError: names the file and what is wrong.
@@ -39,12 +40,14 @@ def check_safetensors(file: Path) -> int:
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
         raise ModelRefusedError(f"{file} names {len(header)} tensors; at most {MAX_TENSORS} are allowed.")
-    _check_layout([_span(file, name, entry) for name, entry in header.items()], size - 8 - length, file)
-    return size - 8 - length
+    spans = [_span(file, name, entry) for name, entry in header.items()]
+    _check_layout([(begin, end, name) for begin, end, name, _ in spans], size - 8 - length, file)
+    largest = max((end - begin for begin, end, _, _ in spans), default=0)
+    return Weights(sum(count for *_, count in spans), largest)
 
 
-def _span(file: Path, name: str, entry: object) -> tuple[int, int, str]:
-    """Where a tensor begins and ends, and its name."""
+def _span(file: Path, name: str, entry: object) -> tuple[int, int, str, int]:
+    """Where a tensor begins and ends, its name, and how many numbers it holds."""
     where = f"{file}, tensor {name[:80]!r}"
     if not isinstance(entry, dict):
         raise ModelRefusedError(f"{where}: its description is not an object.")
@@ -58,7 +61,7 @@ def _span(file: Path, name: str, entry: object) -> tuple[int, int, str]:
     begin, end = offsets
     if (end - begin) * 8 != math.prod(shape) * bits:
         raise ModelRefusedError(f"{where}: its offsets do not hold as many bytes as its shape and type need.")
-    return begin, end, name
+    return begin, end, name, math.prod(shape)
 
 
 def _check_layout(spans: list[tuple[int, int, str]], data_bytes: int, file: Path) -> None:

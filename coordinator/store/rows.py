@@ -125,6 +125,7 @@ def model_values(model: ModelRecord) -> Values:
         "context_length": model.context_length,
         "width": model.width,
         "added_at": model.added_at,
+        "kv_token_bytes": model.kv_token_bytes,
     }
 
 
@@ -139,6 +140,7 @@ def model_record(row: sa.RowMapping) -> ModelRecord:
         context_length=row["context_length"],
         width=row["width"],
         added_at=row["added_at"],
+        kv_token_bytes=row["kv_token_bytes"],
     )
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from coordinator.errors import StateError
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every migration of this program, oldest first; the last is what `tables.py` says."""
 HEAD = REVISIONS[-1]
 

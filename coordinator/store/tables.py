@@ -79,6 +79,7 @@ model = sa.Table(
     sa.Column("width", _BIG, nullable=False),
     sa.Column("added_at", _REAL, nullable=False),
     _one_of("kind", [kind.value for kind in ModelKind], "model_kind"),
+    sa.Column("kv_token_bytes", _BIG, server_default=sa.text("0"), nullable=False),
     sqlite_strict=True,
 )
 

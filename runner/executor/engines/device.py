@@ -4,18 +4,19 @@ Promises: the device asked for or `ModelError`, never another in its place; on a
 than `cap_bytes`; the words for people name the number format too.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-import psutil
 import torch
 
 from gogrid.protocol.messages import DeviceKind, FailCode
 from runner.errors import ModelError
 from runner.executor.engines.fast_linear import packed_linear
 from runner.executor.messages import Load
+from runner.probes.process_memory import process_memory
 
 _TRIALS = 7
 _FEWEST = 2
@@ -43,12 +44,13 @@ class Placement:
         return f"{self.name}, {str(dtype).removeprefix('torch.')}"
 
     def used_bytes(self) -> int:
-        """What this process holds of the device's memory now."""
+        """What this process holds of the device's memory now, as it is counted from outside, too."""
         if self.kind is DeviceKind.CUDA:
+            torch.cuda.empty_cache()  # what loading only passed through
             return torch.cuda.memory_reserved(self.device) + _CUDA_CONTEXT
         if self.kind is DeviceKind.MPS:
             return torch.mps.driver_allocated_memory()
-        return psutil.Process().memory_info().rss
+        return process_memory().bound((os.getpid(),))
 
 
 def place(load: Load) -> Placement:

@@ -35,7 +35,7 @@ async def test_a_script_larger_than_every_worker_is_refused_with_the_numbers(des
     with pytest.raises(RequestError) as refused:
         await desk.submit(script(16 * 10**9, 4))
     assert str(refused.value) == (
-        "`limits`: The job asks for 16.0 GB of memory and 4 cores at once, which no connected worker lends: "
+        "`limits`: The job asks for 16.0 GB of memory and 4 cores at once, which no worker lends: "
         "wide 8.0 GB and 2 cores, small 4.0 GB and 2 cores, fast 2.0 GB and 16 cores and 1 more less."
     )
     assert refused.value.param == "limits"

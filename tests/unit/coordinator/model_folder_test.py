@@ -40,7 +40,9 @@ def test_a_chat_folder_is_taken_with_what_serving_needs(tmp_path: Path) -> None:
         "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
     ]  # fmt: skip
     kv = 2 * 2 * 2 * 16 * 2 * 128
-    assert source.memory_bytes == 16 * 105 // 100 + kv + RUNTIME_BYTES
+    work = (64 * 0 + 2048 * 4 * 64) * 16
+    assert source.memory_bytes == 4 * 2 + 16 + kv + work + RUNTIME_BYTES
+    assert source.kv_token_bytes == 2 * 2 * 2 * 16 * 2
 
 
 def test_an_embedding_folder_is_known_by_its_modules(tmp_path: Path) -> None:
@@ -72,7 +74,8 @@ def test_a_gguf_file_is_taken_by_its_header(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(gguf())
     source = inspect_model(tmp_path / "m.gguf")
     assert (source.format, source.context_length, [file.path for file in source.files]) == ("gguf", 512, ["m.gguf"])
-    assert source.memory_bytes == 128 * 105 // 100 + 2 * 2 * 2 * 16 * 2 * 512 + RUNTIME_BYTES
+    work = (64 * 3 + 2048 * 64) * 16
+    assert source.memory_bytes == 128 + 2 * 2 * 2 * 16 * 2 * 512 + work + RUNTIME_BYTES
 
 
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
