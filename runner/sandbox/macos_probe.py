@@ -83,7 +83,7 @@ def _unwritable(canary: str) -> tuple[str, ...]:
         os.path.dirname(os.path.realpath(sys.executable)),
         "/private/tmp",
         "/private/var/tmp",
-        "/Users/Shared",
+        os.path.join("/Users", "Shared"),
     )
 
 

@@ -12,15 +12,15 @@ from runner.sandbox.base import Mount, SandboxSpec
 from runner.sandbox.macos_arguments import JobFolders, MacPython, check_path, environment, sandbox_exec_arguments
 from sandbox_profiles import macos
 
-HOME = "/Users/ann"
+HOME = "/Home/ann"
 PYTHON = MacPython(
     executable="/Library/Frameworks/Python.framework/Versions/3.11/bin/python3.11",
     root="/Library/Frameworks/Python.framework/Versions/3.11",
-    site="/Users/ann/gogrid/lib/python3.11/site-packages",
-    packages="/Users/ann/gogrid/lib/python3.11/site-packages",
-    gogrid="/Users/ann/src/gogrid",
-    runner="/Users/ann/src/runner",
-    bootstrap="/Users/ann/src/runner/sandbox/macos_inside.py",
+    site="/Home/ann/gogrid/lib/python3.11/site-packages",
+    packages="/Home/ann/gogrid/lib/python3.11/site-packages",
+    gogrid="/Home/ann/src/gogrid",
+    runner="/Home/ann/src/runner",
+    bootstrap="/Home/ann/src/runner/sandbox/macos_inside.py",
 )
 ROOT = "/private/var/folders/xy/T/gogrid-job-7-abc"
 FOLDERS = JobFolders(
@@ -37,17 +37,17 @@ SCRIPT = SandboxSpec(
 )
 MODEL = SandboxSpec(
     arguments=("runner.executor",),
-    mounts=(Mount(Path("/Users/ann/models/a b"), "/models/current"),),
-    writable=Mount(Path("/Users/ann/staging/x"), "/models/converted"),
+    mounts=(Mount(Path("/Home/ann/models/a b"), "/models/current"),),
+    writable=Mount(Path("/Home/ann/staging/x"), "/models/converted"),
     gpus=("metal",),
 )
 
 GOLDEN = [
     "/usr/bin/sandbox-exec",
     *("-D", "RT=/Library/Frameworks/Python.framework/Versions/3.11"),
-    *("-D", "SITE=/Users/ann/gogrid/lib/python3.11/site-packages"),
-    *("-D", "GOGRID=/Users/ann/src/gogrid"),
-    *("-D", "RUNNER=/Users/ann/src/runner"),
+    *("-D", "SITE=/Home/ann/gogrid/lib/python3.11/site-packages"),
+    *("-D", "GOGRID=/Home/ann/src/gogrid"),
+    *("-D", "RUNNER=/Home/ann/src/runner"),
     *("-D", f"MODELS={ROOT}/models"),
     *("-D", f"IN={ROOT}/job/in"),
     *("-D", f"OUT={ROOT}/job/out"),
@@ -55,7 +55,7 @@ GOLDEN = [
     *("-p", "(profile)"),
     "/Library/Frameworks/Python.framework/Versions/3.11/bin/python3.11",
     *("-I", "-S", "-B", "-X", "utf8"),
-    "/Users/ann/src/runner/sandbox/macos_inside.py",
+    "/Home/ann/src/runner/sandbox/macos_inside.py",
     "1024,7,2097152",
     *("some.module", "one", "(two)"),
 ]
@@ -73,8 +73,8 @@ def test_whole_command_line_of_a_script() -> None:
 
 def test_model_and_staging_folder_are_parameters() -> None:
     given = arguments(MODEL)
-    assert "MODELS=/Users/ann/models/a b" in given
-    assert "OUT=/Users/ann/staging/x" in given
+    assert "MODELS=/Home/ann/models/a b" in given
+    assert "OUT=/Home/ann/staging/x" in given
     assert given[-2:] == ["1024,-1,-1", "runner.executor"]
 
 
@@ -101,7 +101,7 @@ def test_whole_environment() -> None:
         "NUMEXPR_NUM_THREADS": "3",
         "VECLIB_MAXIMUM_THREADS": "3",
         "GOGRID_PLACES": ROOT,
-        "PYTHONPATH": "/Users/ann/gogrid/lib/python3.11/site-packages",
+        "PYTHONPATH": "/Home/ann/gogrid/lib/python3.11/site-packages",
     }
     assert set(environment(PYTHON, FOLDERS, SCRIPT)) == macos.ENVIRONMENT_NAMES
 
@@ -149,8 +149,8 @@ def test_two_models_or_two_writable_folders_are_refused() -> None:
 @given(st.text(alphabet="ab ()\";#\\\n\r='`|é%$", min_size=1, max_size=12))
 def test_no_character_of_a_path_changes_the_profile(name: str) -> None:
     """It travels as one whole parameter; the profile's text stays what it was."""
-    spec = replace(MODEL, mounts=(Mount(Path(f"/Users/ann/models/{name}x"), "/models/current"),))
+    spec = replace(MODEL, mounts=(Mount(Path(f"/Home/ann/models/{name}x"), "/models/current"),))
     given_ = arguments(spec)
     assert given_[given_.index("-p") + 1] == "(profile)"
-    assert given_[9:11] == ["-D", f"MODELS=/Users/ann/models/{name}x"]
+    assert given_[9:11] == ["-D", f"MODELS=/Home/ann/models/{name}x"]
     assert len(given_) == len(arguments(MODEL))
