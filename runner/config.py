@@ -40,6 +40,8 @@ class WorkerConfig:
     disk_cap: int
     """Bytes of the model cache."""
     device: DeviceChoice
+    gpu_scripts: bool
+    """Scripts that ask for it get the GPU, one at a time, and no model has it meanwhile."""
     executor_idle_s: float
     """A loaded model that nobody asked for is closed after this long."""
     model_turn_s: float
@@ -66,6 +68,7 @@ def load_config(places: WorkerPlaces, *, flags: Mapping[str, object], environmen
         cpu_cores=found.value(_CORES),
         disk_cap=found.value(_DISK),
         device=found.value(_DEVICE),
+        gpu_scripts=found.value(_GPU_SCRIPTS),
         executor_idle_s=found.value(_IDLE),
         model_turn_s=found.value(_TURN),
         pause_on_activity=found.value(_ACTIVITY),
@@ -160,6 +163,7 @@ _MAX_RAM = Setting("worker.max_ram", limit, Limit(share=0.5), "GOGRID_MAX_RAM", 
 _CORES = Setting("worker.cpu_cores", integer(0, 4096), 0, "GOGRID_CPU_CORES", "CPU cores lent; 0: all")
 _DISK = Setting("worker.disk_cap", _size, 100 * 10**9, "GOGRID_DISK_CAP", "disk for the model cache")
 _DEVICE = Setting("worker.device", _device, DeviceChoice.AUTO, "GOGRID_DEVICE", "auto, cpu, cuda or mps")
+_GPU_SCRIPTS = Setting("worker.gpu_scripts", boolean, False, "GOGRID_GPU_SCRIPTS", "lend the GPU to scripts, too")
 _IDLE = Setting("worker.executor_idle", _seconds, 600.0, "GOGRID_EXECUTOR_IDLE", "close an unused model after this")
 _TURN = Setting("worker.model_turn", _seconds, 5.0, "GOGRID_MODEL_TURN", "a loaded model stays at least this long")
 _ACTIVITY = Setting(
@@ -169,6 +173,6 @@ _NAME: Setting[str | None] = Setting("worker.name", text, None, "GOGRID_WORKER_N
 _LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, info, warning or error")
 
 SETTINGS: tuple[Setting[Any], ...] = (
-    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _IDLE, _TURN,
-    _ACTIVITY, _NAME, _LOG,
+    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU_SCRIPTS, _IDLE,
+    _TURN, _ACTIVITY, _NAME, _LOG,
 )  # fmt: skip

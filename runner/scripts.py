@@ -41,8 +41,12 @@ class ScriptRunner:
         delete_tree(folder)
         folder.mkdir(parents=True, mode=0o700)
 
-    async def run(self, task: PythonTask, stream: JobStream) -> Finished:
-        """Raises `JobError`, `SandboxUnavailableError`."""
+    async def run(self, task: PythonTask, stream: JobStream, gpus: tuple[str, ...] = ()) -> Finished:
+        """Raises `JobError`, `SandboxUnavailableError`.
+
+        Args:
+            gpus: UUIDs of the GPUs it is granted.
+        """
         folder = self._folder / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
 
@@ -55,7 +59,9 @@ class ScriptRunner:
 
         try:
             inputs = await self._inputs(folder, task, stream)
-            return Finished(result=await run_python(self._launcher, task, inputs, send, save, cancel=asyncio.Event()))
+            never = asyncio.Event()
+            done = await run_python(self._launcher, task, inputs, send, save, never, gpus)
+            return Finished(result=done)
         finally:
             await in_thread(lambda _stop: delete_tree(folder), "sweep job")
 

@@ -64,7 +64,7 @@ class JobStreams(Protocol):
 class Scripts(Protocol):
     """Runs `PythonTask`s; see `scripts.ScriptRunner`."""
 
-    async def run(self, task: PythonTask, stream: JobStream) -> Finished:
+    async def run(self, task: PythonTask, stream: JobStream, gpus: tuple[str, ...]) -> Finished:
         """Raises `JobError`."""
 
 
@@ -256,7 +256,9 @@ class Work:
         readiness, reason = self.readiness
         refused = {model.digest: model.reason for model in self._pool.refused} if self._pool is not None else {}
         facts = self._facts
-        return Situation(readiness, reason, facts.python_jobs, facts.device.cap_bytes, self._script_room(), refused)
+        room, running = self._script_room(), [job.assign.task for job in self.jobs]
+        cap_bytes, gpu_scripts = facts.device.cap_bytes, facts.gpu_scripts
+        return Situation(readiness, reason, facts.python_jobs, cap_bytes, room, refused, running, gpu_scripts)
 
     @property
     def script_memory_held(self) -> int:
@@ -281,6 +283,8 @@ class Work:
             cores=facts.cores,
             loading=self._pool.loading if self._pool is not None else (),
             refused=self._pool.refused if self._pool is not None else (),
+            packages=facts.packages,
+            gpu_scripts=facts.gpu_scripts,
         )
 
     async def close(self) -> None:
@@ -378,7 +382,10 @@ class Work:
     async def _run_script(self, job: Job, task: PythonTask) -> None:
         if self._scripts is None:
             raise JobError("This worker runs no scripts.", FailCode.NO_ROOM)
-        job.stream.send(await self._scripts.run(task, job.stream))
+        if task.gpu and self._pool is not None:
+            self._pool.kill()  # models that nobody uses now; `capacity.refusal` has seen that none is used
+        gpus = self._facts.device.gpus if task.gpu else ()
+        job.stream.send(await self._scripts.run(task, job.stream, gpus))
 
     async def _run_model(self, job: Job, task: ModelTask) -> None:
         if self._pool is None:

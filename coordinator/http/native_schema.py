@@ -38,6 +38,10 @@ class WorkerShape(msgspec.Struct, frozen=True, kw_only=True):
     software: str
     sandbox: str
     python_jobs: bool
+    packages: list[str]
+    """What scripts can import there besides the standard library, as far as it is well known: `numpy 2.4.6`."""
+    gpu_scripts: bool
+    """Whether its owner lends the GPU to scripts."""
     cores: int
     devices: list[DeviceShape]
     models: list[str]
@@ -93,6 +97,8 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
         software=report.software if report else "",
         sandbox=report.sandbox if report else "",
         python_jobs=report.python_jobs if report else False,
+        packages=list(report.packages) if report else [],
+        gpu_scripts=report.gpu_scripts if report else False,
         cores=report.cores if report else 0,
         devices=[DeviceShape(d.kind.value, d.name, d.memory_bytes, d.cap_bytes, d.usable, d.why) for d in devices],
         models=list(view.models),

@@ -294,6 +294,10 @@ class Worker(Value, frozen=True):
     software: str = ""
     sandbox: str = ""
     python_jobs: bool = False
+    packages: tuple[str, ...] = ()
+    """What scripts can import there besides the standard library: `numpy 2.4.6`."""
+    gpu_scripts: bool = False
+    """Its owner lends the GPU to scripts."""
     cores: int = 0
     devices: tuple[Device, ...] = ()
     models: tuple[str, ...] = ()

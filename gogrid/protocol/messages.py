@@ -176,6 +176,10 @@ class WorkerReport(Wire, frozen=True):
     cores: int = 1
     loading: tuple[LoadingModel, ...] = ()
     refused: tuple[RefusedModel, ...] = ()
+    packages: tuple[str, ...] = ()
+    """What scripts can import here besides the standard library, as far as it is well known: `numpy 2.4.6`."""
+    gpu_scripts: bool = False
+    """Its owner lends the GPU to scripts, too: to one at a time, and to no model meanwhile."""
 
 
 # --- work ------------------------------------------------------------------------------------------------------------

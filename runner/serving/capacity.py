@@ -1,6 +1,7 @@
 """What the worker takes. Pure: sizes are given. Which loaded models give way to others is `models/residence.py`.
 
-Promises: scripts never get more than the owner lends; every refusal says why in words.
+Promises: scripts never get more than the owner lends; a script with the GPU has it alone; every refusal says why in
+words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,20 +32,28 @@ class Situation:
     scripts: ScriptRoom
     refused: Mapping[Sha256, str] = field(default_factory=dict)
     """Models that are not taken for a while, and why."""
+    running: Sequence[Task] = ()
+    gpu_scripts: bool = False
+    """The owner lends the GPU to scripts that ask for it."""
 
 
 def refusal(task: Task, now: Situation) -> str:
     """Why this worker does not take the task, in words; empty: it does."""
     if now.readiness is not Readiness.READY:
         return now.reason
+    gpu_script = any(isinstance(running, PythonTask) and running.gpu for running in now.running)
     if not isinstance(task, PythonTask):
+        if gpu_script:
+            return "its GPU is lent to a script"
         if task.model.digest in now.refused:
             return f"it refuses this model for now: {now.refused[task.model.digest]}"
         return "" if now.device_cap > 0 else "its owner lends no memory for models"
     if not now.python_jobs:
         return "its sandbox is not complete enough for scripts"
-    if task.gpu:
+    if task.gpu and not now.gpu_scripts:
         return "it lends its GPU to models only, not to scripts"
+    if task.gpu and (gpu_script or not all(isinstance(running, PythonTask) for running in now.running)):
+        return "its GPU is at work"
     limits, room = task.limits, now.scripts
     free = room.memory_bytes - room.memory_held
     if limits.memory_bytes > free:

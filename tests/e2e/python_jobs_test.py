@@ -172,12 +172,13 @@ def test_an_owner_who_returns_ends_the_script_and_the_job_goes_on_later(grid: Lo
             worker_command(grid, "resume")
         done = until(client, job.id, "done")
         assert done.result is not None
-        assert (done.result.ended, done.attempts) == ("ok", 2)
+        assert done.result.ended == "ok"
+        assert done.attempts >= 2
 
 
 def test_a_script_that_no_worker_can_hold_is_refused_at_once(grid: LocalGrid, folder: Path) -> None:
     refused = gogrid(grid, "run", "-c", "1", "--cpus", "1000", folder=folder)
     assert refused.returncode == 125
-    assert "1000 cores at once, which no connected worker lends: " in refused.stderr
+    assert "1000 cores at once, which no worker lends: " in refused.stderr
     with grid.client() as client, pytest.raises(RefusedError, match="a job may ask for 1 s to 604800 s"):
         client.submit_python({"s.py": b"1"}, "s.py", limits=Limits(wall_s=1e6))
