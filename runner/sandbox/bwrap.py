@@ -90,7 +90,7 @@ class BwrapLauncher:
             process.stdin.close()
             await process.wait()
             raise
-        pipes[0].write(spoken(sandbox_orders(spec, self._gpu), spec.arguments[1:]))
+        pipes.stdin.write(spoken(sandbox_orders(spec, self._gpu), spec.arguments[1:]))
         return BwrapProcess(blank.process, group, spec.memory_bytes, pipes)
 
     def _take(self, module: str) -> Blank:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from dataclasses import dataclass
 from typing import IO
 
 from gogrid.sizes import format_size
@@ -13,6 +14,8 @@ from runner.sandbox.process_group import ProcessGroup
 _REMOVE_TRIES = 100
 _REMOVE_EVERY_S = 0.02
 _SIGNALLED = 128
+_TURNS_TO_THE_END = 16
+"""Of the event loop: data, the end of file, and the calls that follow from both."""
 
 
 class BwrapProcess:
@@ -23,14 +26,15 @@ class BwrapProcess:
         process: subprocess.Popen[bytes],
         group: ProcessGroup | None,
         memory_bytes: int | None,
-        pipes: tuple[asyncio.StreamWriter, asyncio.StreamReader, asyncio.StreamReader],
+        pipes: "Pipes",
     ) -> None:
         """`memory_bytes`: what its group may use."""
         self._process = process
         self._group = group
         self._memory_bytes = memory_bytes
         self._over_memory = ""
-        self.stdin, self.stdout, self.stderr = pipes
+        self.stdin, self.stdout, self.stderr = pipes.stdin, pipes.stdout, pipes.stderr
+        self._pipes = pipes
         self._ended = asyncio.Event()
         self._gone: asyncio.Task[None] | None = None
         self._pidfd = os.pidfd_open(process.pid)
@@ -51,7 +55,7 @@ class BwrapProcess:
     async def wait(self) -> int:
         await self._ended.wait()
         if self._gone is None:
-            self._gone = asyncio.create_task(self._remove_group())
+            self._gone = asyncio.create_task(self._clear_up())
         await asyncio.shield(self._gone)
         status = self._process.returncode
         return _SIGNALLED - status if status > _SIGNALLED else status
@@ -74,7 +78,8 @@ class BwrapProcess:
         self._process.wait()
         self._ended.set()
 
-    async def _remove_group(self) -> None:
+    async def _clear_up(self) -> None:
+        await self._pipes.settle()
         if self._group is None:
             return
         _ = self.over_memory  # while the group can still tell
@@ -84,14 +89,33 @@ class BwrapProcess:
             await asyncio.sleep(_REMOVE_EVERY_S)
 
 
-async def pipes_of(
-    process: subprocess.Popen[bytes],
-) -> tuple[asyncio.StreamWriter, asyncio.StreamReader, asyncio.StreamReader]:
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """The standard streams of a process, on one event loop."""
+
+    stdin: asyncio.StreamWriter
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+    readers: tuple[asyncio.ReadTransport, asyncio.ReadTransport]
+
+    async def settle(self) -> None:
+        """Once the process is dead: take what it still said into the streams, and close what has ended."""
+        if not self.stdin.transport.is_closing():
+            self.stdin.transport.abort()
+        for _ in range(_TURNS_TO_THE_END):
+            if all(transport.is_closing() for transport in self.readers):
+                return
+            await asyncio.sleep(0)
+
+
+async def pipes_of(process: subprocess.Popen[bytes]) -> Pipes:
     """The process's standard streams, from now on this event loop's."""
     assert process.stdin is not None  # noqa: S101 - all three were asked for as pipes
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
-    return await _writer(process.stdin), await _reader(process.stdout), await _reader(process.stderr)
+    stdin = await _writer(process.stdin)
+    (stdout, first), (stderr, second) = await _reader(process.stdout), await _reader(process.stderr)
+    return Pipes(stdin, stdout, stderr, (first, second))
 
 
 async def _writer(pipe: IO[bytes]) -> asyncio.StreamWriter:
@@ -102,8 +126,8 @@ async def _writer(pipe: IO[bytes]) -> asyncio.StreamWriter:
     return asyncio.StreamWriter(transport, protocol, None, loop)
 
 
-async def _reader(pipe: IO[bytes]) -> asyncio.StreamReader:
+async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(loop=loop)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), pipe)
-    return reader
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), pipe)
+    return reader, transport

@@ -9,6 +9,7 @@ made.
 """
 
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +32,15 @@ class ProcessGroups:
     """Makes and removes the groups of this process's sandboxes."""
 
     def __init__(self, hierarchies: Sequence[Hierarchy]) -> None:
-        self._hierarchies = tuple(hierarchies)
-        self._count = 0
+        self.hierarchies = tuple(hierarchies)
 
     def create(self) -> "ProcessGroup":
         """A new, empty group without limits. Raises OSError if the kernel refuses."""
-        self._count += 1
+        name = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
         made: list[tuple[Hierarchy, Path]] = []
         try:
-            for hierarchy in self._hierarchies:
-                folder = hierarchy.folder / f"{_PREFIX}{os.getpid()}-{self._count}"
+            for hierarchy in self.hierarchies:
+                folder = hierarchy.folder / name
                 folder.mkdir()
                 made.append((hierarchy, folder))
         except OSError:
@@ -55,7 +55,7 @@ class ProcessGroups:
         One that still has a process is not ours to remove, and neither is one of a runner that lives beside this one:
         it may have made it a moment ago and be about to put a sandbox in.
         """
-        for hierarchy in self._hierarchies:
+        for hierarchy in self.hierarchies:
             for folder in hierarchy.folder.glob(f"{_PREFIX}*-*"):
                 maker = folder.name.removeprefix(_PREFIX).partition("-")[0]
                 if maker.isdecimal() and int(maker) != os.getpid() and not Path("/proc", maker).exists():
