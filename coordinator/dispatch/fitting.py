@@ -11,7 +11,7 @@ from coordinator.models.memory import request_bytes
 from coordinator.records import ModelRecord
 from gogrid.protocol.tasks import ChatTask, CompletionTask, Task
 
-_PARAMS = {Excess.SCRIPT: "limits", Excess.MODEL: "model", Excess.LENGTH: "max_tokens"}
+_PARAMS = {Excess.SCRIPT: "limits", Excess.GPU: "gpu", Excess.MODEL: "model", Excess.LENGTH: "max_tokens"}
 
 
 def length_bytes(model: ModelRecord, task: Task) -> int:

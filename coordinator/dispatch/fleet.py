@@ -22,6 +22,7 @@ from coordinator.dispatch.placement import (
     never,
     not_now,
     oversized,
+    wants_gpu,
     with_one_more,
 )
 from gogrid.ids import JobId, Sha256, WorkerId
@@ -322,7 +323,9 @@ class Fleet:
 
 
 def _compete(kept: Kind, need: Need) -> bool:
-    """Whether this job would take what is kept for that kind: scripts take cores and RAM, models memory."""
+    """Whether this job would take what is kept for that kind: scripts take cores and RAM, models memory, or a GPU."""
+    if wants_gpu(kept):
+        return kept != kind_of(need)
     if kept[0] is None or need.model is None:
         return kept[0] is need.model and kept != kind_of(need)
     return kept[0] != need.model
@@ -358,6 +361,7 @@ def _candidate(worker_id: WorkerId, member: _Member) -> Candidate:
         loaded={model.digest: model for model in report.loaded} if report is not None else {},
         cached=frozenset(report.cached if report is not None else ()),
         refused={model.digest: model.reason for model in report.refused} if report is not None else {},
+        gpu_scripts=report is not None and report.gpu_scripts,
     )
 
 

@@ -21,6 +21,8 @@ STREAMS_PER_WORKER = 32
 """Job streams one connection may have open; the runner enforces the same."""
 SLOTS_BEFORE_LOADING = 8
 """How many requests may wait at a worker for one model that it has yet to load and has not told its slots."""
+GPU = "gpu"
+"""What a Python job that asks for the GPU has for an engine."""
 _NAMED = 3
 """So many workers are named where none lends enough."""
 
@@ -33,6 +35,7 @@ class Need:
     model: Sha256 | None
     """None: a Python job."""
     engine: str
+    """Of a model; `GPU` or nothing for a Python job."""
     memory_bytes: int
     """Of the model's device for requests, of RAM for Python jobs."""
     cores: float = 0.0
@@ -56,6 +59,11 @@ Kind = tuple[Sha256 | None, str, int, float]
 Cost = tuple[int, int, float, float, WorkerId]
 
 
+def wants_gpu(kind: Kind) -> bool:
+    """Whether this is a Python job that asks for the GPU."""
+    return kind[0] is None and kind[1] == GPU
+
+
 def kind_of(need: Need) -> Kind:
     return (need.model, need.engine, need.memory_bytes, need.cores)
 
@@ -69,6 +77,8 @@ class Held:
     """One executor's for a model; the sum for Python jobs."""
     cores: float = 0.0
     """The sum of Python jobs."""
+    gpu: bool = False
+    """One of the Python jobs has the GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,8 @@ class Candidate:
     cached: frozenset[Sha256]
     refused: Mapping[Sha256, str] = field(default_factory=dict)
     """Models that it does not serve for a while, and why."""
+    gpu_scripts: bool = False
+    """Its owner lends the GPU to scripts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,7 @@ class Excess(Enum):
     """What of a request or job is too large for every worker."""
 
     SCRIPT = "limits_too_large"
+    GPU = "no_gpu_for_scripts"
     MODEL = "model_too_large"
     LENGTH = "context_length_exceeded"
 
@@ -132,6 +145,8 @@ def never(need: Need, candidate: Candidate) -> str:
     if need.model is None:
         if not candidate.python_jobs:
             return "its sandbox is not enough for Python jobs"
+        if wants_gpu(kind_of(need)) and not candidate.gpu_scripts:
+            return "it lends no GPU to scripts"
         if need.memory_bytes > candidate.ram_bytes:
             return f"the job asks for {format_size(need.memory_bytes)} of {format_size(candidate.ram_bytes)} RAM"
         if need.cores > candidate.cores:
@@ -162,6 +177,10 @@ def oversized(need: Need, candidates: Iterable[Candidate]) -> Oversized | None:
 
 
 def _oversized_script(need: Need, able: Sequence[Candidate]) -> Oversized:
+    if wants_gpu(kind_of(need)):
+        able = [candidate for candidate in able if candidate.gpu_scripts]
+        if not able:
+            return Oversized(Excess.GPU, "no worker's owner lends a GPU to scripts (worker.gpu_scripts): leave it out.")
     largest = sorted(able, key=lambda candidate: (-candidate.ram_bytes, -candidate.cores, candidate.name))[:_NAMED]
     told = ", ".join(f"{one.name} {format_size(one.ram_bytes)} and {one.cores} cores" for one in largest)
     more = f" and {len(able) - _NAMED} more less" if len(able) > _NAMED else ""
@@ -190,6 +209,8 @@ def _runs(need: Need, candidate: Candidate) -> bool:
 def _lends(need: Need, candidate: Candidate) -> bool:
     if need.model is not None:
         return need.memory_bytes <= candidate.cap_bytes
+    if wants_gpu(kind_of(need)) and not candidate.gpu_scripts:
+        return False
     return need.memory_bytes <= candidate.ram_bytes and need.cores <= candidate.cores
 
 
@@ -201,13 +222,17 @@ def not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]
         return "it does not answer at the moment"
     if sum(entry.count for entry in held.values()) >= STREAMS_PER_WORKER:
         return "it has as many jobs as a worker may have"
+    scripts = held.get(None, Held(0, 0))
     if need.model is None:
-        scripts = held.get(None, Held(0, 0))
+        if wants_gpu(kind_of(need)) and (scripts.gpu or held.keys() - {None}):
+            return "its GPU is at work, and a script has it alone"
         if scripts.cores + need.cores > candidate.cores:
             return "all its cores run Python jobs"
         if scripts.memory_bytes + need.memory_bytes > candidate.ram_bytes:
             return "its RAM for Python jobs is taken"
         return ""
+    if scripts.gpu:
+        return "a script has its GPU"
     if _running(need.model, held) >= _slots(need.model, candidate):
         return "all its slots for this model are busy"
     if need.model in candidate.loaded or need.model in held:
@@ -253,4 +278,4 @@ def _slots(model: Sha256, candidate: Candidate) -> int:
 def with_one_more(held: Held, need: Need) -> Held:
     """What is held when this need is, too."""
     memory = held.memory_bytes + need.memory_bytes if need.model is None else need.memory_bytes
-    return Held(held.count + 1, memory, held.cores + need.cores)
+    return Held(held.count + 1, memory, held.cores + need.cores, held.gpu or wants_gpu(kind_of(need)))

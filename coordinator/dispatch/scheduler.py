@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from coordinator.dispatch.fleet import Fleet
 from coordinator.dispatch.pace import Pace
-from coordinator.dispatch.placement import Decision, Kind, Need, Oversized, kind_of
+from coordinator.dispatch.placement import Decision, Kind, Need, Oversized, kind_of, wants_gpu
 from coordinator.dispatch.queue_order import WaitingJobs
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.messages import WorkerReport
@@ -81,7 +81,7 @@ class _Stuck:
     def add(self, kind: Kind) -> None:
         self._kinds.add(kind)
         model, _, memory, cores = kind
-        if model is None:
+        if model is None and not wants_gpu(kind):  # that there is no GPU for one says nothing of others
             self._scripts = [(c, m) for c, m in self._scripts if not (c >= cores and m >= memory)]
             self._scripts.append((cores, memory))
 

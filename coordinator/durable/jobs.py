@@ -18,7 +18,7 @@ from typing import Protocol
 
 from coordinator.dispatch.dispatcher import Dispatcher
 from coordinator.dispatch.fitting import length_bytes, refusal
-from coordinator.dispatch.placement import Need
+from coordinator.dispatch.placement import GPU, Need
 from coordinator.durable.quota import DurableLimits, Quota
 from coordinator.durable.settling import Settling
 from coordinator.durable.steps import Batch, Steps
@@ -392,7 +392,7 @@ class DurableJobs:
     ) -> DurableWork:
         """Raises `UnknownModelError`."""
         if isinstance(task, PythonTask):
-            need = Need(job_id, None, "", task.limits.memory_bytes, task.limits.cpu_cores)
+            need = Need(job_id, None, GPU if task.gpu else "", task.limits.memory_bytes, task.limits.cpu_cores)
         else:
             model = self._models.with_digest(task.model.digest)
             length = length_bytes(model, task)

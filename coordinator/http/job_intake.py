@@ -54,10 +54,6 @@ class Intake:
         if job.kind != "python":
             model_task(job, self._services.catalogue, 0, self._services.limits)
             return
-        if job.gpu:
-            raise RequestError(
-                "Workers lend their GPU to models, not to scripts: leave `gpu` out.", "gpu", "unsupported_parameter"
-            )
         check_limits(job.limits, self._services.limits)
         bundle(job, uploads, self._services.limits)
 
@@ -74,6 +70,7 @@ class Intake:
             entry=job.entry,
             arguments=tuple(job.arguments),
             limits=check_limits(job.limits, self._services.limits),
+            gpu=job.gpu,
         )
         label = job.label or job.entry
         return Submission(label, script, once, _sha256((label, script, job.priority)), job.priority)

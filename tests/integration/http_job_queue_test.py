@@ -294,7 +294,6 @@ async def test_a_bulk_with_wrong_lines_names_them_and_takes_none(http, backend):
         (lines(*[{"code": "1"}] * 51), (400, None, "too_many_jobs")),
         (b'{"code": "' + b"x" * 10_001 + b'"}', (400, "line 1", "request_too_large")),
         (b"x" * 100_001, (413, None, "request_too_large")),
-        (lines({"code": "1", "gpu": True}), (400, "line 1", "unsupported_parameter")),
         (lines({"code": "1", "files": [{"name": "../x", "content": ""}]}), (400, "line 1", "invalid_value")),
     ],
 )

@@ -223,7 +223,6 @@ async def test_cancel_is_idempotent_and_leaves_ended_jobs_alone(http, backend):
     [
         ({"code": "1", "arguments": ["x" * 60_001]}, "arguments"),
         ({"code": "1", "arguments": ["a\0b"]}, "arguments"),
-        ({"code": "1", "gpu": True}, "gpu"),
         ({"code": "1", "files": [{"name": "a", "content": ""}, {"name": "a/b", "content": ""}]}, "files"),
     ],
 )

@@ -10,8 +10,8 @@ from coordinator.errors import RequestError
 from coordinator.records import JobState
 from coordinator.tickets import Submission
 from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
-from gogrid.protocol.tasks import PythonLimits, PythonTask
-from tests.fakes.durable import KEY, REPORT, SCRIPT, Desk, open_desk
+from gogrid.protocol.tasks import ChatTask, ModelRef, PythonLimits, PythonTask, Sampling
+from tests.fakes.durable import KEY, MODEL, REPORT, SCRIPT, Desk, open_desk
 
 
 @pytest.fixture
@@ -68,3 +68,39 @@ async def test_what_was_accepted_before_is_still_known(desk: Desk) -> None:
     desk.dispatcher.reported(link, report(10**9, 1))
     again = await desk.submit(script(4 * 10**9, 1), once="k")
     assert again.id == first.id
+
+
+GPU_SCRIPT = msgspec.structs.replace(SCRIPT, gpu=True)
+
+
+async def test_a_gpu_that_nobody_lends_to_scripts_is_refused_and_one_that_may_come_is_waited_for(desk: Desk) -> None:
+    assert (await desk.submit(GPU_SCRIPT)).state is JobState.QUEUED, "nobody is connected: nothing is known"
+    desk.dispatcher.reported(desk.worker("a"), report(8 * 10**9, 4))
+    with pytest.raises(RequestError, match="`gpu`: no worker's owner lends a GPU to scripts") as refused:
+        await desk.submit(GPU_SCRIPT)
+    assert (refused.value.param, refused.value.code) == ("gpu", "no_gpu_for_scripts")
+    with pytest.raises(RequestError, match="which no worker lends: lender 1.0 GB and 1 cores"):
+        desk.dispatcher.reported(desk.worker("lender"), report(10**9, 1, gpu_scripts=True))
+        await desk.submit(GPU_SCRIPT)
+
+
+async def test_a_script_has_the_gpu_alone(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, MODEL) as desk:
+        link = desk.worker("a")
+        desk.dispatcher.reported(link, report(64 * 10**9, 8, gpu_scripts=True))
+        chat = ChatTask(model=ModelRef(name="m", digest=MODEL.digest), messages=(), sampling=Sampling())
+        first = await desk.submit(GPU_SCRIPT)
+        assert first.state is JobState.LEASED
+        waiting = {}
+        for task in (GPU_SCRIPT, chat):
+            record = await desk.submit(task)
+            told = desk.jobs.waiting(record.id)
+            waiting[type(task)] = told.reasons if told is not None else None
+        assert waiting == {
+            PythonTask: ("a: its GPU is at work, and a script has it alone",),
+            ChatTask: ("a: a script has its GPU",),
+        }
+        plain = await desk.submit(SCRIPT)
+        assert desk.jobs.waiting(plain.id) is None, "others need no GPU"
+        await desk.assigned(link, 2)
+        assert [assign.task.gpu for assign in link.assigned() if isinstance(assign.task, PythonTask)] == [True, False]
