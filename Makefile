@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 # What only Windows runs; elsewhere mypy would take it for unreachable.
 WINDOWS := $(wildcard runner/sandbox/windows_*.py)
 
-.PHONY: help demo test test-windows soak lint bench clean
+.PHONY: help demo test test-windows soak lint bench gpu-check clean
 help:
 	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
 	@echo "make test    lint, types, import rules and every test"
@@ -16,6 +16,7 @@ help:
 	@echo "make soak    every fault of docs/reliability.md at full length, about 25 minutes (ONLY=coordinator_kill: one)"
 	@echo "make lint    only ruff, mypy and import-linter"
 	@echo "make bench   measure against the bare engine; results go to docs/benchmarks.md by hand"
+	@echo "make gpu-check  on a CUDA machine: the GPU inside the real sandbox, its speed, and that the memory cap holds"
 
 $(VENV)/ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,10 @@ soak: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+# Needs a torch that is built for CUDA, as PyPI's is on Linux.
+gpu-check: $(VENV)/ready
+	$(BIN)/python -m benchmarks.gpu_check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
