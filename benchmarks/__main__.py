@@ -1,11 +1,11 @@
-"""`python -m benchmarks [inference|gateway|footprint|handover|jobs|resume|scale]…`: those named, or all."""
+"""`python -m benchmarks [inference|gateway|footprint|handover|jobs|resume|sandbox|scale]…`: those named, or all."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import footprint, gateway, handover, inference, jobs, resume, scale
+from benchmarks import footprint, gateway, handover, inference, jobs, resume, sandbox, scale
 from benchmarks.figures import markdown
 from benchmarks.peers import PeerMissingError
 
@@ -16,6 +16,7 @@ _ALL = {
     "inference": inference.measure,
     "jobs": jobs.measure,
     "resume": resume.measure,
+    "sandbox": sandbox.measure,
     "scale": scale.measure,
 }
 

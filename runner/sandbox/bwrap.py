@@ -24,10 +24,6 @@ from runner.sandbox.process_group import ProcessGroup, ProcessGroups
 from runner.sandbox.python_home import PythonHome
 from sandbox_profiles import linux
 
-_KEPT_READY = "runner.python_job.inside"
-"""Each script has a fresh sandbox, so the next one's is started ahead. Others are started when they are wanted."""
-
-
 @dataclass(frozen=True, slots=True)
 class Program:
     """What all sandboxes of one launcher have in common."""
@@ -36,6 +32,8 @@ class Program:
     home: PythonHome
     seccomp_filter: Path
     groups: ProcessGroups | None
+    kept_ready: str = "runner.python_job.inside"
+    """A module whose next sandbox is started ahead, because each script has a fresh one."""
 
 
 class BwrapLauncher:
@@ -75,8 +73,8 @@ class BwrapLauncher:
             if not told:
                 await asyncio.to_thread(blank.discard)
         process = await self._attach(blank, group, spec)
-        if spec.arguments[0] == _KEPT_READY and not self._spare:
-            self._spare.append(self._start(_KEPT_READY))
+        if spec.arguments[0] == self._program.kept_ready and not self._spare:
+            self._spare.append(self._start(self._program.kept_ready))
         return process
 
     async def _attach(self, blank: Blank, group: ProcessGroup | None, spec: SandboxSpec) -> BwrapProcess:
@@ -94,7 +92,7 @@ class BwrapLauncher:
         return BwrapProcess(blank.process, group, spec.memory_bytes, pipes)
 
     def _take(self, module: str) -> Blank:
-        if module == _KEPT_READY and self._spare:
+        if module == self._program.kept_ready and self._spare:
             blank = self._spare.pop()
             if blank.waits:
                 return blank
