@@ -1,5 +1,7 @@
 """A whole grid for hostile scripts: real programs, the real job API, a real worker in its real sandbox."""
 
+import subprocess
+import sysconfig
 import textwrap
 import time
 from collections.abc import Generator, Mapping
@@ -10,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from gogrid.client.answers import Job, Limits, LogPiece
+from gogrid.client.client import GoGrid
 from gogrid.client.local_grid import LocalGrid
+from gogrid.client.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,20 @@ class HostileGrid:
         arguments: tuple[str, ...] = (),
         limits: Limits = Limits(wall_s=30.0),  # noqa: B008 - frozen
         inputs: Mapping[str, bytes] | None = None,
+        key: str | None = None,
     ) -> str:
-        """Hand in a script; its id."""
+        """Hand in a script, with the admin's key by default; its id."""
         files = {"main.py": textwrap.dedent(code).encode(), **(inputs or {})}
-        with self.local.client() as client:
+        known = Profile(self.local.endpoint.url, key or self.local.admin_key, self.local.certificate.read_text())
+        with GoGrid(known) as client:
             return client.submit_python(files, "main.py", arguments=arguments, limits=limits).id
+
+    def make_key(self, name: str) -> str:
+        """Another tenant's."""
+        program = Path(sysconfig.get_path("scripts")) / "gogrid-coordinator"
+        command = [program, "key", "create", "--name", name, "--json", "--data", str(self.local.data)]
+        key: str = msgspec.json.decode(subprocess.run(command, capture_output=True, check=True).stdout)["key"]
+        return key
 
     def see(self, job_id: str) -> Told:
         """Wait for a job's end."""
@@ -65,8 +78,9 @@ class HostileGrid:
         arguments: tuple[str, ...] = (),
         limits: Limits = Limits(wall_s=30.0),  # noqa: B008 - frozen
         inputs: Mapping[str, bytes] | None = None,
+        key: str | None = None,
     ) -> Told:
-        return self.see(self.submit(code, arguments=arguments, limits=limits, inputs=inputs))
+        return self.see(self.submit(code, arguments=arguments, limits=limits, inputs=inputs, key=key))
 
     def wait_for_output(self, job_id: str, text: str) -> None:
         """Until a job has written `text`."""
