@@ -174,9 +174,9 @@ SIGNALS = {
     1816: 24,  # not enough quota: the job's processor time is used up
 }
 """Exit codes of Windows that are told as the signal of the same meaning."""
-FIRST_FATAL = 0xC0000000
+FATAL = range(0xC0000000, 0xD0000000)
 OTHER_FATAL = 6
-"""Any other error of the system from `FIRST_FATAL` on is told as this signal."""
+"""Any other error of the system itself is told as this signal."""
 
 REQUIRED_LAYERS = (
     "ends with the worker",

@@ -114,4 +114,4 @@ def exit_status(code: int) -> int:
     """The status of `SandboxedProcess.wait` for an exit code of Windows."""
     if code in windows.SIGNALS:
         return -windows.SIGNALS[code]
-    return -windows.OTHER_FATAL if code >= windows.FIRST_FATAL else code
+    return -windows.OTHER_FATAL if code in windows.FATAL else code

@@ -10,7 +10,7 @@ from tests.windows.surroundings import untested_launcher
 
 INSIDE = (
     "import os, subprocess, sys, time; "
-    "child = subprocess.Popen([sys.executable, '-I', '-S', '-c', 'input()'], stdin=subprocess.PIPE); "
+    "child = subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)']); "
     "print(os.getpid(), child.pid, flush=True); time.sleep(60)"
 )
 

@@ -27,7 +27,7 @@ from tests.windows.surroundings import gone, under_wine
 WINE = under_wine()
 FAMILY = (
     "import os, subprocess, sys, time\n"
-    "child = subprocess.Popen([sys.executable, '-I', '-S', '-c', 'input()'], stdin=subprocess.PIPE)\n"
+    "child = subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])\n"
     "print(os.getpid(), child.pid, flush=True)\n"
 )
 """A process with a child that would live on by itself; says both process numbers."""
@@ -75,8 +75,8 @@ async def test_kill_ends_children_too(launcher: WindowsLauncher) -> None:
 
 async def test_children_end_with_the_first_process(launcher: WindowsLauncher) -> None:
     process, pids = await family(launcher, "os._exit(3)")
+    assert [await asyncio.to_thread(gone, pid, 1.0) for pid in pids] == [True, True]
     assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 3
-    assert [gone(pid, 1.0) for pid in pids] == [True, True]
 
 
 async def test_kill_for_memory_says_why(launcher: WindowsLauncher) -> None:

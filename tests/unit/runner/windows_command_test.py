@@ -101,7 +101,7 @@ def test_number_of_processes_has_a_ceiling_and_a_floor(asked: int, given: int) -
     ("code", "status"),
     [
         *((0, 0), (3, 3), (259, 259), (windows.KILLED, -9)),
-        *((0xC0000005, -11), (0xC0000409, -6), (0xC0000135, -6), (0xFFFFFFFF, -6), (1816, -24)),
+        *((0xC0000005, -11), (0xC0000409, -6), (0xC0000135, -6), (0xFFFFFFFF, 0xFFFFFFFF), (1816, -24)),
     ],
 )
 def test_exit_codes_have_the_status_of_the_same_meaning(code: int, status: int) -> None:
