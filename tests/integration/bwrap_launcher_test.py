@@ -1,6 +1,7 @@
 """The bubblewrap launcher keeps every launcher's promises; choosing one fails closed."""
 
 import asyncio
+import errno
 import os
 import platform
 import stat
@@ -12,7 +13,9 @@ from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Launcher, SandboxSpec
 from runner.sandbox.bwrap_choice import bubblewrap_programs
 from runner.sandbox.choose import choose_launcher
+from runner.sandbox.process_group import ProcessGroup
 from runner.sandbox.python_home import Interpreter, running_interpreter
+from sandbox_profiles import linux
 from tests.conformance.launcher_suite import LauncherSuite, code, finish
 
 pytestmark = pytest.mark.sandbox
@@ -83,7 +86,8 @@ async def test_program_that_cannot_start_is_refused_in_words(tmp_path: Path) -> 
 
 _UNSANDBOXED = (
     "import os, runpy, sys; from runner.sandbox.orders import heard; _, module = sys.argv[1:]; "
-    "sys.argv[1:] = heard(os.read(0, int(os.read(0, 8), 16)))[1]; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+    "sys.argv[1:] = heard(os.read(0, int(os.read(0, 8), 16)))[1]; "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
 
 
@@ -119,6 +123,26 @@ async def test_sandbox_without_one_layer_is_refused(tmp_path: Path, flag: str, i
 async def test_next_program_is_tried_when_the_first_fails(tmp_path: Path) -> None:
     launcher = await choose_launcher([program(tmp_path, "exit 1"), *bubblewrap_programs()])
     assert str(bubblewrap_programs()[0]) in launcher.report.name
+    (skipped,) = launcher.report.skipped
+    assert str(tmp_path) in skipped
+
+
+async def test_groups_that_nothing_can_join_are_done_without_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(group: ProcessGroup, pid: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, f"{group} takes no {pid}")
+
+    monkeypatch.setattr(ProcessGroup, "add", refuse)
+    report = (await choose_launcher()).report
+    assert {linux.MEMORY_LAYER, linux.CPU_LAYER} <= set(report.missing)
+    assert not {linux.MEMORY_LAYER, linux.CPU_LAYER} & set(report.layers)
+
+
+async def test_gpu_that_was_not_proved_is_neither_reported_nor_granted(launcher: Launcher) -> None:
+    report = (await choose_launcher(gpus=("GPU-of-somebody-else",))).report
+    assert report.gpus == ()
+    assert [words for words in report.missing if words.startswith(linux.GPU_LAYER)]
+    with pytest.raises(SandboxUnavailableError, match="GPU-of-somebody-else did not work"):
+        await launcher.launch(SandboxSpec(arguments=("this",), gpus=("GPU-of-somebody-else",)))
 
 
 async def test_processor_without_a_filter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,12 +167,6 @@ async def test_system_python_runs_inside(tmp_path: Path) -> None:
     process = await launcher.launch(SandboxSpec(arguments=code("import sys, wanted; print(wanted.answer, sys.prefix)")))
     status, output, errors = await finish(process)
     assert (status, output.split()[:2], errors) == (0, [b"42", b"/usr"], b"")
-
-
-async def test_no_process_group_is_left_behind() -> None:
-    launcher = await choose_launcher()
-    await finish(await launcher.launch(SandboxSpec(arguments=("this",))))
-    assert not list(Path("/sys/fs/cgroup").glob(f"pids/**/gogrid-{os.getpid()}-*"))
 
 
 @pytest.mark.torch

@@ -58,6 +58,19 @@ def test_a_gpu_that_the_engine_cannot_use_is_not_passed_over_in_silence() -> Non
     assert "built for CPUs only" in choose(DeviceChoice.CUDA, BOTH, CPU_BUILD).problem
 
 
+def test_a_gpu_that_does_not_work_in_the_sandbox_is_not_lent() -> None:
+    one = GpuFindings(DeviceKind.CUDA, (Gpu(DeviceKind.CUDA, "RTX", "GPU-1", 8 * GB, 0),), "")
+    limits = (Limit(share=0.5), Limit(bytes=4 * GB))
+    auto = choose_device(DeviceChoice.AUTO, CPU, (one,), WITH_CUDA, *limits, sandboxed=())
+    assert auto.kind is DeviceKind.CPU
+    assert "RTX cannot be used: it does not work in this machine's sandbox" in auto.why
+    wanted = choose_device(DeviceChoice.CUDA, CPU, (one,), WITH_CUDA, *limits, sandboxed=("GPU-2",))
+    assert "sandbox" in wanted.problem
+    for sandboxed in (("GPU-1",), None):
+        chosen = choose_device(DeviceChoice.AUTO, CPU, (one,), WITH_CUDA, *limits, sandboxed=sandboxed)
+        assert chosen.gpus == ("GPU-1",)
+
+
 def test_the_owners_choice_of_the_cpu_leaves_the_gpu_alone() -> None:
     chosen = choose(DeviceChoice.CPU, BOTH)
     assert (chosen.kind, chosen.gpus) == (DeviceKind.CPU, ())
