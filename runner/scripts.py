@@ -24,12 +24,15 @@ from runner.session import JobStream
 from runner.threads import in_thread
 
 log = logging.getLogger(__name__)
+_FETCHED_AT_ONCE = 4
 
 
 class BlobStore(Protocol):
     """See `models.blobs.Blobs`."""
 
-    async def fetch(self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved) -> None: ...
+    async def fetch(
+        self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved, lasting: bool = True
+    ) -> None: ...
 
     async def store(self, sha256: Sha256, source: Path) -> None: ...
 
@@ -68,14 +71,28 @@ class ScriptRunner:
     async def _inputs(self, folder: Path, task: PythonTask, stream: JobStream) -> dict[str, Path]:
         """The job's files, each once however many names it has."""
         sizes = {file.sha256: file.size for file in task.files}
+        if not all(_is_hash(sha256) and size >= 0 for sha256, size in sizes.items()):
+            raise JobError("A file of the job has no proper hash or size.", FailCode.BAD_REQUEST, "files")
         total, arrived = sum(sizes.values()), 0
-        for sha256, size in sizes.items():
-            if not _is_hash(sha256) or size < 0:
-                raise JobError("A file of the job has no proper hash or size.", FailCode.BAD_REQUEST, "files")
-            await self._blobs.fetch(sha256, folder / sha256, max_size=size, exact=True, moved=lambda _count: None)
-            (folder / sha256).chmod(0o444)
+        at_once = asyncio.Semaphore(_FETCHED_AT_ONCE)
+
+        async def fetch(sha256: Sha256, size: int) -> None:
+            nonlocal arrived
+            async with at_once:
+                place = folder / sha256
+                await self._blobs.fetch(sha256, place, max_size=size, exact=True, moved=_nobody_counts, lasting=False)
+            place.chmod(0o444)
             arrived += size
-            stream.send(Progress(stage=LoadStage.DOWNLOADING, fraction=arrived / total if total else 1.0))
+            if total and arrived < total:
+                stream.send(Progress(stage=LoadStage.DOWNLOADING, fraction=arrived / total))
+
+        fetching = [asyncio.create_task(fetch(sha256, size)) for sha256, size in sizes.items()]
+        try:
+            await asyncio.gather(*fetching)
+        finally:
+            for one in fetching:
+                one.cancel()
+            await asyncio.gather(*fetching, return_exceptions=True)
         return {file.name: folder / file.sha256 for file in task.files}
 
     async def _save(self, folder: Path, name: str, pieces: AsyncIterator[bytes]) -> OutputFile:
@@ -91,6 +108,10 @@ class ScriptRunner:
         await self._blobs.store(sha256, path)
         path.unlink()
         return OutputFile(name=name, sha256=sha256, size=size)
+
+
+def _nobody_counts(_count: int) -> None:
+    """Files of jobs are small: how far each has come is not told."""
 
 
 def _is_hash(text: str) -> bool:

@@ -75,19 +75,32 @@ class Blobs:
         self._waits_s = waits_s
         self._patience_s = patience_s
 
-    async def fetch(self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved) -> None:
+    async def fetch(
+        self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved, lasting: bool = True
+    ) -> None:
         """Make `target` hold the blob.
 
         Args:
             target: its folder exists; `target` with `.part` added holds what has arrived.
             max_size: bytes; a blob that is longer is refused.
             exact: the blob has exactly `max_size` bytes.
+            lasting: it is to be there after a power cut, too.
 
         Raises:
             ModelError: it cannot be had, or other bytes came in its place.
         """
         size = max_size if exact else None
-        await in_thread(lambda stop: self._fetch(sha256, target, max_size, size, moved, stop), f"blob {sha256[:8]}")
+
+        def fetch(stop: threading.Event) -> None:
+            part = self._fetch(sha256, target, max_size, size, moved, stop)
+            if lasting:
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())
+            part.replace(target)
+            if lasting:
+                sync_folder(target.parent)
+
+        await in_thread(fetch, f"blob {sha256[:8]}")
 
     async def store(self, sha256: Sha256, source: Path) -> None:
         """Give the coordinator the blob that `source` holds. Raises `ModelError`."""
@@ -95,7 +108,8 @@ class Blobs:
 
     def _fetch(
         self, sha256: Sha256, target: Path, max_size: int, size: int | None, moved: Moved, stop: threading.Event
-    ) -> None:
+    ) -> Path:
+        """Where all its bytes lie, verified."""
         part = target.with_name(target.name + ".part")
         for last in (False, True):
             self._persist(lambda: self._download(sha256, part, max_size, size, moved, stop), stop)
@@ -109,10 +123,7 @@ class Blobs:
                     f"The coordinator's file {sha256[:12]}… is damaged: its bytes do not match its hash.",
                     FailCode.MODEL_UNUSABLE,
                 )
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
-        sync_folder(target.parent)
+        return part
 
     def _persist(self, attempt: Callable[[], None], stop: threading.Event) -> None:
         waits, patience_s = iter(self._waits_s), self._patience_s

@@ -12,7 +12,8 @@ from gogrid.sizes import format_size
 from runner.sandbox.process_group import ProcessGroup
 
 _REMOVE_TRIES = 100
-_REMOVE_EVERY_S = 0.02
+_REMOVE_FIRST_S, _REMOVE_EVERY_S = 0.001, 0.02
+"""The pause after the first try, which doubles up to the second: a job's result waits for it."""
 _SIGNALLED = 128
 _TURNS_TO_THE_END = 16
 """Of the event loop: data, the end of file, and the calls that follow from both."""
@@ -83,10 +84,12 @@ class BwrapProcess:
         if self._group is None:
             return
         _ = self.over_memory  # while the group can still tell
+        pause = _REMOVE_FIRST_S
         for _ in range(_REMOVE_TRIES):
             if self._group.remove():
                 return
-            await asyncio.sleep(_REMOVE_EVERY_S)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _REMOVE_EVERY_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,9 @@ class MemoryBlobs:
         )
         return self.add(encode_manifest(manifest))
 
-    async def fetch(self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved) -> None:
+    async def fetch(
+        self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved, lasting: bool = True
+    ) -> None:
         if sha256 not in self.blobs:
             raise ModelError("there is no such blob", FailCode.INTERNAL)
         target.write_bytes(self.blobs[sha256])
