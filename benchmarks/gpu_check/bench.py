@@ -93,8 +93,8 @@ class Seen:
 
 
 @asynccontextmanager
-async def watched(bench: Bench, launcher: Remembering, cap: int) -> AsyncIterator[Seen]:
-    """Look at the last sandbox that the launcher started, every 20 ms, apart from the guard."""
+async def watched(bench: Bench, launcher: Remembering, cap: int, every_s: float = _LOOK_EVERY_S) -> AsyncIterator[Seen]:
+    """Look at the last sandbox that the launcher started, apart from the guard."""
     seen, tree, memory = Seen(), process_memory(), bench.memory()
 
     def look() -> int:
@@ -109,7 +109,7 @@ async def watched(bench: Bench, launcher: Remembering, cap: int) -> AsyncIterato
             seen.most = max(seen.most, held)
             if held > cap and seen.over_since is None:
                 seen.over_since = now
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(every_s)
 
     task = asyncio.create_task(looking())
     try:

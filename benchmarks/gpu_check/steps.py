@@ -58,7 +58,7 @@ async def chat(bench: Bench, model: Path, cap: int, requests: int, tokens: int) 
     """Continuous batching inside and outside, and what the engine held of the GPU meanwhile."""
     inside = Remembering(bench.launcher)
     try:
-        async with watched(bench, inside, cap) as seen:
+        async with watched(bench, inside, cap, every_s=0.25) as seen:
             quick, said = await _serve(bench, inside, model, cap, requests, tokens)
         slow, _ = await _serve(bench, Outside(), model, cap, requests, tokens)
     except ModelError as error:

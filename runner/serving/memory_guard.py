@@ -16,6 +16,7 @@ from runner.probes.process_memory import ProcessMemory, process_memory
 from runner.sandbox.memory_watch import SAMPLE_EVERY_S
 from runner.serving.overuse import Holding, Overuse, Verdict
 from runner.threads import in_thread
+from sandbox_profiles import linux
 
 log = logging.getLogger(__name__)
 _BLIND_LOOKS = 4
@@ -126,9 +127,9 @@ class MemoryGuard:
         look = _Look()
         trees = {one.key: self._memory.tree(one.pid) for one in watched}
         in_memory = [one for one in watched if one.share.memory is not None]
-        look.memory = {one.key: self._memory.bound(trees[one.key]) for one in in_memory}
+        look.memory = {one.key: _counted(one, self._memory.bound(trees[one.key])) for one in in_memory}
         if _over_somewhere(in_memory, look.memory, caps.memory):
-            look.memory = {one.key: self._memory.exact(trees[one.key]) for one in in_memory}
+            look.memory = {one.key: _counted(one, self._memory.exact(trees[one.key])) for one in in_memory}
         on_gpu = [one for one in watched if one.share.gpu_memory is not None]
         if on_gpu and self._gpu is not None:
             try:
@@ -175,6 +176,11 @@ class MemoryGuard:
             if watched is not None:
                 log.error("killing the sandbox of process %d: it %s", watched.pid, verdict.reason)
                 watched.over(verdict.reason)
+
+
+def _counted(one: Watched, held: int) -> int:
+    """A script's limit is its own: what the sandbox itself takes is not counted against it."""
+    return max(0, held - linux.SUPERVISOR_BYTES) if one.share.bound else held
 
 
 def _over_somewhere(watched: Sequence[Watched], used: dict[int, int], cap: int) -> bool:

@@ -105,6 +105,14 @@ async def test_a_script_within_the_cap_but_over_its_own_limit_is_killed() -> Non
         assert "its limit is 105 MB" in process.over_memory
 
 
+async def test_what_the_sandbox_itself_takes_is_not_counted_against_a_script() -> None:
+    watch = guard(Caps(10_000 * MIB))
+    async with running(watch, HOLD.format(mib=100), SandboxSpec(("none",), memory_bytes=102 * MIB)) as process:
+        assert process_memory().bound((process.pid,)) > 102 * MIB
+        await asyncio.sleep(0.8)
+        assert not process.over_memory
+
+
 async def test_memory_that_forked_processes_share_counts_once() -> None:
     watch = guard(Caps(10_000 * MIB))
     async with running(watch, FORKS, SandboxSpec(("none",), memory_bytes=150 * MIB)) as process:

@@ -43,6 +43,11 @@ def test_models_together_over_the_cap_cost_the_one_that_grew_past_its_share() ->
     )
 
 
+def test_the_largest_one_does_not_pay_for_a_small_one_that_grew() -> None:
+    look = [model(1, 5.5, 6), model(2, 3.5, 1)]
+    assert [verdict.key for verdict in judged(look, look)] == [2]
+
+
 def test_a_model_past_its_share_stays_while_there_is_room_for_all() -> None:
     assert judged(*[[model(1, 6), model(2, 1.5)]] * 9) == []
 
