@@ -9,7 +9,7 @@ folder is run or unpickled; no tensor is loaded.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -221,11 +221,25 @@ def _entries(folder: Path) -> Iterator[Path]:
 def _refuse_remote_code(shown: Path, file: Path) -> None:
     fields = read_fields(file, max_bytes=16 << 20)
     for name in ("auto_map", "custom_pipelines"):
-        if name in fields:
+        if _mentions(fields.values, name):
             raise ModelRefusedError(
                 f"{shown} asks for code that comes with the model ({name}), which is never run here: use a model whose "
                 f"class is built in, or remove {name} if it does not need it."
             )
+
+
+def _mentions(value: object, name: str) -> bool:
+    """Whether `name` is a key at any depth: parts of a model have configurations of their own."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            if name in part:
+                return True
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return False
 
 
 def _weight_names(folder: Path, names: set[str]) -> list[str]:

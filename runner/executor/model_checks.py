@@ -1,11 +1,12 @@
 """What a model folder may hold, looked at before any library reads it. Pure but for reading the folder; needs no torch.
 
 Refuses, with the file named: weights in pickle or any other format that can carry code, Python or native code,
-configurations that ask for code (`auto_map`), and safetensors headers that are too large or point outside their
-file. The coordinator checks models when they are added; this is the second look, inside the sandbox, by the one who
-loads.
+configurations that ask for code (`auto_map`), files that are larger than any of their kind need be, and safetensors
+headers that are too large, or whose tensors do not fill their file one behind the other. The coordinator checks models
+when they are added; this is the second look, inside the sandbox, by the one who loads.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from runner.errors import ModelError
 HEADER_LIMIT = 16 << 20
 TENSOR_LIMIT = 100_000
 _CONFIG_LIMIT = 16 << 20
+_OTHER_LIMIT = 256 << 20
+"""Of a file that holds no weights; the largest are vocabularies."""
+_DIMENSIONS_LIMIT = 8
+_BITS = {
+    "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16,
+    "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4,
+}  # fmt: skip
 _FILES_LIMIT = 1000
 _CODE = (".py", ".pyc", ".so", ".dll", ".dylib", ".sh", ".exe", ".jar")
 _PICKLES = tuple(
@@ -103,7 +111,7 @@ def check_model(folder: Path) -> ModelFolder:
 
 
 def check_safetensors(path: Path, name: str) -> None:
-    """Refuse a header that is too large, is no header, or names bytes outside the file; raises `ModelError`."""
+    """Refuse a header that is too large, is no header, or whose tensors do not fill the file; raises `ModelError`."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -117,14 +125,26 @@ def check_safetensors(path: Path, name: str) -> None:
         entries.pop("__metadata__", None)
         if len(entries) > TENSOR_LIMIT:
             raise _refuse(f"{name} names {len(entries)} tensors; {TENSOR_LIMIT} are allowed")
-        spans = sorted(msgspec.json.decode(raw, type=_Entry).data_offsets for raw in entries.values())
+        tensors = [msgspec.json.decode(raw, type=_Entry) for raw in entries.values()]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refuse(f"{name} has a header that is no list of tensors: {error}") from error
+    _check_layout(tensors, size - 8 - length, name)
+
+
+def _check_layout(tensors: list[_Entry], data_bytes: int, name: str) -> None:
     position = 0
-    for begin, end in spans:
-        if not position <= begin <= end <= size - 8 - length:
-            raise _refuse(f"{name} names a tensor at bytes {begin} to {end}, outside its file or inside another tensor")
+    for tensor in sorted(tensors, key=lambda each: each.data_offsets):
+        begin, end = tensor.data_offsets
+        if not begin == position <= end <= data_bytes:
+            raise _refuse(f"{name} names a tensor at bytes {begin} to {end}, outside its file or not behind the others")
+        shape, bits = tensor.shape, _BITS.get(tensor.dtype)
+        if bits is None:
+            raise _refuse(f"{name} has a tensor of the unknown type {tensor.dtype[:20]!r}")
+        if len(shape) > _DIMENSIONS_LIMIT or min(shape, default=0) < 0 or math.prod(shape) * bits != (end - begin) * 8:
+            raise _refuse(f"{name} has a tensor at bytes {begin} to {end} whose shape does not fit them")
         position = end
+    if position != data_bytes:
+        raise _refuse(f"{name} holds {data_bytes - position} bytes that belong to no tensor")
 
 
 def _check_file(path: Path, name: str) -> None:
@@ -135,6 +155,9 @@ def _check_file(path: Path, name: str) -> None:
         raise _refuse(f"{name} is program code; models may bring none")
     if suffix in _PICKLES:
         raise _refuse(f"{name} is not acceptable: {_ADVICE}")
+    size = path.stat().st_size
+    if size > _OTHER_LIMIT and suffix not in (".safetensors", ".gguf"):
+        raise _refuse(f"{name} has {size} bytes; a file without weights may have {_OTHER_LIMIT}")
     with path.open("rb") as file:
         start = file.read(8)
     for magic, what in _MAGIC.items():
@@ -162,10 +185,18 @@ def _check_config(path: Path, name: str) -> None:
             raise _refuse(f"{name} asks for code of the model's own ({asked}); such models are not served")
 
 
-def _mentions(value: object, key: str) -> bool:
-    if isinstance(value, dict):
-        return key in value or any(_mentions(part, key) for part in value.values())
-    return isinstance(value, list) and any(_mentions(part, key) for part in value)
+def _mentions(value: object, name: str) -> bool:
+    """Whether `name` is a key at any depth: parts of a model have configurations of their own."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if name in part:
+                return True
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return False
 
 
 def _described(folder: Path, files: list[Path]) -> ModelFolder:
