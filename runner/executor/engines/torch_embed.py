@@ -41,6 +41,8 @@ _PASS_TOKENS = {DeviceKind.CPU: 2048, DeviceKind.CUDA: 32768, DeviceKind.MPS: 81
 _WINDOW = 4
 """So many passes' worth of waiting texts are sorted by length together."""
 _UNLIMITED = 1 << 30
+_BESIDE = 32
+"""Bytes of work for each number of the widest layer's activations."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class TorchEmbedding:
         self._longest = longest
         self._vocabulary = int(model.get_input_embeddings().num_embeddings)
         self._width = int(model.config.hidden_size)
-        self._budget = max(_PASS_TOKENS[placement.kind], longest)
+        self._budget = max(min(_PASS_TOKENS[placement.kind], _affordable(model, placement)), longest)
         self._requests: dict[int, _Request] = {}
         self._queue: deque[_Text] = deque()
 
@@ -204,6 +206,12 @@ def pool(hidden: Tensor, mask: Tensor, recipe: Recipe) -> Tensor:
         weights = mask[:, :, None].float()
         vectors = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
     return torch.nn.functional.normalize(vectors, dim=1) if recipe.normalise else vectors
+
+
+def _affordable(model: PreTrainedModel, placement: Placement) -> int:
+    """How many tokens of one pass fit beside the weights in the memory that was granted."""
+    widest = max(int(getattr(model.config, "intermediate_size", 0) or 0), int(model.config.hidden_size))
+    return max(0, placement.cap_bytes - placement.used_bytes()) // (widest * _BESIDE)
 
 
 def load_embedding(load: Load, folder: ModelFolder, report: Report) -> TorchEmbedding:

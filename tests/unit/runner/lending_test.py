@@ -49,6 +49,13 @@ async def test_a_lower_limit_closes_what_does_not_fit_and_its_answers_go_on_else
         assert isinstance(stays.last, Finished)
 
 
+async def test_what_starts_after_a_change_gets_its_share_of_the_new_limit(tmp_path: Path) -> None:
+    async with bench(tmp_path / "m") as b:
+        b.work.lend(lending(500))
+        await ended(b.chat(b.blobs.echo_model(300), "x"))
+        assert b.launcher.specs[-1].memory_bytes == 500
+
+
 async def test_the_report_says_the_new_limit_at_once(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
         told: list[int] = []

@@ -1,0 +1,63 @@
+"""The runner starts nothing past its memory guard, and tells it what its owner lends."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gogrid.addresses import Address
+from gogrid.identity import create_identity, create_worker_key
+from gogrid.ids import WorkerId
+from gogrid.places import worker_places
+from gogrid.protocol.messages import DeviceKind
+from runner.app import _Runner
+from runner.config import load_config
+from runner.link.membership import Membership
+from runner.probes.all import Machine
+from runner.probes.base import Cpu, EngineBuild, Gpu, GpuFindings
+from runner.serving.memory_guard import Caps
+from runner.serving.watched_launcher import WatchedLauncher
+from runner.survey import Survey
+from tests.fakes.plain_launcher import PlainLauncher
+
+GB = 10**9
+
+
+async def made(folder: Path, machine: Machine) -> _Runner:
+    identity = create_identity("test", datetime.now(UTC))
+    membership = Membership(
+        worker_id=WorkerId("wk_0000000000000000"),
+        worker_name="here",
+        key=create_worker_key(),
+        pin=identity.pin,
+        identity_pem=identity.pem,
+        coordinator_name="test",
+        addresses=(Address("127.0.0.1", 9),),
+        https_port=9,
+    )
+    places = worker_places(
+        config=folder / "config.toml", data=folder, environment={}, platform="linux", home=folder, user=1
+    )
+    launcher = PlainLauncher()
+    config = load_config(places, flags={}, environment={})
+    survey = Survey(machine, replace(launcher.report, gpus=("GPU-1",)), "")
+    return _Runner(lambda: load_config(places, flags={}, environment={}), config, places, membership, survey, launcher)
+
+
+async def test_models_and_scripts_start_under_the_guard(tmp_path: Path) -> None:
+    runner = await made(tmp_path, Machine(Cpu("c", 2, 16 * GB), EngineBuild(True, False), ()))
+    assert runner._parts is not None
+    for launcher in (runner._parts.pool._bringer._launcher, runner._parts.scripts._launcher):
+        assert isinstance(launcher, WatchedLauncher)
+        assert launcher._guard is runner._guard
+    assert runner._guard.caps == Caps(8 * GB)
+
+
+async def test_a_changed_limit_reaches_the_guard(tmp_path: Path) -> None:
+    gpu = Gpu(DeviceKind.CUDA, "RTX", "GPU-1", 24 * GB, 0)
+    machine = Machine(Cpu("c", 2, 16 * GB), EngineBuild(True, True), (GpuFindings(DeviceKind.CUDA, (gpu,), ""),))
+    runner = await made(tmp_path, machine)
+    (tmp_path / "config.toml").write_text("[worker]\nmax_vram = '6GB'\nmax_ram = '25%'\n")
+    assert runner._reload() == ""
+    assert runner._guard.caps == Caps(4 * GB, 6 * GB)
+    (tmp_path / "config.toml").write_text("[worker]\nmax_vram = '6'\n")
+    assert "worker.max_vram = '6'" in runner._reload()
