@@ -7,8 +7,7 @@ supervisor does, and that the job is to be killed.
 from gogrid.errors import ProtocolError
 from gogrid.protocol.messages import Log
 from gogrid.protocol.tasks import PythonLimits
-from runner.python_job.names import check_name
-from runner.python_job.outputs import MAX_NAMES_BYTES
+from runner.python_job.names import MAX_NAMES_BYTES, check_name
 from runner.python_job.pipe import Ended, FileBegins, Output
 
 _TAIL = 4096

@@ -8,6 +8,8 @@ import unicodedata
 MAX_PART_BYTES = 200
 MAX_NAME_BYTES = 1000
 MAX_DEPTH = 16
+MAX_NAMES_BYTES = 512 << 10
+"""Of the names of all files of a job together, which travel in one message."""
 
 _TRIED_IN_TURN = 10
 """So many numbers are tried one by one for a name that is taken; then one that hardly any other has."""

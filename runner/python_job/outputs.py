@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from runner.python_job.names import MAX_DEPTH, plain_name
+from runner.python_job.names import MAX_DEPTH, MAX_NAMES_BYTES, plain_name
 
-MAX_NAMES_BYTES = 512 << 10
-"""Of the names of all files together, which travel in one message."""
 _MORE_ENTRIES = 1000
 """Folders and what is left out may be so many more than files."""
 _MAX_INPUTS = 1000

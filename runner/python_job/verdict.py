@@ -12,7 +12,7 @@ from typing import Literal
 
 from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonLimits
-from runner.python_job.outputs import MAX_NAMES_BYTES
+from runner.python_job.names import MAX_NAMES_BYTES
 from runner.python_job.pipe import Ended
 
 Stop = Literal[PythonEnd.TIMEOUT, PythonEnd.CANCELLED]

@@ -111,7 +111,10 @@ def test_files_limits_and_arguments_reach_the_job(grid: HttpsGrid, environment: 
         (["script.py", "--memory", "0"], "it must be a size"),
         (["script.py", "--timeout", "-1"], "--timeout"),
         (["script.py", "--cpus", "nan"], "a number from 0.01 to 1024"),
-        (["script.py", "--epochs", "3"], "unrecognized arguments: --epochs 3; options of your own program go behind --"),
+        (
+            ["script.py", "--epochs", "3"],
+            "arguments: --epochs 3; options of your own program go behind --",
+        ),
         (["script.py", "--max-output", "2GiB"], "from 1B to 1GiB"),
         (["script.py", "--max-files", "-1"], "a whole number from 0 to 4000"),
         (["script.py", "--entry", "other.py"], "--entry is for folders, and script.py is none"),

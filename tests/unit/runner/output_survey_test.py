@@ -11,8 +11,8 @@ import pytest
 from gogrid.errors import ProtocolError
 from gogrid.protocol.tasks import PythonLimits
 from runner.python_job.intake import Intake, TooMuchOutputError
-from runner.python_job.names import check_name
-from runner.python_job.outputs import MAX_NAMES_BYTES, OutputLimits, Survey, read, survey
+from runner.python_job.names import MAX_NAMES_BYTES, check_name
+from runner.python_job.outputs import OutputLimits, Survey, read, survey
 from runner.python_job.pipe import Ended, FileBegins
 
 LIMITS = OutputLimits(total_bytes=1 << 20, files=50)
