@@ -84,11 +84,12 @@ async def test_a_model_that_is_still_loading_gives_way_too(tmp_path: Path) -> No
 async def test_a_model_whose_start_was_ended_before_it_began_holds_nothing(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
         digest = b.blobs.echo_model(600)
-        b.chat(digest, "x")
-        await until(lambda: digest in b.pool._entries)
-        b.work.lend(lending(500))
+        b.pool._want(digest, await b.cache.manifest(digest))
+        b.pool.look()
+        assert b.pool.memory_held == 600
+        b.pool.end(b.pool.relimit(500))  # within one turn of the event loop: its task has not run a step
         await until(lambda: b.pool.memory_held == 0)
-        b.work.lend(lending(1000))
+        b.pool.relimit(1000)
         again = b.chat(digest, "y")
         await ended(again)
         assert isinstance(again.last, Finished)
