@@ -169,9 +169,9 @@ def check_chain(chain: Sequence[x509.Certificate], pin: bytes, now: datetime) ->
         IdentityError: anything else.
     """
     if not chain or spki_pin(chain[-1]) != pin:
-        seen = short_pin(spki_pin(chain[-1])) if chain else "none"
+        seen, expected = told_apart(spki_pin(chain[-1]), pin) if chain else ("none", short_pin(pin))
         raise IdentityError(
-            f"The coordinator's identity is {seen}, not the expected {short_pin(pin)}: nothing was sent to it. "
+            f"The coordinator's identity is {seen}, not the expected {expected}: nothing was sent to it. "
             "Either this is another machine, or its identity was replaced; then join again with a new token."
         )
     if len(chain) != 2:
@@ -306,6 +306,11 @@ def _load_key(path: Path) -> Ed25519PrivateKey:
 def short_pin(pin: bytes) -> str:
     """First eight hexadecimal digits of a pin."""
     return pin[:4].hex()
+
+
+def told_apart(one: bytes, other: bytes) -> tuple[str, str]:
+    """Two different pins for people: short, but whole if they begin alike."""
+    return (one.hex(), other.hex()) if short_pin(one) == short_pin(other) else (short_pin(one), short_pin(other))
 
 
 def fingerprint(public_key: bytes) -> str:

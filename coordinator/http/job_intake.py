@@ -12,7 +12,7 @@ import secrets
 import msgspec
 
 from coordinator.errors import RequestError, ScopeError
-from coordinator.http.asgi import Headers, header
+from coordinator.http.asgi import Headers
 from coordinator.http.job_schema import InlineFile, JobRequest, bundle, check_limits
 from coordinator.http.model_jobs import model_task
 from coordinator.http.services import Services
@@ -25,10 +25,10 @@ _IDEMPOTENCY = re.compile(r"[\x21-\x7e]{1,255}")
 
 def idempotency_key(headers: Headers) -> str | None:
     """Raises `RequestError` for one that cannot be kept."""
-    key = header(headers, b"idempotency-key")
-    if key is not None and not _IDEMPOTENCY.fullmatch(key):
-        raise RequestError("`Idempotency-Key` must be 1 to 255 printable characters.", "Idempotency-Key")
-    return key
+    given = [value.decode("latin-1") for name, value in headers if name == b"idempotency-key"]
+    if len(given) > 1 or not all(map(_IDEMPOTENCY.fullmatch, given)):
+        raise RequestError("`Idempotency-Key` must be 1 to 255 printable characters, once.", "Idempotency-Key")
+    return given[0] if given else None
 
 
 def require_priority(key: KeyRecord, job: JobRequest, line: int | None = None) -> None:

@@ -2,11 +2,14 @@
 cannot add a field. Pure. The field wins; what is neither is refused by name.
 """
 
+import re
+
 from coordinator.errors import RequestError
 from coordinator.interactive.loading import Wait
 
 HEADER = b"x-gogrid-wait"
 LONGEST_S = 86400.0
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _ALLOWED = "true, false or seconds from 0 to 86400"
 
 
@@ -19,10 +22,9 @@ def wait_of(field: bool | float | None, header: str | None) -> Wait:
     word = header.strip().lower()
     if word in ("true", "false"):
         return _wait(word == "true", "X-GoGrid-Wait")
-    try:
-        return _wait(float(word), "X-GoGrid-Wait")
-    except ValueError:
-        raise _refusal("X-GoGrid-Wait") from None
+    if not _SECONDS.fullmatch(word):
+        raise _refusal("X-GoGrid-Wait")
+    return _wait(float(word), "X-GoGrid-Wait")
 
 
 def _wait(said: bool | float, name: str) -> Wait:

@@ -66,8 +66,9 @@ async def test_the_header_says_how_long_to_wait_for_every_kind_of_request(url: s
         ):
             assert (await client.post(path, json=body)).status_code == 200
         assert backend.requests.waits == [Wait(30.0)] * 3
-        refused = await client.post(path, json=body, headers={"x-gogrid-wait": "soon"})
-        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "X-GoGrid-Wait")
+        for given in ("soon", "1_0", "nan", "-1", "1e3", ""):
+            refused = await client.post(path, json=body, headers={"x-gogrid-wait": given})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "X-GoGrid-Wait"), given
         refused = await client.post(path, json={**body, "wait": "no"})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "wait")
 

@@ -17,6 +17,7 @@ from gogrid.client.errors import ProfileError, RefusedError
 from gogrid.client.profile import Profile, config_path, load_profiles, parse_key, parse_url, profile_name, save_profile
 from gogrid.client.shell import Exit, Shell, UsageError
 from gogrid.client.trust import CoordinatorIdentity, fetch_identity
+from gogrid.identity import told_apart
 
 if TYPE_CHECKING:
     from gogrid.client.shell import Commands
@@ -67,8 +68,9 @@ def _compare(identity: CoordinatorIdentity, pin: bytes | None, known: Profile | 
     """Raises: ProfileError, unless somebody vouches for this identity."""
     if pin is not None:
         if not hmac.compare_digest(pin, identity.pin):
+            seen, expected = told_apart(identity.pin, pin)
             raise ProfileError(
-                f"{url} is not the coordinator you named: its identity is {identity.short}…, not {pin[:4].hex()}…. "
+                f"{url} is not the coordinator you named: its identity is {seen}, not {expected}. "
                 "No key was sent. Check the address and the pin with its admin."
             )
         return

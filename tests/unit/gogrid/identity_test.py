@@ -29,6 +29,7 @@ from gogrid.identity import (
     server_context,
     short_pin,
     spki_pin,
+    told_apart,
 )
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -162,6 +163,8 @@ def test_fingerprints_are_six_words_that_differ() -> None:
     assert all(len(word) == 5 and word.isalpha() for word in words)
     assert fingerprint(b"a" * 32) != fingerprint(b"b" * 32)
     assert short_pin(b"\x01\x02\x03\x04\x05") == "01020304"
+    assert told_apart(b"\x01" * 8, b"\x02" * 8) == ("01010101", "02020202")
+    assert told_apart(b"\x01" * 8, b"\x01" * 7 + b"\x02") == ("01" * 8, "01" * 7 + "02")
 
 
 def test_an_identity_certificate_cannot_be_replaced_by_one_of_the_same_name() -> None:
