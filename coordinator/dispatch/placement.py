@@ -167,11 +167,10 @@ def never(need: Need, candidate: Candidate) -> str:
 def oversized(need: Need, candidates: Iterable[Candidate]) -> Oversized | None:
     """Why no worker lends enough for this, idle and willing or not, connected or away, with the numbers.
 
-    None: one does, or one has not told yet, or none could run such a thing at all, so that nothing is known.
+    None: one does, or none could run such a thing at all, so that nothing is known.
     """
-    all_of_them = tuple(candidates)
-    able = [candidate for candidate in all_of_them if candidate.known and _runs(need, candidate)]
-    if not able or not all(one.known for one in all_of_them) or any(_lends(need, candidate) for candidate in able):
+    able = [candidate for candidate in candidates if candidate.known and _runs(need, candidate)]
+    if not able or any(_lends(need, candidate) for candidate in able):
         return None
     return _oversized_script(need, able) if need.model is None else _oversized_request(need, able)
 

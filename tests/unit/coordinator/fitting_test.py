@@ -112,6 +112,7 @@ def test_an_enrolled_worker_that_is_away_counts_with_what_it_lent() -> None:
     grid.dispatcher.enrolled = lambda: [WorkerId("small"), WorkerId("large")]
     grid.scheduler.left(WorkerId("large"), "asleep")
     assert grid.asks(chat()) is None
+    assert grid.asks(chat(), replace(MODEL, memory_bytes=17 * GB)) is not None, "it is not larger for being away"
     grid.dispatcher.enrolled = lambda: [WorkerId("small")]
     assert grid.asks(chat()) is not None, "it was revoked"
     grid.dispatcher.enrolled = lambda: [WorkerId("small"), WorkerId("unseen")]
