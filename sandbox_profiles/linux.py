@@ -42,6 +42,8 @@ ENVIRONMENT_NAMES = frozenset(
 )
 """Every name that the environment may have inside."""
 
+SCRIPT_WEIGHT = 50
+"""Of busy processors, where another program has 100."""
 SUPERVISOR_BYTES = 32 << 20
 """Of main memory, beside what a job may use: for what the sandbox itself needs."""
 SHM_BYTES = 64 << 20

@@ -101,6 +101,7 @@ def sandbox_spec(task: PythonTask, inputs: Mapping[str, Path], gpus: tuple[str, 
         memory_bytes=limits.memory_bytes,
         cpu_seconds=verdict.cpu_seconds(limits),
         cpu_cores=math.ceil(limits.cpu_cores),
+        cpu_weight=linux.SCRIPT_WEIGHT,
         out_bytes=max(limits.output_bytes, _LEAST_OUT_BYTES),
         threads=max(1, math.ceil(limits.cpu_cores)),
     )
