@@ -3,7 +3,6 @@
 An executor has a folder to write to, as for a conversion, so that a payload that ran there could leave its marker.
 """
 
-import asyncio
 import time
 from pathlib import Path
 
@@ -11,15 +10,13 @@ import pytest
 
 from coordinator.errors import ModelRefusedError
 from coordinator.models.folder import inspect_model
-from gogrid.protocol.messages import DeviceKind, FailCode
+from gogrid.protocol.messages import FailCode
 from runner.errors import ModelError
-from runner.executor.messages import Load
 from runner.executor.model_checks import check_model
-from runner.sandbox.base import Launcher, Mount, SandboxSpec
-from runner.serving.executor_client import start_executor
+from runner.sandbox.base import Launcher
 from tests.attack.evil_models import EVIL, sound
+from tests.attack.executors import MARKERS_INSIDE, start_and_close
 
-_INSIDE, _MARKERS_INSIDE = "/models/current", "/models/converted"
 _ONLY_THE_COORDINATOR_SEES = {"tokenizer that is a link out of the folder"}
 """A worker makes its folders itself, out of verified bytes: no link comes that far."""
 _SOON_S = 2.0
@@ -40,7 +37,7 @@ def test_the_coordinator_refuses_an_evil_model(tmp_path: Path, name: str) -> Non
     assert not (tmp_path / "marker").exists()
 
 
-@pytest.mark.parametrize("name", EVIL.keys() - _ONLY_THE_COORDINATOR_SEES)
+@pytest.mark.parametrize("name", [name for name in EVIL if name not in _ONLY_THE_COORDINATOR_SEES])
 def test_the_worker_refuses_an_evil_model(tmp_path: Path, name: str) -> None:
     model = _made(tmp_path, name, str(tmp_path))
     with pytest.raises(ModelError) as refusal:
@@ -67,28 +64,11 @@ async def test_an_executor_that_is_given_evil_models_refuses_them_and_the_next_s
         place = tmp_path / str(number)
         markers = place / "markers"
         markers.mkdir(parents=True)
-        model = _made(place, name, _MARKERS_INSIDE)
+        model = _made(place, name, MARKERS_INSIDE)
         with pytest.raises(ModelError) as refusal:
-            await _start(launcher, "torch", model, markers)
+            await start_and_close(launcher, "torch", model, markers)
         assert refusal.value.code is FailCode.MODEL_UNUSABLE, name
         assert list(markers.iterdir()) == [], name
         began = time.monotonic()
-        await _start(launcher, "echo", model, markers)
+        await start_and_close(launcher, "echo", model, markers)
         assert time.monotonic() - began < _SOON_S, name
-
-
-async def _start(launcher: Launcher, engine: str, model: Path, markers: Path) -> None:
-    shown, writable = Mount(model, _INSIDE), Mount(markers, _MARKERS_INSIDE)
-    spec = SandboxSpec(
-        arguments=("runner.executor",), mounts=(shown,), writable=writable, memory_bytes=4 << 30, address_space=False
-    )
-    load = Load(
-        engine=engine,
-        model_path=shown.seen(launcher.report),
-        device=DeviceKind.CPU,
-        threads=1,
-        cap_bytes=2 << 30,
-        work_path=writable.seen(launcher.report),
-    )
-    client, _ = await asyncio.wait_for(start_executor(launcher, spec, load, "evil", lambda _: None), 60)
-    await client.close()
