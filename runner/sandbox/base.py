@@ -65,7 +65,7 @@ class SandboxSpec:
     cpu_cores: float | None = None
     """Processor time of all its processes together, for each second."""
     cpu_weight: int = 100
-    """Its share of busy processors, where another program has 100. Scripts have less than models, for which somebody waits."""
+    """Its share of busy processors, where another program has 100. For models somebody waits; scripts have less."""
     tmp_bytes: int = 128 << 20
     out_bytes: int = 0
     """Size of the memory file system at `/job/out`; 0: none."""

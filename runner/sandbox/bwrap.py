@@ -24,6 +24,7 @@ from runner.sandbox.process_group import ProcessGroup, ProcessGroups
 from runner.sandbox.python_home import PythonHome
 from sandbox_profiles import linux
 
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """What all sandboxes of one launcher have in common."""
@@ -107,7 +108,7 @@ class BwrapLauncher:
 
 def _limits(spec: SandboxSpec) -> GroupLimits:
     memory = None if spec.memory_bytes is None else spec.memory_bytes + linux.SUPERVISOR_BYTES
-    return GroupLimits(spec.processes, memory, spec.cpu_cores, spec.cpu_weight)
+    return GroupLimits(spec.processes, memory, spec.cpu_cores, spec.cpu_weight, spec.threads)
 
 
 def _discard_all(spare: list[Blank], helper: ThreadPoolExecutor) -> None:

@@ -24,6 +24,8 @@ class GroupLimits:
     cpu_cores: float | None
     cpu_weight: int
     """Where an ordinary group has 100."""
+    threads: int = 1
+    """How many it keeps busy. Version 1 usually weighs our group against single threads beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def _cpu(version: Version, limits: GroupLimits) -> tuple[Setting, ...]:
     if version == 2:
         weight = Setting("cpu.weight", str(limits.cpu_weight))
         return (weight,) if quota is None else (weight, Setting("cpu.max", f"{quota} {_PERIOD_US}"))
-    shares = Setting("cpu.shares", str(max(2, limits.cpu_weight * _SHARES_OF_WEIGHT_100 // 100)))
+    shares = Setting("cpu.shares", str(max(2, limits.threads * limits.cpu_weight * _SHARES_OF_WEIGHT_100 // 100)))
     if quota is None:
         return (shares,)
     return (shares, Setting("cpu.cfs_period_us", str(_PERIOD_US)), Setting("cpu.cfs_quota_us", str(quota)))

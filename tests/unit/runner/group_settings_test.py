@@ -29,6 +29,12 @@ def test_version_1_limits_memory_before_memory_with_swap() -> None:
     )
 
 
+def test_version_1_weighs_every_thread_and_version_2_the_group() -> None:
+    busy = GroupLimits(processes=1, memory_bytes=None, cpu_cores=None, cpu_weight=100, threads=4)
+    assert settings(1, "cpu", busy) == (Setting("cpu.shares", "4096"),)
+    assert settings(2, "cpu", busy) == (Setting("cpu.weight", "100"),)
+
+
 def test_what_is_not_limited_is_not_written() -> None:
     assert settings(1, "memory", LITTLE) == ()
     assert [setting.file for setting in settings(2, "memory", LITTLE)] == ["memory.oom.group", "memory.swap.max"]
