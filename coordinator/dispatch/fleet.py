@@ -196,7 +196,7 @@ class Fleet:
         return not self._index(need).possible
 
     def oversized(self, need: Need, enrolled: Collection[WorkerId]) -> Oversized | None:
-        """See `placement.oversized`. A worker that has not told yet, or is `enrolled` and was never here, may lend it."""
+        """See `placement.oversized`. One that has not told yet, or is `enrolled` and was never here, may lend it."""
         if self._index(need).possible or not all(one in self._members or one in self._away for one in enrolled):
             return None
         here = [self._candidate(worker_id, member) for worker_id, member in self._members.items()]
