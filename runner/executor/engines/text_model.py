@@ -1,8 +1,8 @@
 """What a text model's tokenizer knows: prompts to tokens, tokens to text, and where an answer ends.
 
 Promises: token ids outside the vocabulary never reach the model; a text far beyond the context is refused before it
-costs time to tokenise; end tokens are those of the generation config, of the tokenizer, and for chats the well-known
-ends of a turn that the vocabulary has.
+costs time to tokenise, and one that takes too long is given up; end tokens are those of the generation config, of the
+tokenizer, and for chats the well-known ends of a turn that the vocabulary has.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,13 @@ from gogrid.protocol.messages import FailCode
 from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
 from runner.executor.engines.detokenize import TokenNames
+from runner.executor.engines.patience import Patience
 from runner.executor.engines.template import ChatTemplate
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|end_of_turn|>", "<|return|>", "<|call|>")
 _NO_LIMIT = 1 << 30
+_ENCODE_S = 5.0
+"""How long a prompt may take to become tokens; the longest that fit are done in a tenth of it."""
 
 
 class TextModel:
@@ -39,6 +42,7 @@ class TextModel:
         limit = tokenizer.model_max_length
         self.longest = int(limit) if limit < _NO_LIMIT else _NO_LIMIT
         self._template: ChatTemplate | None = None
+        self._patience = Patience(_ENCODE_S)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of some tokens, special ones left out."""
@@ -87,7 +91,9 @@ class TextModel:
                 f"the model's context here is {context} tokens."
             )
             raise JobError(message, FailCode.CONTEXT_LENGTH, param)
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
+        ids: list[int] = self._patience.wait_for(
+            lambda: self._tokenizer.encode(text, add_special_tokens=special), param
+        )
         return ids
 
     def _template_source(self) -> str:

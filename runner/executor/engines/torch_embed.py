@@ -31,11 +31,14 @@ from runner.executor.batches import VECTOR_BYTES
 from runner.executor.engines.base import Report
 from runner.executor.engines.device import Placement, place
 from runner.executor.engines.fast_linear import pack_model
+from runner.executor.engines.patience import Patience
 from runner.executor.engines.pooling import Pool, Recipe, read_recipe
 from runner.executor.engines.torch_load import LOCAL_ONLY, SAFE_WEIGHTS
 from runner.executor.messages import Item, Load, Ready
 from runner.executor.model_checks import ModelFolder
 
+_ENCODE_S = 20.0
+"""How long all texts of a request may take to become tokens; the most that fit are done in a tenth of it."""
 _SLOTS = 64
 _PASS_TOKENS = {DeviceKind.CPU: 2048, DeviceKind.CUDA: 32768, DeviceKind.MPS: 8192}
 _WINDOW = 4
@@ -73,6 +76,7 @@ class TorchEmbedding:
     ) -> None:
         self._model, self._tokenizer, self._recipe, self._placement = model, tokenizer, recipe, placement
         self._longest = longest
+        self._patience = Patience(_ENCODE_S)
         self._vocabulary = int(model.get_input_embeddings().num_embeddings)
         self._width = int(model.config.hidden_size)
         self._budget = max(min(_PASS_TOKENS[placement.kind], _affordable(model, placement)), longest)
@@ -97,7 +101,9 @@ class TorchEmbedding:
             raise JobError(message, FailCode.BAD_REQUEST, "model")
         if not task.inputs:
             raise JobError("There is nothing to embed.", FailCode.BAD_REQUEST, "input")
-        texts = [self._ids(text, number) for number, text in enumerate(task.inputs)]
+        texts = self._patience.wait_for(
+            lambda: [self._ids(text, number) for number, text in enumerate(task.inputs)], "input"
+        )
         self._requests[request] = _Request(sum(map(len, texts)), [None] * len(texts), len(texts))
         self._queue.extend(_Text(request, row, ids) for row, ids in enumerate(texts))
 
