@@ -2,9 +2,8 @@
 
 Promises: Jinja's immutable sandbox; a template of at most 64 KiB, at most 4 MiB of prompt, at most a second;
 whatever goes wrong in it is one `BAD_REQUEST` sentence. A template that knows no system message gets it in front of
-the first user message. What the deadline cannot reach (one huge operation inside the interpreter) is kept small
-where it can be and otherwise ends with the executor's own memory limit: a template is part of the model that this
-process serves.
+the first user message. What the deadline cannot reach, one huge operation inside the interpreter, is kept small by
+the memory that a rendering may take (`Room`), on systems that limit a process's address space.
 """
 
 import json
@@ -24,10 +23,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from gogrid.protocol.messages import FailCode
 from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
+from runner.executor.engines.room import Room
 
 TEMPLATE_BYTES = 64 << 10
 OUTPUT_CHARS = 4 << 20
 DEADLINE_S = 1.0
+_ROOM_BYTES = 256 << 20
+"""Of memory, for a rendering."""
 _Turn = dict[str, str]
 
 
@@ -51,8 +53,11 @@ class ChatTemplate:
         environment.filters["tojson"] = _to_json
         environment.globals.update(raise_exception=_raise, strftime_now=lambda form: time.strftime(form))
         try:
-            self._template = environment.from_string(source)
-        except (TemplateError, RecursionError, SyntaxError, ValueError) as error:
+            with Room(_ROOM_BYTES), _Deadline(deadline_s):  # Jinja works out what is constant while it compiles
+                self._template = environment.from_string(source)
+        except _Late:
+            raise _refuse(f"takes longer than {deadline_s:g} s") from None
+        except Exception as error:  # as below
             raise _refuse(f"is not valid: {_brief(error)}") from error
 
     def render(self, messages: tuple[ChatMessage, ...]) -> str:
@@ -74,7 +79,7 @@ class ChatTemplate:
         pieces: list[str] = []
         size = 0
         try:
-            with _Deadline(self._deadline_s):
+            with Room(_ROOM_BYTES), _Deadline(self._deadline_s):
                 for piece in self._template.generate(**self._tokens, messages=turns, add_generation_prompt=True):
                     pieces.append(piece)
                     size += len(piece)

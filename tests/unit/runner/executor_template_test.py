@@ -1,8 +1,12 @@
 """Chat templates: right prompts, and no way to hold up or fill the process that renders them."""
 
+import sys
 import time
 
 import pytest
+
+if sys.platform == "linux":
+    import resource
 
 from gogrid.protocol.messages import FailCode
 from gogrid.protocol.tasks import ChatMessage
@@ -68,6 +72,12 @@ def test_refusal_of_a_template_is_one_line() -> None:
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{{ range(10**9)|list }}",
         "{{ 'x' * 4194304 }}{{ 'x' * 4194304 }}",
+        "{{ 'x'.center(10 ** 10) }}",
+        "{{ '{:9999999999}'.format(1) }}",
+        "{{ ('x' * 4000000)|replace('x', 'y' * 4000000) }}",
+        "{{ [1]|batch(10 ** 9, 'x')|list }}",
+        "{{ 'x'|center(9999999999) }}",
+        "{{ '%9999999999d'|format(1) }}",
     ],
 )
 def test_template_bomb_is_refused_within_two_seconds(bomb: str) -> None:
@@ -94,13 +104,19 @@ def test_template_cannot_leave_the_sandbox(escape: str) -> None:
     refusal(escape)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits an address space")
+def test_memory_that_one_operation_may_take_is_bounded_and_as_before_afterwards() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    assert "MemoryError" in str(refusal("{{ 'x'.center(300 * 10 ** 6)|length }}"))
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert rendered("{{ 'x'.center(10 ** 6)|length }}") == "1000000"
+
+
 def test_too_long_template_is_refused() -> None:
     assert "65536" in str(refusal("x" * 65537))
 
 
 def test_tracing_is_as_it_was_afterwards() -> None:
-    import sys
-
     before = sys.gettrace()
     rendered(CHATML)
     refusal("{{ nothing.at.all }}")
