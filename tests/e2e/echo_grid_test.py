@@ -124,14 +124,12 @@ def test_empty_files_and_an_empty_script_are_files_too(grid: LocalGrid, folder: 
     assert gogrid(grid, "run", "empty.txt", folder=folder).returncode == 0
 
 
-def test_a_job_that_no_worker_can_take_says_why_it_waits(grid: LocalGrid, folder: Path) -> None:
+def test_a_job_that_no_worker_could_ever_hold_is_refused_with_the_numbers(grid: LocalGrid, folder: Path) -> None:
     (folder / "job.py").write_text("print(1)")
-    job_id = gogrid(grid, "run", "--detach", "job.py", "--memory", "4TiB", folder=folder).stdout.strip()
-    with grid.client() as admin:
-        waiting = admin.job(job_id)
-        assert waiting.state == "queued"
-        assert "the job asks for 4.4 TB" in waiting.waiting_for[0]
-        assert admin.cancel(job_id).state == "cancelled"
+    refused = gogrid(grid, "run", "--detach", "job.py", "--memory", "4TiB", folder=folder)
+    assert refused.returncode == 125, "no exit code of the script"
+    assert refused.stdout == ""
+    assert "The job asks for 4.4 TB of memory and 1 cores at once, which no worker lends" in refused.stderr
 
 
 def test_a_job_that_finds_all_cores_taken_waits_for_them(grid: LocalGrid, folder: Path) -> None:
