@@ -80,16 +80,14 @@ class BwrapProcess:
         self._ended.set()
 
     async def _clear_up(self) -> None:
+        """The group can go only when every process is dead, and only then have the pipes ended."""
+        if self._group is not None:
+            _ = self.over_memory  # while the group can still tell
+            for _ in range(_REMOVE_TRIES):
+                if self._group.remove():
+                    break
+                await asyncio.sleep(_REMOVE_EVERY_S)
         await self._pipes.settle()
-        if self._group is None:
-            return
-        _ = self.over_memory  # while the group can still tell
-        pause = _REMOVE_FIRST_S
-        for _ in range(_REMOVE_TRIES):
-            if self._group.remove():
-                return
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _REMOVE_EVERY_S)
 
 
 @dataclass(frozen=True, slots=True)

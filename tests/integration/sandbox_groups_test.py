@@ -182,7 +182,9 @@ def test_stale_groups_are_removed_and_others_left(groups: ProcessGroups) -> None
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     folder = groups.hierarchies[0].folder
-    stale, beside, other = (folder / name for name in (f"gogrid-{gone.pid}-1", f"gogrid-{os.getppid()}-7", "gogrid-x"))
+    stale, beside, other = (
+        folder / name for name in (f"gogrid-{gone.pid}-1", f"gogrid-{os.getppid()}-7", f"gogrid-x{os.getpid()}")
+    )
     for path in (stale, beside, other):
         path.mkdir()
     try:
