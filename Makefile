@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The engine is tested with this torch; `pip` takes the CPU wheel where one is at hand.
 TORCH ?= torch==2.13.0
 # What only Windows runs; elsewhere mypy would take it for unreachable.
-WINDOWS := $(wildcard runner/sandbox/windows_*.py)
+WINDOWS := $(wildcard runner/sandbox/windows/*.py)
 
 .PHONY: help demo test test-windows soak lint bench gpu-check clean
 help:

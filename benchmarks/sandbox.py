@@ -18,10 +18,11 @@ from benchmarks.figures import Figure
 from benchmarks.plain_http import Connection
 from gogrid.client.local_grid import LocalGrid
 from runner.sandbox.base import SandboxReport, SandboxSpec
-from runner.sandbox.bwrap import BwrapLauncher, Program
-from runner.sandbox.bwrap_choice import bubblewrap_programs
-from runner.sandbox.groups import process_groups
-from runner.sandbox.python_home import python_home, running_interpreter
+from runner.sandbox.interpreter import running_interpreter
+from runner.sandbox.linux.choice import bubblewrap_programs
+from runner.sandbox.linux.groups import process_groups
+from runner.sandbox.linux.launcher import BwrapLauncher, Program
+from runner.sandbox.linux.python_home import python_home
 from sandbox_profiles.seccomp_generate import filter_path
 
 OVERHEAD_MS = 15.0

@@ -1,6 +1,6 @@
 """The macOS sandbox as data: its parameters, environment, what the profile may say at all, and which layers count.
 
-The rules themselves are `gogrid.sb` and `gogrid_gpu.sb`. `runner/sandbox/macos_profile.py` holds them against what is
+The rules themselves are `gogrid.sb` and `gogrid_gpu.sb`. `runner/sandbox/macos/profile.py` holds them against what is
 listed here before they are used, so that a rule that opens more than this page says starts nothing.
 """
 

@@ -10,7 +10,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from runner.sandbox import windows_api, windows_job, windows_process, windows_token
+from runner.sandbox.windows import api as windows_api
+from runner.sandbox.windows import job as windows_job
+from runner.sandbox.windows import process as windows_process
+from runner.sandbox.windows import token as windows_token
 from sandbox_profiles import windows
 
 _COMPILER = "x86_64-w64-mingw32-gcc"

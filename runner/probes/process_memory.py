@@ -102,7 +102,7 @@ def process_memory() -> ProcessMemory:
     if sys.platform == "linux" and (_PROC / f"self/task/{os.getpid()}/children").exists():
         return LinuxMemory()
     if sys.platform == "darwin":
-        from runner.sandbox.macos_processes import LibProc
+        from runner.sandbox.macos.processes import LibProc
 
         return FootprintMemory(LibProc())
     return PortableMemory()

@@ -14,7 +14,7 @@ import time
 from gogrid.protocol.framing import encode_frame
 from runner.python_job import pipe
 from runner.python_job.outputs import OutputFound, OutputLimits, link_inputs, read, survey
-from runner.sandbox import kernel
+from runner.sandbox.linux import kernel
 
 _PIECE = 64 << 10
 _GATHER_S = 0.003

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Launcher
-from runner.sandbox.python_home import Interpreter
+from runner.sandbox.interpreter import Interpreter
 
 
 async def choose_launcher(
@@ -27,15 +27,15 @@ async def choose_launcher(
         SandboxUnavailableError: none works.
     """
     if sys.platform == "darwin":
-        from runner.sandbox.macos_self_test import choose_macos_launcher
+        from runner.sandbox.macos.self_test import choose_macos_launcher
 
         return await choose_macos_launcher(python, gpus)
     if sys.platform == "win32":
-        from runner.sandbox.windows_self_test import choose_windows
+        from runner.sandbox.windows.self_test import choose_windows
 
         return await choose_windows(python, gpus)
     if sys.platform == "linux":
-        from runner.sandbox.bwrap_choice import choose_bwrap
+        from runner.sandbox.linux.choice import choose_bwrap
 
         return await choose_bwrap(programs, python, gpus)
     raise SandboxUnavailableError(f"GoGrid has no sandbox for {platform.system()} yet; this machine takes no jobs.")

@@ -4,8 +4,8 @@ import sys
 
 import psutil
 
-from runner.sandbox.macos_keeper import keep
-from runner.sandbox.macos_watch import Process, decode_caps
+from runner.sandbox.macos.keeper import keep
+from runner.sandbox.macos.watch import Process, decode_caps
 
 
 class LinuxTable:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from runner.sandbox.base import SandboxReport, SandboxSpec
-from runner.sandbox.macos_launcher import MacLauncher
-from runner.sandbox.macos_python import mac_python
-from runner.sandbox.python_home import running_interpreter
+from runner.sandbox.interpreter import running_interpreter
+from runner.sandbox.macos.launcher import MacLauncher
+from runner.sandbox.macos.python import mac_python
 
 _JOB = "import os, time\nos.fork() or os.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
 

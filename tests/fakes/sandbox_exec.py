@@ -8,7 +8,7 @@ the profile, which only a Mac can run.
 import os
 import sys
 
-from runner.sandbox import kernel
+from runner.sandbox.linux import kernel
 from sandbox_profiles import macos
 from sandbox_profiles.sbpl import parse
 

@@ -11,10 +11,10 @@ import pytest
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Launcher, SandboxSpec
-from runner.sandbox.bwrap_choice import bubblewrap_programs
 from runner.sandbox.choose import choose_launcher
-from runner.sandbox.process_group import ProcessGroup
-from runner.sandbox.python_home import Interpreter, running_interpreter
+from runner.sandbox.interpreter import Interpreter, running_interpreter
+from runner.sandbox.linux.choice import bubblewrap_programs
+from runner.sandbox.linux.process_group import ProcessGroup
 from sandbox_profiles import linux
 from tests.conformance.launcher_suite import LauncherSuite, code, finish
 
@@ -85,7 +85,7 @@ async def test_program_that_cannot_start_is_refused_in_words(tmp_path: Path) -> 
 
 
 _UNSANDBOXED = (
-    "import os, runpy, sys; from runner.sandbox.orders import heard; _, module = sys.argv[1:]; "
+    "import os, runpy, sys; from runner.sandbox.linux.orders import heard; _, module = sys.argv[1:]; "
     "sys.argv[1:] = heard(os.read(0, int(os.read(0, 8), 16)))[1]; "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )

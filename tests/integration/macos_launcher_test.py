@@ -20,14 +20,14 @@ import psutil
 import pytest
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox import macos_guard
 from runner.sandbox.base import Launcher, Mount, SandboxReport, SandboxSpec
-from runner.sandbox.macos_folders import PREFIX, remove_stale
-from runner.sandbox.macos_launcher import MacLauncher, MacProcess
-from runner.sandbox.macos_live import live_checks
-from runner.sandbox.macos_python import mac_python
-from runner.sandbox.macos_self_test import judge, look, with_gpus
-from runner.sandbox.python_home import running_interpreter
+from runner.sandbox.interpreter import running_interpreter
+from runner.sandbox.macos import guard as macos_guard
+from runner.sandbox.macos.folders import PREFIX, remove_stale
+from runner.sandbox.macos.launcher import MacLauncher, MacProcess
+from runner.sandbox.macos.live import live_checks
+from runner.sandbox.macos.python import mac_python
+from runner.sandbox.macos.self_test import judge, look, with_gpus
 from sandbox_profiles import macos
 from tests.conformance.launcher_suite import LauncherSuite, code, finish
 
@@ -274,7 +274,7 @@ async def test_program_that_isolates_nothing_is_refused(tools: Path, base: Path)
     naked = program(
         tools / "naked",
         "sandbox_exec",
-        change="from runner.sandbox import kernel; kernel.restrict_files = lambda *_: 0",
+        change="from runner.sandbox.linux import kernel as kernel; kernel.restrict_files = lambda *_: 0",
     )
     launcher = make_launcher(tools, base, sandbox_exec=naked)
     with pytest.raises(SandboxUnavailableError, match="did not enforce: no network, no host files, read-only system"):

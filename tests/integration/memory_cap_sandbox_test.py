@@ -20,8 +20,8 @@ from runner.executor.messages import Load
 from runner.probes.process_memory import process_memory
 from runner.python_job.run import run_python
 from runner.sandbox.base import Launcher, Mount, SandboxSpec
-from runner.sandbox.bwrap import BwrapLauncher
 from runner.sandbox.choose import choose_launcher
+from runner.sandbox.linux.launcher import BwrapLauncher
 from runner.serving.executor_client import start_executor
 from runner.serving.memory_guard import Caps, MemoryGuard
 from runner.serving.watched_launcher import WatchedLauncher

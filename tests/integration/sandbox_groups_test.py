@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from runner.sandbox.base import SandboxedProcess, SandboxSpec
-from runner.sandbox.bwrap import BwrapLauncher
-from runner.sandbox.bwrap_choice import choose_bwrap
-from runner.sandbox.group_settings import GroupLimits
-from runner.sandbox.groups import process_groups
-from runner.sandbox.process_group import ProcessGroups
+from runner.sandbox.linux.choice import choose_bwrap
+from runner.sandbox.linux.group_settings import GroupLimits
+from runner.sandbox.linux.groups import process_groups
+from runner.sandbox.linux.launcher import BwrapLauncher
+from runner.sandbox.linux.process_group import ProcessGroups
 from sandbox_profiles import linux
 from tests.conformance.launcher_suite import DEADLINE_S, code, finish
 
@@ -45,7 +45,7 @@ def folders(groups: ProcessGroups, maker: int) -> list[Path]:
 
 
 def hog(processes: int, mebibytes: int) -> tuple[str, ...]:
-    return ("runner.sandbox.limits_probe", "1", str(processes), str(mebibytes))
+    return ("runner.sandbox.linux.limits_probe", "1", str(processes), str(mebibytes))
 
 
 def test_all_layers_are_proved_here(launcher: BwrapLauncher) -> None:

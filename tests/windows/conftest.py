@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from runner.sandbox.windows_launcher import WindowsLauncher
+from runner.sandbox.windows.launcher import WindowsLauncher
 from tests.windows.surroundings import untested_launcher
 
 collect_ignore_glob = [] if sys.platform == "win32" else ["*_test.py"]

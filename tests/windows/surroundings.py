@@ -6,9 +6,9 @@ import sys
 import psutil
 
 from runner.sandbox.base import SandboxReport
-from runner.sandbox.python_home import running_interpreter
-from runner.sandbox.windows_command import windows_home
-from runner.sandbox.windows_launcher import WindowsLauncher
+from runner.sandbox.interpreter import running_interpreter
+from runner.sandbox.windows.command import windows_home
+from runner.sandbox.windows.launcher import WindowsLauncher
 
 REPORT = SandboxReport(name="untested", layers=(), missing=(), python_jobs=False, remaps=False)
 

@@ -14,12 +14,12 @@ import pytest
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount, SandboxSpec
 from runner.sandbox.choose import choose_launcher
-from runner.sandbox.windows_api import call
-from runner.sandbox.windows_command import job_limits
-from runner.sandbox.windows_job import Job
-from runner.sandbox.windows_launcher import WindowsLauncher, WindowsProcess, remove_stale_folders
-from runner.sandbox.windows_self_test import WindowsProbeReport, _with_gpus
-from runner.sandbox.windows_token import facts, label_folder, label_of, own_facts, restricted_token
+from runner.sandbox.windows.api import call
+from runner.sandbox.windows.command import job_limits
+from runner.sandbox.windows.job import Job
+from runner.sandbox.windows.launcher import WindowsLauncher, WindowsProcess, remove_stale_folders
+from runner.sandbox.windows.self_test import WindowsProbeReport, _with_gpus
+from runner.sandbox.windows.token import facts, label_folder, label_of, own_facts, restricted_token
 from sandbox_profiles import windows
 from tests.conformance.launcher_suite import DEADLINE_S, code, finish
 from tests.windows.surroundings import gone, under_wine
@@ -94,7 +94,7 @@ async def test_kill_for_memory_says_why(launcher: WindowsLauncher) -> None:
 async def seen(launcher: WindowsLauncher, tmp_path: Path) -> WindowsProbeReport:
     bait = Job(job_limits(SandboxSpec(arguments=()), 1))
     call("SetHandleInformation", bait.handle, 1, 1)
-    arguments = ("runner.sandbox.windows_probe", str(tmp_path), str(bait.handle), "6", str(256 << 20))
+    arguments = ("runner.sandbox.windows.probe", str(tmp_path), str(bait.handle), "6", str(256 << 20))
     process = await launcher.launch(SandboxSpec(arguments=arguments, processes=6, memory_bytes=256 << 20))
     async with asyncio.timeout(DEADLINE_S):
         line = await process.stdout.readline()

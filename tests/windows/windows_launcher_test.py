@@ -10,9 +10,9 @@ from gogrid.protocol.messages import DeviceKind
 from runner.errors import SandboxUnavailableError
 from runner.executor.messages import Load
 from runner.sandbox.base import Launcher, Mount, SandboxSpec
-from runner.sandbox.python_home import running_interpreter
-from runner.sandbox.windows_command import windows_home
-from runner.sandbox.windows_launcher import WindowsLauncher
+from runner.sandbox.interpreter import running_interpreter
+from runner.sandbox.windows.command import windows_home
+from runner.sandbox.windows.launcher import WindowsLauncher
 from runner.serving.executor_client import start_executor
 from tests.conformance.launcher_suite import DEADLINE_S, LauncherSuite, code, finish
 from tests.windows.surroundings import REPORT, under_wine

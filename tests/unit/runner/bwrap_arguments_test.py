@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox import inside
 from runner.sandbox.base import Mount, SandboxSpec
-from runner.sandbox.bwrap_arguments import GpuAccess, bwrap_options, sandbox_orders
-from runner.sandbox.orders import LENGTH_DIGITS, decode_orders, heard, spoken
-from runner.sandbox.python_home import PythonHome
+from runner.sandbox.linux import inside
+from runner.sandbox.linux.bwrap_arguments import GpuAccess, bwrap_options, sandbox_orders
+from runner.sandbox.linux.orders import LENGTH_DIGITS, decode_orders, heard, spoken
+from runner.sandbox.linux.python_home import PythonHome
 
 HOME = PythonHome(
     executable="/opt/gogrid/python/bin/python3.11",
@@ -19,7 +19,7 @@ HOME = PythonHome(
     hidden=("/opt/gogrid/python/lib/python3.11/site-packages",),
     library_path="/opt/gogrid/python/lib",
     site=("/opt/gogrid/site",),
-    bootstrap="/opt/gogrid/src/runner/sandbox/inside.py",
+    bootstrap="/opt/gogrid/src/runner/sandbox/linux/inside.py",
 )
 SCRIPT = SandboxSpec(
     arguments=("some.module", "one"),

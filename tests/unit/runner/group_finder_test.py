@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.sandbox.group_finder import Place, find_hierarchies, places
+from runner.sandbox.linux.group_finder import Place, find_hierarchies, places
 
 _V1_MOUNTS = """\
 30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755

@@ -1,6 +1,6 @@
 """What control groups are told, word for word, in both versions."""
 
-from runner.sandbox.group_settings import GroupLimits, Setting, settings
+from runner.sandbox.linux.group_settings import GroupLimits, Setting, settings
 
 ALL = GroupLimits(processes=256, memory_bytes=1 << 30, cpu_cores=1.5, cpu_weight=50)
 LITTLE = GroupLimits(processes=8, memory_bytes=None, cpu_cores=None, cpu_weight=100)

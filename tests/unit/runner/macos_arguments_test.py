@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount, SandboxSpec
-from runner.sandbox.macos_arguments import JobFolders, MacPython, check_path, environment, sandbox_exec_arguments
+from runner.sandbox.macos.arguments import JobFolders, MacPython, check_path, environment, sandbox_exec_arguments
 from sandbox_profiles import macos
 
 HOME = "/Home/ann"
@@ -20,7 +20,7 @@ PYTHON = MacPython(
     packages="/Home/ann/gogrid/lib/python3.11/site-packages",
     gogrid="/Home/ann/src/gogrid",
     runner="/Home/ann/src/runner",
-    bootstrap="/Home/ann/src/runner/sandbox/macos_inside.py",
+    bootstrap="/Home/ann/src/runner/sandbox/macos/inside.py",
 )
 ROOT = "/private/var/folders/xy/T/gogrid-job-7-abc"
 FOLDERS = JobFolders(
@@ -55,7 +55,7 @@ GOLDEN = [
     *("-p", "(profile)"),
     "/Library/Frameworks/Python.framework/Versions/3.11/bin/python3.11",
     *("-I", "-S", "-B", "-X", "utf8"),
-    "/Home/ann/src/runner/sandbox/macos_inside.py",
+    "/Home/ann/src/runner/sandbox/macos/inside.py",
     "1024,7,2097152",
     *("some.module", "one", "(two)"),
 ]

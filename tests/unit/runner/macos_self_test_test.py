@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox import macos_self_test
-from runner.sandbox.macos_processes import BsdInfo, LibProc, RusageV0
-from runner.sandbox.macos_self_test import MacProbe, judge, table
+from runner.sandbox.macos import self_test as macos_self_test
+from runner.sandbox.macos.processes import BsdInfo, LibProc, RusageV0
+from runner.sandbox.macos.self_test import MacProbe, judge, table
 from sandbox_profiles import macos
 
 GOOD = MacProbe(

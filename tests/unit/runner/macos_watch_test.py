@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.probes.process_memory import FootprintMemory
-from runner.sandbox.macos_watch import Caps, Ending, Kin, Process, Watch, decode_caps
+from runner.sandbox.macos.watch import Caps, Ending, Kin, Process, Watch, decode_caps
 
 JOB = 100
 

@@ -6,7 +6,8 @@ import pytest
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount
-from runner.sandbox.python_home import Interpreter, python_home
+from runner.sandbox.interpreter import Interpreter
+from runner.sandbox.linux.python_home import python_home
 
 
 def interpreter(executable: Path, prefix: Path, path: tuple[Path, ...], *, shared_library: bool = False) -> Interpreter:
@@ -32,7 +33,7 @@ def test_prefix_in_a_home_folder_shows_only_its_programs_and_library(tmp_path: P
     assert home.hidden == ("/opt/gogrid/python/lib/python3.11/site-packages",)
     assert home.library_path == "/opt/gogrid/python/lib"
     assert home.site == ("/opt/gogrid/site",)
-    assert home.bootstrap == "/opt/gogrid/src/runner/sandbox/inside.py"
+    assert home.bootstrap == "/opt/gogrid/src/runner/sandbox/linux/inside.py"
 
 
 def test_python_below_usr_is_used_where_it_is(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox.gpu_nodes import gpu_nodes
+from runner.sandbox.linux.gpu_nodes import gpu_nodes
 
 
 def driver(folder: Path, gpus: dict[str, str]) -> Path:

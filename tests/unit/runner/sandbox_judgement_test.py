@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox.self_test import LimitsReport, ProbeReport, judge
+from runner.sandbox.linux.self_test import LimitsReport, ProbeReport, judge
 from sandbox_profiles import linux
 
 GOOD = ProbeReport(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.sandbox import systemd_scope
-from runner.sandbox.systemd_scope import bus_environment, enter_scope, scope_command
+from runner.sandbox.linux import systemd_scope
+from runner.sandbox.linux.systemd_scope import bus_environment, enter_scope, scope_command
 
 _GOLDEN = """
 /usr/bin/busctl --user --quiet call

@@ -7,9 +7,9 @@ import pytest
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount, SandboxReport, SandboxSpec
-from runner.sandbox.python_home import running_interpreter
-from runner.sandbox.windows_api import _library, function
-from runner.sandbox.windows_command import (
+from runner.sandbox.interpreter import running_interpreter
+from runner.sandbox.windows.api import _library, function
+from runner.sandbox.windows.command import (
     WindowsHome,
     command_line,
     environment,
@@ -20,14 +20,14 @@ from runner.sandbox.windows_command import (
 )
 from sandbox_profiles import windows
 
-HOME = WindowsHome(r"C:\Program Files\Python\python.exe", r"C:\GoGrid\runner\sandbox\windows_inside.py", (r"C:\site",))
+HOME = WindowsHome(r"C:\Program Files\Python\python.exe", r"C:\GoGrid\runner\sandbox\windows\inside.py", (r"C:\site",))
 SPEC = SandboxSpec(arguments=("runner.executor",))
 FOLDER = PureWindowsPath(r"C:\Temp\own")
 
 
 def test_command_names_the_isolated_interpreter_and_the_module() -> None:
     assert command_line(HOME, SPEC) == (
-        r'"C:\Program Files\Python\python.exe" -I -S -B -X utf8 C:\GoGrid\runner\sandbox\windows_inside.py '
+        r'"C:\Program Files\Python\python.exe" -I -S -B -X utf8 C:\GoGrid\runner\sandbox\windows\inside.py '
         "runner.executor"
     )
 

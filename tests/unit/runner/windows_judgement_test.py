@@ -7,8 +7,8 @@ from msgspec.structs import replace as altered
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import SandboxReport, SandboxSpec
-from runner.sandbox.windows_command import job_limits
-from runner.sandbox.windows_self_test import WindowsProbeReport, judge
+from runner.sandbox.windows.command import job_limits
+from runner.sandbox.windows.self_test import WindowsProbeReport, judge
 from sandbox_profiles import windows
 
 WANTED = job_limits(SandboxSpec(arguments=(), memory_bytes=1 << 28, processes=6), processors=4)

@@ -8,8 +8,8 @@ import pytest
 
 import sandbox_profiles
 from runner.errors import SandboxUnavailableError
-from runner.sandbox import macos_profile
-from runner.sandbox.macos_profile import faults, gpu_faults, profile_text
+from runner.sandbox.macos import profile as macos_profile
+from runner.sandbox.macos.profile import faults, gpu_faults, profile_text
 from sandbox_profiles import macos
 from sandbox_profiles.sbpl import Form, Rule, Symbol, Text, parse
 

@@ -1,0 +1,84 @@
+"""Which Python runs inside the sandbox, and what of the host must be shown for it.
+
+Promises that only the interpreter, its standard library, the packages of the running environment and GoGrid's own
+two packages become visible, all read-only and at paths that tell nothing of the host. Works for an interpreter below
+/usr, a pyenv, uv or conda prefix, with or without a virtual environment, editable installs and `.pth` files included
+(they are not followed: what they point to is not shown).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import SandboxUnavailableError
+from runner.sandbox.base import Mount
+from runner.sandbox.interpreter import Interpreter
+from sandbox_profiles import linux
+
+_USR = Path("/usr")
+
+
+@dataclass(frozen=True, slots=True)
+class PythonHome:
+    """The same, as the sandbox sees it."""
+
+    executable: str
+    mounts: tuple[Mount, ...]
+    hidden: tuple[str, ...]
+    """Folders below a mount that are covered by an empty one."""
+    library_path: str
+    """For `LD_LIBRARY_PATH`; empty: not needed."""
+    site: tuple[str, ...]
+    """Folders to import from, besides the standard library."""
+    bootstrap: str
+    """Where `inside.py` lies."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What runs inside; its arguments are the bootstrap's."""
+        return (self.executable, "-I", "-S", "-B", self.bootstrap)
+
+
+def python_home(python: Interpreter) -> PythonHome:
+    """Raises `SandboxUnavailableError` if the interpreter does not lie in its own prefix."""
+    mounts: list[Mount] = []
+    hidden: list[str] = []
+    executable, library_path = str(python.executable), ""
+    if not python.executable.is_relative_to(_USR):
+        if not python.executable.is_relative_to(python.prefix):
+            raise SandboxUnavailableError(
+                f"The Python at {python.executable} lies outside its own folder {python.prefix}, so it cannot be shown "
+                "in a sandbox; install GoGrid with another Python."
+            )
+        executable = f"{linux.PYTHON}/{python.executable.relative_to(python.prefix)}"
+        mounts += [Mount(python.prefix / part, f"{linux.PYTHON}/{part}") for part in ("bin", "lib")]
+        library_path = f"{linux.PYTHON}/lib" if python.shared_library else ""
+        own_site = python.prefix / "lib" / f"python{python.version}" / "site-packages"
+        if own_site.is_dir():
+            hidden.append(f"{linux.PYTHON}/{own_site.relative_to(python.prefix)}")
+    site_mounts, site = _site(python)
+    mounts += site_mounts
+    mounts += [Mount(source, f"{linux.SOURCE}/{source.name}") for source in python.sources]
+    return PythonHome(
+        executable=executable,
+        mounts=tuple(mounts),
+        hidden=tuple(hidden),
+        library_path=library_path,
+        site=tuple(site),
+        bootstrap=f"{linux.SOURCE}/runner/sandbox/linux/inside.py",
+    )
+
+
+def _site(python: Interpreter) -> tuple[list[Mount], list[str]]:
+    """The package folders on `sys.path`: what to mount, and where each one is inside. Those below /usr are there."""
+    mounts: list[Mount] = []
+    inside: list[str] = []
+    for folder in dict.fromkeys(python.path):
+        if folder.name not in ("site-packages", "dist-packages") or not folder.is_dir():
+            continue
+        if folder.is_relative_to(_USR):
+            inside.append(str(folder))
+            continue
+        place = f"{linux.SITE}-{len(mounts) + 1}" if mounts else linux.SITE
+        mounts.append(Mount(folder, place))
+        inside.append(place)
+    return mounts, inside

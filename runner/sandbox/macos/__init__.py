@@ -1,0 +1,1 @@
+"""Sandboxes on macOS: `sandbox-exec` and a guard process. Policy: `sandbox_profiles/macos.py`, `gogrid.sb`."""
