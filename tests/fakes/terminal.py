@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 _PATIENCE_S = 15.0
 
 
@@ -45,7 +47,10 @@ class Terminal:
         os.write(self._ours, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Ctrl-C, once the program has fallen asleep: a signal between readline's prompt and its wait is seen late."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while psutil.Process(self._process.pid).status() != psutil.STATUS_SLEEPING and time.monotonic() < deadline:
+            time.sleep(0.01)
         self._process.send_signal(signal.SIGINT)
 
     def expect(self, text: str) -> None:
