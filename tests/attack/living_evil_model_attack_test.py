@@ -11,9 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from runner.sandbox.base import Launcher
 from tests.attack.evil_models import sound
-from tests.attack.hostile_grid import HostileGrid, hostile_grid
+from tests.attack.hostile_grid import HostileGrid
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.torch]
 
@@ -53,23 +52,26 @@ QUESTIONS = {
 
 
 @pytest.fixture(scope="module")
-def evil(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HostileGrid, httpx.Client]]:
+def evil(grid: HostileGrid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HostileGrid, httpx.Client]]:
     pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("evil-grid")
+    folder = tmp_path_factory.mktemp("evil-model")
     marker = folder / "marker"
     cases = "".join(
         f"{{% if messages[0].content == {name!r} %}}{attack.replace('MARKER', str(marker))}{{% endif %}}"
         for name, attack in TEMPLATES.items()
     )
     model = sound(folder / "model", cases + "{{ messages[0].content }}", pattern=r"(x+x+)+y|\w|\W")
-    with hostile_grid(folder) as grid:
-        grid.local.add_model("evil", model)
-        key = {"authorization": f"Bearer {grid.local.admin_key}"}
-        with httpx.Client(base_url=grid.local.endpoint.plain_url, headers=key, timeout=100.0) as http:
-            loaded = _ask(http, "hello")
-            assert loaded.status_code == 200, loaded.text
-            yield grid, http
-        assert not marker.exists()
+    grid.local.add_model("evil", model)
+    key = {"authorization": f"Bearer {grid.local.admin_key}"}
+    with httpx.Client(base_url=grid.local.endpoint.plain_url, headers=key, timeout=100.0) as http:
+        deadline = time.monotonic() + 10
+        while "evil" not in http.get("/v1/models").text:
+            assert time.monotonic() < deadline, "the running coordinator does not learn of the model"
+            time.sleep(0.02)
+        loaded = _ask(http, "hello")
+        assert loaded.status_code == 200, loaded.text
+        yield grid, http
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("name", [*TEMPLATES, *QUESTIONS])
