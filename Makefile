@@ -35,8 +35,9 @@ lint: $(VENV)/ready
 	$(BIN)/mypy --platform win32 --follow-imports silent --cache-dir .mypy_cache/win32 $(WINDOWS)
 	$(BIN)/lint-imports
 
+# Most tests wait for real programs, so two at a time take half as long.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # The last three run on every system; here they meet Windows Python too.
 test-windows: $(VENV)/ready
