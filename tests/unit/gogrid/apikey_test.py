@@ -24,7 +24,15 @@ def test_any_single_mistyped_character_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ggk_", "sk-abc", "ggk_" + "a" * 58, new_api_key().text + "a", "ggk_é" + "a" * 57]
+    "text",
+    [
+        "",
+        "ggk_",
+        "sk-abc",
+        "ggk_" + "a" * 58,
+        pytest.param(new_api_key().text + "a", id="too long"),
+        "ggk_é" + "a" * 57,
+    ],
 )
 def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(ApiKeyError):
