@@ -6,6 +6,7 @@ only as much output as those jobs may have; tickets are compared in constant tim
 
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from coordinator.directory import Directory
 from coordinator.dispatch.dispatcher import Connection, Dispatcher
@@ -21,6 +22,14 @@ _UPLOAD_SLACK_BYTES = 1 << 20
 """Above a job's output limit: a worker may send a file again whose acknowledgement was lost."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Allowance:
+    """What a worker may still store: each lease adds its share once, and what is left is no more than all have."""
+
+    leases: frozenset[tuple[JobId, int]] = frozenset()
+    left: int = 0
+
+
 class Live:
     """See the module's contract."""
 
@@ -30,7 +39,7 @@ class Live:
         self._blobs = blobs
         self._tally = tally
         self._model_blobs: dict[Sha256, frozenset[str]] = {}
-        self._stored: dict[WorkerId, int] = {}
+        self._allowances: dict[WorkerId, _Allowance] = {}
         self._unready = ["the coordinator is starting"]
 
     def set_unready(self, reasons: list[str]) -> None:
@@ -74,15 +83,24 @@ class Live:
         return any(file.sha256 == sha256 for task in self._scripts(worker_id).values() for file in task.files)
 
     def may_store(self, worker_id: WorkerId) -> int:
-        scripts = self._scripts(worker_id)
-        if not scripts:
-            self._stored.pop(worker_id, None)
+        leases = self._dispatcher.leases_of(worker_id).items()
+        grants = {
+            lease: task.limits.output_bytes + _UPLOAD_SLACK_BYTES
+            for lease, task in leases
+            if isinstance(task, PythonTask)
+        }
+        if not grants:
+            self._allowances.pop(worker_id, None)
             return 0
-        allowed = sum(task.limits.output_bytes + _UPLOAD_SLACK_BYTES for task in scripts.values())
-        return max(0, allowed - self._stored.get(worker_id, 0))
+        before = self._allowances.get(worker_id, _Allowance())
+        left = before.left + sum(grants[lease] for lease in grants.keys() - before.leases)
+        allowance = _Allowance(frozenset(grants), min(left, sum(grants.values())))
+        self._allowances[worker_id] = allowance
+        return allowance.left
 
     def stored(self, worker_id: WorkerId, size: int) -> None:
-        self._stored[worker_id] = self._stored.get(worker_id, 0) + size
+        if (before := self._allowances.get(worker_id)) is not None:
+            self._allowances[worker_id] = _Allowance(before.leases, max(0, before.left - size))
 
     def unready(self) -> list[str]:
         return list(self._unready)

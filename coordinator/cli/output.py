@@ -28,5 +28,6 @@ def moment(seconds: float | None) -> str:
 
 
 def complain(sentence: str) -> None:
-    """One line on standard error."""
-    print("gogrid-coordinator: " + " ".join(sentence.split()), file=sys.stderr)
+    """One line on standard error; characters that would steer a terminal are shown as text."""
+    line = " ".join(sentence.split())
+    print("gogrid-coordinator: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)

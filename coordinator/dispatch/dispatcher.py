@@ -205,6 +205,10 @@ class Dispatcher:
         held = self._scheduler.held_by(worker_id)
         return [(job_id, self._works[job_id].task) for job_id in held if job_id in self._works]
 
+    def leases_of(self, worker_id: WorkerId) -> dict[tuple[JobId, int], Task]:
+        """The same, by job and epoch."""
+        return {(job_id, self._works[job_id].epoch): task for job_id, task in self.tasks_of(worker_id)}
+
     def set_draining(self, worker_id: WorkerId, draining: bool) -> None:
         """Give this worker nothing new. What moves and has a place elsewhere goes there now; the rest ends here."""
         self._scheduler.set_draining(worker_id, draining)

@@ -11,6 +11,8 @@ Version = Literal[1, 2]
 
 _PERIOD_US = 100_000
 _SHARES_OF_WEIGHT_100 = 1024
+_TCP_BYTES = 16 << 20
+"""For connections between the processes of one sandbox."""
 _LEAST_QUOTA_US = 1000
 """The kernel's own bound."""
 
@@ -57,6 +59,8 @@ def _memory(version: Version, amount: int | None) -> tuple[Setting, ...]:
     return (
         Setting("memory.limit_in_bytes", str(amount)),
         Setting("memory.memsw.limit_in_bytes", str(amount), needed=False),
+        # Version 2 counts the buffers of connections with the rest.
+        Setting("memory.kmem.tcp.limit_in_bytes", str(min(amount, _TCP_BYTES)), needed=False),
     )
 
 

@@ -89,6 +89,20 @@ async def test_a_worker_stores_no_more_than_its_jobs_may_put_out(grid: Grid) -> 
     assert grid.live.may_store(holder.worker.id) == room
 
 
+async def test_what_earlier_jobs_put_out_is_not_counted_against_later_ones(grid: Grid) -> None:
+    holder = grid.worker("holder")
+    for size in (10 << 20, 1 << 20, 3 << 20):
+        limits = PythonLimits(output_bytes=size, memory_bytes=1 << 24, cpu_cores=0.1)
+        record, _ = await grid.jobs.submit(KEY, Submission("x", PythonTask(files=(), entry="x", limits=limits)))
+        room = grid.live.may_store(holder.worker.id)
+        assert size <= room < size + (2 << 20)
+        grid.live.stored(holder.worker.id, size)
+        following, _ = await grid.jobs.submit(KEY, Submission("x", PythonTask(files=(), entry="x", limits=limits)))
+        await grid.jobs.cancel(record.id)
+        assert size <= grid.live.may_store(holder.worker.id) < size + (2 << 20)
+        await grid.jobs.cancel(following.id)
+
+
 async def test_a_ticket_dies_with_its_session(grid: Grid) -> None:
     link = grid.worker("a")
     assert grid.live.holder_of_ticket(link.ticket) == link.worker.id

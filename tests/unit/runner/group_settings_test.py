@@ -20,6 +20,7 @@ def test_version_1_limits_memory_before_memory_with_swap() -> None:
     assert settings(1, "memory", ALL) == (
         Setting("memory.limit_in_bytes", "1073741824"),
         Setting("memory.memsw.limit_in_bytes", "1073741824", needed=False),
+        Setting("memory.kmem.tcp.limit_in_bytes", "16777216", needed=False),
     )
     assert settings(1, "pids", ALL) == (Setting("pids.max", "256"),)
     assert settings(1, "cpu", ALL) == (
