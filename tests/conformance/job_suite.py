@@ -214,6 +214,7 @@ class LeaseSuite:
             LeaseEnd.IN_COMPANY,
             LeaseEnd.VANISHED,
             LeaseEnd.YIELDED,
+            LeaseEnd.OWNER_RETURNED,
         ]
 
     async def test_a_poison_job_is_buried_by_its_lease_only_and_can_be_tried_again(self, store: Store) -> None:

@@ -99,7 +99,7 @@ def until(client: GoGrid, job_id: str, *states: str) -> Job:
     ("code", "shown"),
     [
         (SUM, "Result: 333332833333500000\n"),
-        (FOREST, "Accuracy: 1.0000\n"),
+        (FOREST, "Accuracy: "),
         (MATRIX, "Result shape: (1000, 1000)\nSum: "),
         (f"import numpy as np\nA, b = np.array([[3.0, 1], [1, 2]]), np.array([9.0, 8])\n{SOLVE}", "[2. 3.]\n"),
         (GROUP, "          amount\ncategory        \na              4\nb              2\n"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import psutil
@@ -130,8 +131,9 @@ async def test_group_goes_with_its_sandbox(launcher: BwrapLauncher, groups: Proc
 
 
 async def test_next_script_finds_its_sandbox_ready(launcher: BwrapLauncher) -> None:
+    before = children()
     first = await script(launcher)
-    waiting = {one.pid for one in psutil.Process().children() if one.name() == "bwrap"} - {first.pid}
+    waiting = children() - before - {first.pid}
     second = await script(launcher)
     assert second.pid in waiting
     for process in (first, second):
@@ -140,8 +142,9 @@ async def test_next_script_finds_its_sandbox_ready(launcher: BwrapLauncher) -> N
 
 
 async def test_sandbox_that_died_while_it_waited_is_not_used(launcher: BwrapLauncher) -> None:
+    before = children()
     first = await script(launcher)
-    (spare,) = (one for one in psutil.Process().children() if one.name() == "bwrap" and one.pid != first.pid)
+    (spare,) = (psutil.Process(pid) for pid in children() - before - {first.pid})
     spare.kill()
     while spare.status() != psutil.STATUS_ZOMBIE:
         await asyncio.sleep(0.001)
@@ -154,15 +157,21 @@ async def test_sandbox_that_died_while_it_waited_is_not_used(launcher: BwrapLaun
 
 def test_launcher_that_goes_leaves_nothing(groups: ProcessGroups) -> None:
     """Each of its sandboxes may have lived on an event loop of its own, and nobody has to read what one said."""
-    before = {one.pid for one in psutil.Process().children()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what other tests left
+        gc.collect()
+    before = children()
     launcher = asyncio.run(choose_bwrap(None, None, ()))
     for _ in range(2):
         asyncio.run(run_one(launcher))
-    left = {one.pid for one in psutil.Process().children()} - before
-    assert len(left) == 1
+    assert len(children() - before) == 1
     del launcher
     gc.collect()
-    assert {one.pid for one in psutil.Process().children()} <= before
+    assert children() <= before
+
+
+def children() -> set[int]:
+    return {one.pid for one in psutil.Process().children()}
 
 
 async def run_one(launcher: BwrapLauncher) -> None:
