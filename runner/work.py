@@ -311,7 +311,7 @@ class Work:
         cores = sum(
             job.assign.task.limits.cpu_cores for job in self._jobs.values() if isinstance(job.assign.task, PythonTask)
         )
-        models = self._pool.memory_held if self._pool is not None and self._facts.shares_memory else 0
+        models = self._pool.memory_in_use if self._pool is not None and self._facts.shares_memory else 0
         return ScriptRoom(self._facts.script_memory, self.script_memory_held + models, self._facts.cores, cores)
 
     def _stop(self, job: Job, reason: str, code: FailCode = FailCode.FENCED) -> None:
@@ -384,6 +384,9 @@ class Work:
             raise JobError("This worker runs no scripts.", FailCode.NO_ROOM)
         if task.gpu and self._pool is not None:
             self._pool.kill()  # models that nobody uses now; `capacity.refusal` has seen that none is used
+        elif self._pool is not None and self._facts.shares_memory:
+            free = self._facts.script_memory - self.script_memory_held - self._pool.memory_held
+            self._pool.give_way(-free)
         gpus = self._facts.device.gpus if task.gpu else ()
         job.stream.send(await self._scripts.run(task, job.stream, gpus))
 

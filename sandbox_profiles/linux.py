@@ -76,6 +76,9 @@ REQUIRED_LAYERS = (
 """Without any one of these nothing runs on this machine."""
 SCRIPT_LAYERS = ("Landlock", "process limit")
 """Without any one of these models may run, but no stranger's script."""
+UNUSED_ADDRESSES = 8 << 30
+"""A process may map so much more than it may use, where all of its sandbox together are held to that: torch maps 3 GB
+of libraries and touches half a gigabyte."""
 MEMORY_LAYER = "memory limit over all processes together"
 CPU_LAYER = "processor limit over all processes together"
 SCOPE_LAYER = "Landlock scope"

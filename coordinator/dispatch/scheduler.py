@@ -169,7 +169,7 @@ class Scheduler:
         if need is None:
             return ()
         if need.not_before > self._now:
-            return (f"it has failed before and is tried again in {need.not_before - self._now:.0f} s",)
+            return (f"it was given back and is tried again in {need.not_before - self._now:.0f} s",)
         return self._fleet.reasons(need)
 
     def oversized(self, need: Need, enrolled: Collection[WorkerId]) -> Oversized | None:

@@ -98,6 +98,7 @@ class InteractiveWork(Work):
         self._count_when_placed = 0
         self._suspicion = Suspicion()
         self._overdue = False
+        self._no_room = ""
         self._reader: asyncio.Future[None] | None = None
         self._patience: Patience | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -156,7 +157,7 @@ class InteractiveWork(Work):
     def message(self, link: WorkerLink, message: JobMessage, size: int) -> None:
         if isinstance(message, Progress):
             self._loads(message)
-        elif self._patience is not None:
+        elif self._patience is not None and not _lacks_room(message):
             self._stop_waiting()
         if self._over:
             link.consumed(self._job.id, self.epoch, size)
@@ -211,6 +212,10 @@ class InteractiveWork(Work):
     def _failed(self, worker_id: WorkerId, failed: Failed) -> None:
         if failed.code in RETRYABLE:
             self._desk.release(self)
+            if failed.code is FailCode.NO_ROOM:
+                self._no_room = failed.message
+                self.refused(worker_id, failed.message)
+                return
             if failed.code is FailCode.CRASHED:
                 hopeless = self._suspicion.crashed(progressed=self._progressed, in_company=failed.in_company)
             else:
@@ -277,7 +282,7 @@ class InteractiveWork(Work):
 
     def _lose_patience(self) -> None:
         model, waited_s = self._job.label, self._limits.patience_s
-        why = "; ".join(self._desk.reasons(self._job.id)) or "all that could are busy or away"
+        why = "; ".join(self._desk.reasons(self._job.id)) or self._no_room or "all that could are busy or away"
         if self._said.begun:
             message = f"The worker was lost, and none could go on within {waited_s:.0f} s ({why})."
             self._fail(JobFailedError(message, WORKER_LOST), WORKER_LOST)
@@ -324,6 +329,11 @@ class InteractiveWork(Work):
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+
+def _lacks_room(message: JobMessage) -> bool:
+    """A worker that has no room says nothing of the request: its client's patience goes on."""
+    return isinstance(message, Failed) and message.code is FailCode.NO_ROOM
 
 
 def no_worker(model: str, reasons: tuple[str, ...]) -> str:

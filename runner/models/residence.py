@@ -50,6 +50,11 @@ class Resident:
     closing: bool = False
     """It ends; its memory comes free soon."""
 
+    @property
+    def idle(self) -> bool:
+        """It could serve, and nobody wants it to."""
+        return self.ready_at is not None and self.users == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

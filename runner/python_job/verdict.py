@@ -12,6 +12,7 @@ from typing import Literal
 
 from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonLimits
+from gogrid.sizes import format_size
 from runner.python_job.names import MAX_NAMES_BYTES
 from runner.python_job.pipe import Ended
 
@@ -98,7 +99,7 @@ def too_large(seen: Ended, limits: PythonLimits, *, logs_truncated: bool) -> Pyt
 def _reason(seen: Ended, limits: PythonLimits, evidence: Evidence) -> tuple[PythonEnd, str]:
     memory = (
         PythonEnd.MEMORY,
-        evidence.over_memory or f"It needed more than its {_size(limits.memory_bytes)} of memory.",
+        evidence.over_memory or f"It needed more than its {format_size(limits.memory_bytes)} of memory.",
     )
     cpu = (PythonEnd.CPU_TIME, f"It used more than its {cpu_seconds(limits)} s of processor time.")
     if not seen.signal:
@@ -168,13 +169,6 @@ def _last_lines(errors: bytes) -> bytes:
 
 def _too_large(limits: PythonLimits) -> str:
     return (
-        f"It left more than {_size(limits.output_bytes)}, {limits.output_files} files or {_size(MAX_NAMES_BYTES)} of "
-        "their names in its working folder, so none is kept."
+        f"It left more than {format_size(limits.output_bytes)}, {limits.output_files} files or "
+        f"{format_size(MAX_NAMES_BYTES)} of their names in its working folder, so none is kept."
     )
-
-
-def _size(amount: int) -> str:
-    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if amount >= 1 << scale:
-            return f"{amount / (1 << scale):.4g} {unit}"
-    return f"{amount} bytes"

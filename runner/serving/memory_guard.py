@@ -48,6 +48,7 @@ class Watched:
     pid: int
     share: Share
     over: Callable[[str], None]
+    looked: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -84,14 +85,15 @@ class MemoryGuard:
         self._untold = False
         self._looking: asyncio.Task[None] | None = None
 
-    def watch(self, pid: int, share: Share, over: Callable[[str], None]) -> Watched:
+    def watch(self, pid: int, share: Share, over: Callable[[str], None], looked: Callable[[], None]) -> Watched:
         """Watch a sandbox, by its outermost process, until `forget`.
 
         Args:
             over: called once if it has to go, with why: `used 9 GB of memory and its owner lends 8 GB`.
+            looked: called after every look.
         """
         self._last_key += 1
-        watched = self._watched[self._last_key] = Watched(self._last_key, pid, share, over)
+        watched = self._watched[self._last_key] = Watched(self._last_key, pid, share, over, looked)
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look_on(), name="memory guard")
         return watched
@@ -113,6 +115,8 @@ class MemoryGuard:
                 now, watched, caps = self._clock(), tuple(self._watched.values()), self.caps
                 look = await in_thread(self._looker(watched, caps), "memory look")
                 self._judge(look, now)
+                for one in tuple(self._watched.values()):
+                    one.looked()
         finally:
             self._looking = None
             if self._gpu is not None:

@@ -169,6 +169,22 @@ class ExecutorPool:
         residents = [entry.resident() for entry in self._entries.values()]
         return frozenset(crowded_out(residents, cap_bytes, self._held()))
 
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of models that are on their way or at work: the others give way to a script."""
+        return sum(entry.memory_bytes for entry in self._entries.values() if not entry.resident().idle)
+
+    def give_way(self, memory_bytes: int) -> None:
+        """Free at least so much now, by killing models that nobody uses, the longest unused first."""
+        idle = [entry for entry in self._entries.values() if entry.resident().idle]
+        for entry in sorted(idle, key=lambda entry: entry.last_used):
+            if memory_bytes <= 0:
+                return
+            log.info("closing model %s: a script needs its memory", entry.digest[:12])
+            memory_bytes -= entry.memory_bytes
+            if entry.brought is not None:
+                entry.brought.client.kill()
+
     def end(self, digests: frozenset[Sha256]) -> None:
         """Free the memory of these models now, whatever they do; then see what fits."""
         for digest in digests:

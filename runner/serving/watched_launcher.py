@@ -16,7 +16,7 @@ class WatchedProcess:
 
     def __init__(self, process: SandboxedProcess, guard: MemoryGuard, share: Share) -> None:
         self._process, self._guard = process, guard
-        self._watched: Watched = guard.watch(process.pid, share, lambda why: process.kill_for_memory(f"It {why}."))
+        self._watched: Watched = guard.watch(process.pid, share, self._over, self._end_if_starved)
 
     @property
     def stdin(self) -> asyncio.StreamWriter:
@@ -51,6 +51,14 @@ class WatchedProcess:
     def kill_for_memory(self, why: str) -> None:
         self._guard.forget(self._watched)
         self._process.kill_for_memory(why)
+
+    def _over(self, why: str) -> None:
+        self._process.kill_for_memory(f"It {why}.")
+
+    def _end_if_starved(self) -> None:
+        """The kernel may kill one process of a script for the limit of all: the others do not go on without it."""
+        if self._process.over_memory:
+            self.kill()
 
 
 class WatchedLauncher:

@@ -1,4 +1,4 @@
-"""`NvidiaMemory` over a driver of ours, and over the real one where there is a GPU (elsewhere that is not collected)."""
+"""`NvidiaMemory` over a driver of ours, and over the real one where there is a GPU (else not collected)."""
 
 import subprocess
 import sys

@@ -115,6 +115,16 @@ def test_the_seeds_examples_run_as_written(grid: LocalGrid, folder: Path, code: 
     assert done.stdout.startswith(shown)
 
 
+CROWD = """
+import multiprocessing, time
+def hold(_):
+    x = bytearray(200 << 20)
+    time.sleep(30)
+multiprocessing.Pool(2).map(hold, [1, 2])
+"""
+"""The kernel kills one of the children, and the others wait for it."""
+
+
 @pytest.mark.parametrize(
     ("code", "options", "exit_code", "word"),
     [
@@ -122,13 +132,14 @@ def test_the_seeds_examples_run_as_written(grid: LocalGrid, folder: Path, code: 
         ("import ctypes; ctypes.string_at(0)", [], 139, "stopped (crashed: SIGSEGV)"),
         ("import os; os.abort()", [], 134, "stopped (crashed: SIGABRT)"),
         ("import time; time.sleep(60)", ["--timeout", "1"], 137, "stopped (timeout): It ran longer than its limit"),
-        ("x = bytearray(1 << 30)", ["--memory", "256MB"], 1, "stopped (memory): It needed more than its 244.1 MiB"),
+        ("x = bytearray(1 << 30)", ["--memory", "256MB"], 137, "stopped (memory): "),
+        (CROWD, ["--memory", "300MB", "--timeout", "40"], 137, "stopped (memory): Its processes needed more than "),
         ("while True: pass", ["--timeout", "20", "--cpus", "0.05"], 152, "stopped (cpu_time): "),
         ("open('x', 'wb').write(b'x' * 2000)", ["--max-output", "1kB"], 125, "stopped (output_too_large): "),
         ("[open(str(n), 'w') for n in range(3)]", ["--max-files", "2"], 125, "stopped (output_too_large): "),
         ("import no_such_thing", [], 1, "Its worker has no module 'no_such_thing', but numpy "),
     ],
-    ids=["failed", "segv", "abort", "timeout", "memory", "cpu_time", "bytes", "files", "module"],
+    ids=["failed", "segv", "abort", "timeout", "memory", "memory of a pool", "cpu_time", "bytes", "files", "module"],
 )  # fmt: skip
 def test_every_end_has_a_word_and_an_exit_code(
     grid: LocalGrid, folder: Path, code: str, options: list[str], exit_code: int, word: str

@@ -229,7 +229,7 @@ def test_a_job_that_may_not_start_yet_waits_and_keeps_its_place() -> None:
     assert grid.place() == [other]
     third = grid.submit("a")
     assert grid.scheduler.next_due() == 10.0
-    assert grid.scheduler.reasons(later) == ("it has failed before and is tried again in 10 s",)
+    assert grid.scheduler.reasons(later) == ("it was given back and is tried again in 10 s",)
     grid.now = 10.0
     assert grid.place() == []
     assert grid.scheduler.position(later) == 0

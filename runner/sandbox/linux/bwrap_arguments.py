@@ -60,14 +60,20 @@ def bwrap_options(
     )
 
 
-def sandbox_orders(spec: SandboxSpec, gpu: GpuAccess = _USUAL_GPU) -> Orders:
-    """What `inside.py` lays on itself first."""
+def sandbox_orders(spec: SandboxSpec, gpu: GpuAccess = _USUAL_GPU, *, together: bool = False) -> Orders:
+    """What `inside.py` lays on itself first.
+
+    Args:
+        together: all processes together are held to the memory limit; each one's addresses may then be more.
+    """
     largest_file = max(spec.tmp_bytes, spec.out_bytes, linux.SHM_BYTES)
-    limited = spec.memory_bytes is not None and spec.address_space and not spec.gpus
+    addresses = -1
+    if spec.memory_bytes is not None and spec.address_space and not spec.gpus:
+        addresses = spec.memory_bytes + (linux.UNUSED_ADDRESSES if together else 0)
     return Orders(
         processes=spec.processes,
         open_files=linux.OPEN_FILES,
-        memory_bytes=spec.memory_bytes if limited and spec.memory_bytes is not None else -1,
+        memory_bytes=addresses,
         cpu_seconds=-1 if spec.cpu_seconds is None else spec.cpu_seconds,
         file_bytes=-1 if spec.writable else largest_file,
         readable=linux.READABLE,

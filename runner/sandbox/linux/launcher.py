@@ -89,7 +89,8 @@ class BwrapLauncher:
             process.stdin.close()
             await process.wait()
             raise
-        pipes.stdin.write(spoken(sandbox_orders(spec, self._gpu), spec.arguments[1:]))
+        together = group is not None and linux.MEMORY_LAYER in self._report.layers
+        pipes.stdin.write(spoken(sandbox_orders(spec, self._gpu, together=together), spec.arguments[1:]))
         return BwrapProcess(blank.process, group, spec.memory_bytes, pipes)
 
     def _take(self, module: str) -> Blank:

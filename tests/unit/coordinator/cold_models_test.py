@@ -24,6 +24,8 @@ from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.messages import (
     Device,
     DeviceKind,
+    FailCode,
+    Failed,
     Finished,
     LoadedModel,
     LoadingModel,
@@ -228,6 +230,29 @@ async def test_a_request_that_waits_long_is_given_up_once_nothing_gets_on(desk: 
     assert link.cancelled() == []
     error = await refusal(ticket)
     assert error.loading == downloading(0.4)
+
+
+async def test_a_worker_whose_memory_a_script_has_is_asked_again_while_the_client_is_patient(desk: Desk) -> None:
+    """However often it has no room: that says nothing of the request."""
+    link = desk.worker("a")
+    patient = InteractiveRequests(
+        desk.dispatcher,
+        desk.requests._store,
+        RequestLimits(queued=2, per_key=40, patience_s=1.2),
+        Tally(),
+        lambda: 1e9,
+    )
+    ticket = patient.submit(KEY, MODEL, TASK)
+    answering = asyncio.create_task(refusal(ticket))
+    epochs = 0
+    while not answering.done():
+        if len(link.assigned()) > epochs:
+            epochs += 1
+            no_room = Failed(code=FailCode.NO_ROOM, message="853 MB is free while scripts are running.")
+            desk.dispatcher.job_message(link, ticket.job_id, epochs, no_room, 1)
+        await asyncio.sleep(0.01)
+    assert epochs > 3
+    assert "853 MB is free while scripts are running" in str(await answering)
 
 
 async def test_retry_after_follows_the_measured_service_rate(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from runner.sandbox.linux import inside
 from runner.sandbox.linux.bwrap_arguments import GpuAccess, bwrap_options, sandbox_orders
 from runner.sandbox.linux.orders import LENGTH_DIGITS, decode_orders, heard, spoken
 from runner.sandbox.linux.python_home import PythonHome
+from sandbox_profiles import linux
 
 HOME = PythonHome(
     executable="/opt/gogrid/python/bin/python3.11",
@@ -184,3 +185,10 @@ def test_bootstrap_that_was_not_told_everything_runs_nothing(given: bytes) -> No
     )
     assert (ended.returncode, ended.stdout) == (1, b"")
     assert b"never told" in ended.stderr
+
+
+def test_addresses_may_be_more_than_memory_only_where_all_processes_together_are_limited() -> None:
+    spec = SandboxSpec(arguments=("m",), memory_bytes=1 << 30)
+    assert sandbox_orders(spec).memory_bytes == 1 << 30
+    assert sandbox_orders(spec, together=True).memory_bytes == (1 << 30) + linux.UNUSED_ADDRESSES
+    assert sandbox_orders(SandboxSpec(arguments=("m",)), together=True).memory_bytes == -1

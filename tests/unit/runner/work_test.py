@@ -28,6 +28,7 @@ from gogrid.protocol.tasks import (
     PythonLimits,
     PythonTask,
 )
+from runner.session import JobStream
 from tests.fakes.worker_bench import CAP, FACTS, WELCOME, begun, bench, ended, until
 
 
@@ -264,13 +265,39 @@ async def test_it_works_again_after_a_pause_and_a_drain(tmp_path: Path) -> None:
 
 async def test_a_script_that_does_not_fit_is_refused_with_words(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
-        task = PythonTask(
-            files=(InputFile(name="a.py", sha256=Sha256("0" * 64), size=1),),
-            entry="a.py",
-            limits=PythonLimits(memory_bytes=CAP + 1),
-        )
-        b.assign(Assign(job_id=JobId("job_p"), epoch=1, task=task))
+        b.assign(script(CAP + 1, "job_p"))
         assert b.refused == [("job_p", "the script needs 1.0 kB of memory and 1.0 kB is free")]
+
+
+async def test_models_that_nobody_uses_give_way_to_a_script_and_others_do_not(tmp_path: Path) -> None:
+    async with bench(tmp_path / "m") as b:
+        b.work._scripts = Endless()
+        older, newer, busy = (b.blobs.echo_model(CAP // 4, number) for number in range(3))
+        for digest in (older, newer):
+            await ended(b.chat(digest, "x"))
+        stream = b.chat(busy, "#echo chunks=10000 delay_ms=2\nx")
+        await until(lambda: begun(stream))
+        for entry in b.pool._entries.values():
+            entry.memory_bytes = CAP // 4
+        b.assign(script(CAP // 2, "job_p"))
+        assert b.refused == []
+        await until(lambda: {model.digest for model in b.pool.loaded} == {newer, busy})
+        b.assign(script(CAP // 2, "job_q"))
+        assert [job_id for job_id, _ in b.refused] == ["job_q"]
+
+
+class Endless:
+    """Scripts that never end."""
+
+    async def run(self, task: PythonTask, stream: JobStream, gpus: tuple[str, ...]) -> Finished:
+        await asyncio.Event().wait()
+        raise AssertionError(task, stream, gpus)
+
+
+def script(memory_bytes: int, job_id: str) -> Assign:
+    file = InputFile(name="a.py", sha256=Sha256("0" * 64), size=1)
+    limits = PythonLimits(memory_bytes=memory_bytes, cpu_cores=0.1)
+    return Assign(job_id=JobId(job_id), epoch=1, task=PythonTask(files=(file,), entry="a.py", limits=limits))
 
 
 async def test_a_pause_gives_the_machine_back_at_once(tmp_path: Path) -> None:
