@@ -59,6 +59,8 @@ def _judged_by_arguments() -> list[tuple[str, list[bytes]]]:
     allow = _statement(_RETURN, _ALLOW)
     clone = [_load_argument(0), _jump(_JUMP_SET, seccomp.CLONE_NEW_FLAGS, 0, 1), eperm, allow]
     ioctl = [_load_argument(1), *_if_any(seccomp.REFUSED_IOCTLS, eperm), allow]
+    fcntl = [_load_argument(1), *_if_any(seccomp.REFUSED_FCNTLS, eperm), allow]
+    prlimit = [_load_argument(0), *_if_any((seccomp.OWN_PROCESS,), allow), eperm]
     personality = [_load_argument(0), *_if_any(seccomp.PERSONALITIES, allow), eperm]
     socket = [
         _load_argument(0),
@@ -71,8 +73,10 @@ def _judged_by_arguments() -> list[tuple[str, list[bytes]]]:
     ]
     return [
         ("clone", clone),
+        ("fcntl", fcntl),
         ("ioctl", ioctl),
         ("personality", personality),
+        ("prlimit64", prlimit),
         ("socket", socket),
         ("socketpair", socket),
     ]

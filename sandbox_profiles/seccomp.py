@@ -60,6 +60,11 @@ REFUSED: tuple[Group, ...] = (
     Group(
         "submits calls that no filter sees", Refusal.ENOSYS, ("io_uring_setup", "io_uring_enter", "io_uring_register")
     ),
+    Group(
+        "tells which programs and files of the machine its owner uses",
+        Refusal.ENOSYS,
+        ("inotify_init", "inotify_init1", "inotify_add_watch"),
+    ),
     Group("holds kernel threads still, the usual helper of exploits", Refusal.EPERM, ("userfaultfd",)),
     Group("keyrings outlive the job that wrote them", Refusal.EPERM, ("keyctl", "add_key", "request_key")),
     Group(
@@ -114,6 +119,14 @@ CLONE_NEW_FLAGS = 0x7E020000
 
 REFUSED_IOCTLS = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX: typing into the terminal. Compared by the low 32 bits, as the kernel does (CVE-2019-10063)."""
+
+REFUSED_FCNTLS = (1024, 1026)
+"""F_SETLEASE and F_NOTIFY. A lease holds up everybody else who opens the file, also one that is mounted read-only; the
+other tells what happens in a folder, as inotify does. Compared by the low 32 bits, as the kernel does."""
+
+OWN_PROCESS = 0
+"""The only process whose limits `prlimit64` may ask for or set: the caller, as 0. Its own number is refused too, for no
+filter knows it. Compared by the low 32 bits, as the kernel does."""
 
 OPEN_FAMILIES = (1, 2, 10)
 """AF_UNIX, AF_INET, AF_INET6."""

@@ -1,8 +1,9 @@
 """The supervisor inside a Python job's sandbox: run the script, pass on what it prints, hand out what it leaves.
 
-Arguments: ENTRY LOG_BYTES OUTPUT_BYTES OUTPUT_FILES [ARGUMENT…]. It is process 1 of the sandbox, so the script cannot
-kill it; it is not dumpable, so the script cannot reach its descriptors; and all it says on standard output is in the
-records of `pipe`. The script's own end ends every process it started, before the files are looked at.
+Arguments: ENTRY LOG_BYTES OUTPUT_BYTES OUTPUT_FILES [ARGUMENT…]. It is process 1 of the sandbox and has no handler
+that ends it (Python's own for SIGINT is taken away), so the script cannot kill it; it is not dumpable, so the script
+cannot reach its descriptors; and all it says on standard output is in the records of `pipe`. The script's own end ends
+every process it started, before the files are looked at.
 """
 
 import os
@@ -25,6 +26,7 @@ _PAUSE_S = 0.01
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     kernel.not_dumpable()
     os.chdir("/job/out")
     link_inputs(".")

@@ -100,6 +100,41 @@ async def test_script_cannot_type_into_a_terminal(jobs: Jobs) -> None:
     assert seen.stderr == ""
 
 
+async def test_script_cannot_take_a_lease_on_a_file_of_the_worker(jobs: Jobs) -> None:
+    """It would hold up whoever opens the file for writing, though it is mounted read-only."""
+    seen = await jobs.run(
+        """
+        import errno, fcntl, glob, os
+        open("own", "w").close()
+        theirs = glob.glob("/opt/gogrid/src/runner/python_job/*.py")
+        assert theirs
+        for path in (*theirs, "/usr/bin/env", "own"):
+            try: fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK); print("leased", path)
+            except OSError as error: print(errno.errorcode[error.errno])
+        """
+    )
+    assert set(seen.stdout.splitlines()) == {"EPERM"}
+    assert seen.stderr == ""
+
+
+async def test_script_cannot_watch_which_programs_the_owner_runs(jobs: Jobs) -> None:
+    seen = await jobs.run(
+        """
+        import ctypes, errno, fcntl, os
+        libc = ctypes.CDLL(None, use_errno=True)
+        watcher, on_open = libc.inotify_init1(0), 0x20
+        print("watcher", errno.errorcode.get(ctypes.get_errno(), "made"))
+        ctypes.set_errno(0)
+        libc.inotify_add_watch(watcher, b"/usr/bin", on_open)
+        print("inotify", errno.errorcode.get(ctypes.get_errno(), "watches"))
+        try: fcntl.fcntl(os.open("/usr/bin", os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_ACCESS); print("dnotify watches")
+        except OSError as error: print("dnotify", errno.errorcode[error.errno])
+        """
+    )
+    assert seen.stdout.splitlines() == ["watcher ENOSYS", "inotify ENOSYS", "dnotify EPERM"]
+    assert seen.stderr == ""
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has a second system call table")
 @pytest.mark.parametrize(
     ("entry", "code"),

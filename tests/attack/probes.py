@@ -133,6 +133,27 @@ MUST_WORK: Mapping[str, Row] = {
         ("works",),
     ),
     "ioctl": Row("import array\nfcntl.ioctl(0, termios.FIOCLEX); return 'works'", ("works",)),
+    "fcntl": Row(
+        "with open('/tmp/flags', 'w') as file:\n"
+        "    assert fcntl.fcntl(file, fcntl.F_GETFD) == fcntl.FD_CLOEXEC\n"
+        "    fcntl.fcntl(file, fcntl.F_SETFL, os.O_NONBLOCK)\n"
+        "    return 'works' if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_NONBLOCK else 'wrong'",
+        ("works",),
+    ),
+    "file locks": Row(
+        "with open('/tmp/lock', 'w') as file:\n"
+        "    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "return 'works'",
+        ("works",),
+    ),
+    "own limits": Row(
+        "import resource\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (99, hard))\n"
+        "return str(resource.prlimit(0, resource.RLIMIT_NOFILE)[0])",
+        ("99",),
+    ),
     "get_mempolicy": Row(_calls("get_mempolicy", 0, 0, 0, 0, 0), ("ok", "ENOSYS")),
     "mbind": Row(_calls("mbind", 0, 0, 0, 0, 0, 0), ("ok", "ENOSYS")),
     "sched_setaffinity": Row("os.sched_setaffinity(0, os.sched_getaffinity(0)); return 'works'", ("works",)),

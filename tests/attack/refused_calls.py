@@ -15,7 +15,8 @@ _EPERM = (
 )
 _ENOSYS = (
     "io_uring_setup io_uring_enter io_uring_register "
-    "open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr clone3"
+    "open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr clone3 "
+    "inotify_init inotify_init1 inotify_add_watch"
 )
 CALLS: Mapping[str, str] = {
     **dict.fromkeys(_EPERM.split(), "EPERM"),
@@ -40,6 +41,21 @@ REQUESTS: Mapping[str, int] = {
     "TIOCLINUX with high bits": 0x541C | 7 << 40,
 }
 """Of `ioctl` on a terminal of its own, each EPERM. The high bits are CVE-2019-10063."""
+
+COMMANDS: Mapping[str, int] = {
+    "F_SETLEASE": 1024,
+    "F_SETLEASE with high bits": 1024 | 1 << 32,
+    "F_NOTIFY": 1026,
+    "F_NOTIFY with high bits": 1026 | 7 << 40,
+}
+"""Of `fcntl` on a folder or a file of its own, each EPERM."""
+
+PROCESSES: Mapping[str, int] = {
+    "the supervisor": 1,
+    "the supervisor with high bits": 1 | 1 << 32,
+    "the script": 2,
+}
+"""Whose limits `prlimit64` is asked for, each EPERM."""
 
 FAMILIES: Mapping[str, tuple[int, int, int]] = {
     "AF_AX25": (3, 5, 0),

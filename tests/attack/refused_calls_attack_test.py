@@ -9,7 +9,15 @@ from sandbox_profiles.seccomp import REFUSED
 from sandbox_profiles.syscalls import NUMBERS
 from tests.attack.hostile_grid import HostileGrid
 from tests.attack.probes import Row, script
-from tests.attack.refused_calls import CALLS, FAMILIES, NAMESPACES, PERSONALITIES, REQUESTS
+from tests.attack.refused_calls import (
+    CALLS,
+    COMMANDS,
+    FAMILIES,
+    NAMESPACES,
+    PERSONALITIES,
+    PROCESSES,
+    REQUESTS,
+)
 
 pytestmark = pytest.mark.sandbox
 
@@ -47,6 +55,16 @@ def _rows() -> dict[str, Row]:
         )
     for name, request in REQUESTS.items():
         rows[f"ioctl {name}"] = Row(_ON_TERMINAL.replace("{request}", str(request)), ("EPERM",))
+    for name, command in COMMANDS.items():
+        read_lease, dn_access = 0, 1
+        asks = (
+            f"os.open('/tmp/leased', os.O_RDONLY | os.O_CREAT), {command}, {read_lease}"
+            if "LEASE" in name
+            else f"os.open('/tmp', os.O_RDONLY), {command}, {dn_access}"
+        )
+        rows[f"fcntl {name}"] = Row(f"return call('fcntl', {asks})", ("EPERM",))
+    for name, process in PROCESSES.items():
+        rows[f"prlimit64 of {name}"] = Row(f"return call('prlimit64', {process}, 7, 0, 0)", ("EPERM",))
     for name, asked in FAMILIES.items():
         rows[f"socket {name}"] = Row(f"socket.socket(*{asked})", ("EAFNOSUPPORT",))
         rows[f"socketpair {name}"] = Row(f"socket.socketpair(*{asked})", ("EAFNOSUPPORT",))

@@ -79,6 +79,54 @@ async def test_script_cannot_kill_its_supervisor(jobs: Jobs) -> None:
     assert seen.files == {"kept.txt": b"kept"}
 
 
+async def test_script_cannot_interrupt_its_supervisor(jobs: Jobs) -> None:
+    """Python gives SIGINT a handler, and a signal with a handler reaches process 1 too."""
+    seen = await jobs.run(
+        """
+        import os, signal, time
+        for number in (signal.SIGINT, *signal.valid_signals()):
+            os.kill(1, number)
+        time.sleep(0.2)
+        open("kept.txt", "w").write("kept")
+        print("alive")
+        """
+    )
+    assert seen.stdout == "alive\n"
+    assert (seen.done.ended, seen.done.exit_code) == ("ok", 0)
+    assert seen.files == {"kept.txt": b"kept"}
+
+
+async def test_script_is_interrupted_as_python_is(jobs: Jobs) -> None:
+    seen = await jobs.run(
+        """
+        import os, signal, subprocess, sys
+        try: os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt: print("interrupted", flush=True)
+        child = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+        print(subprocess.run([sys.executable, "-c", child], stderr=subprocess.DEVNULL).returncode)
+        """
+    )
+    assert seen.stdout == "interrupted\n-2\n"
+    assert (seen.done.ended, seen.stderr) == ("ok", "")
+
+
+async def test_script_cannot_limit_its_supervisor(jobs: Jobs) -> None:
+    seen = await jobs.run(
+        """
+        import resource
+        for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE):
+            for asked in ((), ((0, 0),)):
+                try: print(resource.prlimit(1, which, *asked))
+                except PermissionError: pass
+        open("kept.txt", "w").write("kept")
+        print("alive")
+        """
+    )
+    assert (seen.stdout, seen.stderr) == ("alive\n", "")
+    assert seen.done.ended == "ok"
+    assert seen.files == {"kept.txt": b"kept"}
+
+
 async def test_script_that_kills_everything_ends_only_itself(jobs: Jobs) -> None:
     seen = await jobs.run("import os\nif os.fork(): os.kill(-1, 9); print('went on'); os.kill(os.getpid(), 9)")
     assert seen.stdout == "went on\n"

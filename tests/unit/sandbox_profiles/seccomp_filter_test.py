@@ -11,6 +11,7 @@ from sandbox_profiles.seccomp_generate import filter_path
 from sandbox_profiles.syscalls import NUMBERS
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_JUDGED_BY_ARGUMENTS = {"clone", "fcntl", "ioctl", "personality", "prlimit64", "socket", "socketpair"}
 
 
 def run(code: bytes, arch: int, number: int, arguments: tuple[int, ...] = ()) -> int:
@@ -46,7 +47,7 @@ class TestFilter:
     def test_every_listed_call_is_refused_and_every_other_allowed(self, machine: Machine) -> None:
         code = program(machine)
         refused = dict(refused_calls(machine))
-        judged = {NUMBERS[name][machine.column] for name in ("clone", "ioctl", "personality", "socket", "socketpair")}
+        judged = {NUMBERS[name][machine.column] for name in _JUDGED_BY_ARGUMENTS}
         for number in range(600):
             if number not in judged:
                 wanted = _ERRNO | refused[number] if number in refused else _ALLOW
@@ -73,6 +74,18 @@ class TestFilter:
             assert self._ask(machine, "ioctl", 0, request | 0xDEAD << 32) == _ERRNO | 1
         for request in (0x5413, 0x5422, 0x80045430, 0x5421):  # window size, TIOCNOTTY, TIOCGPTN, FIONBIO
             assert self._ask(machine, "ioctl", 0, request) == _ALLOW
+
+    def test_leases_and_notes_of_folders_are_refused_whatever_the_high_bits(self, machine: Machine) -> None:
+        for command in (1024, 1026):
+            assert self._ask(machine, "fcntl", 3, command) == _ERRNO | 1
+            assert self._ask(machine, "fcntl", 3, command | 0xDEAD << 32) == _ERRNO | 1
+        for command in (*range(20), 36, 37, 38, 1025, *range(1027, 1040)):  # plain, locks, F_GETLEASE, pipes and seals
+            assert self._ask(machine, "fcntl", 3, command) == _ALLOW
+
+    def test_only_the_own_limits_are_asked_for_or_set(self, machine: Machine) -> None:
+        assert self._ask(machine, "prlimit64", 0, 7) == self._ask(machine, "prlimit64", 1 << 32, 7) == _ALLOW
+        for process in (1, 2, 1 << 31, 0xFFFFFFFF, 1 | 1 << 32):
+            assert self._ask(machine, "prlimit64", process, 7) == _ERRNO | 1
 
     @pytest.mark.parametrize("call", ["socket", "socketpair"])
     def test_only_plain_socket_families_are_allowed(self, machine: Machine, call: str) -> None:
@@ -111,7 +124,7 @@ def test_calls_that_torch_and_cuda_need_are_not_named() -> None:
 
 def test_every_number_belongs_to_a_rule() -> None:
     named = {call for group in seccomp.REFUSED for call in group.calls}
-    assert NUMBERS.keys() == named | {"clone", "ioctl", "personality", "socket", "socketpair"}
+    assert NUMBERS.keys() == named | _JUDGED_BY_ARGUMENTS
     for column in (0, 1):
         numbers = [pair[column] for pair in NUMBERS.values() if pair[column] is not None]
         assert len(numbers) == len(set(numbers))
