@@ -124,6 +124,8 @@ def test_files_limits_and_arguments_reach_the_job(grid: HttpsGrid, environment: 
         (["script.py", "--input", "fifo"], "fifo is not a plain file"),
         (["script.py", "--input", "many"], "more than the 1000 files"),
         ([], "Name a SCRIPT or a FOLDER"),
+        (["script.py", "--output", "big"], "--output big is a file"),
+        (["script.py", "--output", "new", "--detach"], "--output has no use with --detach"),
     ],
 )
 def test_wrong_usage_is_one_line_and_nothing_is_sent(

@@ -127,6 +127,10 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
 def _asked(arguments: argparse.Namespace) -> tuple[Bundle, str, tuple[str, ...]]:
     """What to send, what to call it, and the script's arguments."""
     words: list[str] = arguments.words
+    if arguments.output is not None and arguments.detach:
+        raise UsageError("--output has no use with --detach: fetch the files later with `gogrid jobs files JOB`.")
+    if arguments.output is not None and arguments.output.exists() and not arguments.output.is_dir():
+        raise UsageError(f"--output {arguments.output} is a file; name a folder.")
     if arguments.code is not None:
         if arguments.entry is not None:
             raise UsageError("--entry is for folders, and -c has none.")
