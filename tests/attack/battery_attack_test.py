@@ -21,7 +21,7 @@ _ROWS = (
     "read /etc/shadow|read /root|read /home|write /|write /usr|environment|visible processes|port of the host|"
     "private network|interfaces|abstract socket of the host|AF_VSOCK|AF_ALG|AF_PACKET|NETLINK audit|ptrace|"
     "unshare(NEWUSER)|mount|bpf|userfaultfd|keyctl|add_key|perf_event_open|process_vm_readv|kexec_load|init_module|"
-    "name_to_handle_at|io_uring_setup|clone3|open_tree|TIOCSTI|fill /tmp|fill /dev/shm|fork bomb|6 GiB allocation"
+    "name_to_handle_at|io_uring_setup|clone3|open_tree|TIOCSTI|fill /tmp|fill /dev/shm|fork bomb|64 GiB allocation"
 )
 """As the study lists them."""
 _HONEST = {  # x86-64, aarch64

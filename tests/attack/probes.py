@@ -99,7 +99,7 @@ BATTERY: Mapping[str, Row] = {
         "    for child in children: os.kill(child, 9); os.waitpid(child, 0)",
         ("EAGAIN",),
     ),
-    "6 GiB allocation": Row("try: bytearray(6 << 30)\nexcept MemoryError: return 'MemoryError'", ("MemoryError",)),
+    "64 GiB allocation": Row("try: bytearray(64 << 30)\nexcept MemoryError: return 'MemoryError'", ("MemoryError",)),
 }
 """What the sandbox refuses, and how."""
 
