@@ -187,6 +187,30 @@ async def script(launcher: BwrapLauncher) -> SandboxedProcess:
     return process
 
 
+def test_a_kill_finds_whoever_is_in_the_group(groups: ProcessGroups) -> None:
+    """Also what bubblewrap had started when it died before the namespaces were made."""
+    group = groups.create()
+    with subprocess.Popen(["sleep", "60"]) as left:
+        group.add(left.pid)
+        group.kill()
+        assert left.wait(5) == -signal.SIGKILL
+    assert group.remove()
+
+
+def test_what_a_killed_runner_left_running_is_ended(groups: ProcessGroups) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folders_of_it = [place.folder / f"gogrid-{gone.pid}-1" for place in groups.hierarchies]
+    with subprocess.Popen(["sleep", "60"]) as left:
+        for folder in folders_of_it:
+            folder.mkdir()
+            (folder / "cgroup.procs").write_text(str(left.pid))
+        groups.remove_stale()
+        assert left.wait(5) == -signal.SIGKILL
+    groups.remove_stale()
+    assert not [folder for folder in folders_of_it if folder.exists()]
+
+
 def test_stale_groups_are_removed_and_others_left(groups: ProcessGroups) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

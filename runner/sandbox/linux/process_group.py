@@ -10,6 +10,7 @@ made.
 
 import os
 import secrets
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +51,15 @@ class ProcessGroups:
         return ProcessGroup(made)
 
     def remove_stale(self) -> None:
-        """Remove groups that a killed runner left.
+        """Remove groups that a killed runner left, with what still lives in them.
 
-        One that still has a process is not ours to remove, and neither is one of a runner that lives beside this one:
-        it may have made it a moment ago and be about to put a sandbox in.
+        Those of a runner that lives beside this one are not ours.
         """
         for hierarchy in self.hierarchies:
             for folder in hierarchy.folder.glob(f"{_PREFIX}*-*"):
                 maker = folder.name.removeprefix(_PREFIX).partition("-")[0]
                 if maker.isdecimal() and int(maker) != os.getpid() and not Path("/proc", maker).exists():
+                    _kill_all(hierarchy.version, folder)
                     _try_remove(folder)
 
 
@@ -84,13 +85,13 @@ class ProcessGroup:
             _write(folder / "cgroup.procs", str(pid))
 
     def kill(self) -> None:
-        """Kill every process in it at once, where the kernel can; also the ones that are being forked."""
+        """Kill every process in it.
+
+        The first one takes the others with it, unless it dies while bubblewrap has only begun to make the namespaces:
+        what it had started then waits for it for ever.
+        """
         for hierarchy, folder in self._parts:
-            if hierarchy.version == 2:
-                try:
-                    _write(folder / "cgroup.kill", "1")
-                except OSError:
-                    continue  # older than Linux 5.14, or gone: whoever asks kills the sandbox's first process too
+            _kill_all(hierarchy.version, folder)
 
     @property
     def killed_for_memory(self) -> bool:
@@ -100,6 +101,35 @@ class ProcessGroup:
     def remove(self) -> bool:
         """True once the group is gone; false while a process of it is still dying."""
         return all([_try_remove(folder) for _, folder in self._parts])
+
+
+def _kill_all(version: Version, folder: Path) -> None:
+    """At once, also what is being forked, where the kernel can do that; else one by one."""
+    try:
+        if version == 2:
+            _write(folder / "cgroup.kill", "1")
+            return
+    except OSError:
+        pass  # older than Linux 5.14, or gone
+    for pid in _members(folder):
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            continue
+        try:
+            if pid in _members(folder):  # and so the number is still its own
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(handle)
+
+
+def _members(folder: Path) -> list[int]:
+    try:
+        return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
+    except OSError:
+        return []
 
 
 def _oom_kills(version: Version, folder: Path) -> int:
