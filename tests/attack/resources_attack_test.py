@@ -82,7 +82,7 @@ async def test_number_of_threads_is_limited(jobs: Jobs) -> None:
 async def test_memory_limit_ends_an_allocation(jobs: Jobs) -> None:
     seen = await jobs.run("x = bytearray(6 << 30)", limits=PythonLimits(wall_s=20, memory_bytes=1 << 30))
     assert seen.done.ended == "memory"
-    assert "1 GiB" in seen.done.detail
+    assert "1.1 GB" in seen.done.detail
 
 
 async def test_memory_limit_holds_for_slow_growth(jobs: Jobs) -> None:

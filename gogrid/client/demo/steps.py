@@ -25,7 +25,7 @@ _MUST_SAY = (
     "network: refused",
     "home and passwords: nothing there",
     "writing outside: refused",
-    "limits: 512 MiB memory",
+    "limits: 256 processes",
 )
 
 
@@ -120,7 +120,17 @@ def prove_sandbox(client: GoGrid, show: Callable[[str], None], folder: Path) -> 
     (fetched,) = client.download(job, folder)
     if fetched.read_text() != said:
         raise DemoFailedError("The job's output file is not what the job wrote.")
+    _prove_memory_limit(client, show)
     return job
+
+
+def _prove_memory_limit(client: GoGrid, show: Callable[[str], None]) -> None:
+    limits = Limits(memory_bytes=512 << 20, wall_s=60.0)
+    job = client.submit_python({"glutton.py": b"bytearray(2 << 30)"}, "glutton.py", limits=limits, label="too much")
+    *_, ended = client.logs(job.id)
+    if not isinstance(ended, Job) or ended.result is None or ended.result.ended != "memory":
+        raise DemoFailedError("A script with 512 MiB of memory could use 2 GiB.")
+    show("memory: a script that takes 2 GiB of its 512 MiB is ended\n")
 
 
 def _inside(package: str, pattern: str) -> Path:
