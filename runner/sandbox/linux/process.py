@@ -83,10 +83,12 @@ class BwrapProcess:
         """The group can go only when every process is dead, and only then have the pipes ended."""
         if self._group is not None:
             _ = self.over_memory  # while the group can still tell
+            pause_s = _REMOVE_FIRST_S
             for _ in range(_REMOVE_TRIES):
                 if self._group.remove():
                     break
-                await asyncio.sleep(_REMOVE_EVERY_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _REMOVE_EVERY_S)
         await self._pipes.settle()
 
 
