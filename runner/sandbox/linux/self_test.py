@@ -21,14 +21,13 @@ from sandbox_profiles import linux
 
 _PROBE_PROCESSES = 12
 _SECCOMP_MODE_FILTER = 2
+_BUSY = SandboxSpec(arguments=("runner.sandbox.linux.limits_probe", "200", "0", "0"), cpu_cores=0.2)
 _HOG = SandboxSpec(
-    arguments=("runner.sandbox.linux.limits_probe", "200", "4", "40"),
-    memory_bytes=64 << 20,
-    address_space=False,
-    cpu_cores=0.2,
+    arguments=("runner.sandbox.linux.limits_probe", "1", "4", "40"), memory_bytes=64 << 20, address_space=False
 )
+"""Not both in one: a process that is killed for memory needs processor time to die, and took up to 20 s of a fifth."""
 _MOST_SHARE = 0.4
-"""Of a processor, for `_HOG`; a period of the kernel's more or less must not matter."""
+"""Of a processor, for `_BUSY`; a period of the kernel's more or less must not matter."""
 
 
 class ProbeReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,14 +146,15 @@ async def program_name(bwrap: Path) -> str:
 
 async def _try_limits(launcher: Launcher, name: str) -> LimitsReport:
     """What cannot be told from its output counts as not limited."""
-    process = await launcher.launch(_HOG)
-    output, _, _ = await to_end(process, name)
+    output, _, _ = await to_end(await launcher.launch(_BUSY), name)
+    hog = await launcher.launch(_HOG)
+    await to_end(hog, name)
     share, _, _ = output.decode(errors="replace").partition("\n")
     try:
         used = float(share)
     except ValueError:
         used = float("inf")
-    return LimitsReport(processor_share=used, killed_for_memory=bool(process.over_memory))
+    return LimitsReport(processor_share=used, killed_for_memory=bool(hog.over_memory))
 
 
 def _parse(output: bytes, name: str) -> ProbeReport:
