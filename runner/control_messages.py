@@ -3,6 +3,8 @@
 The tray and `gogrid-worker` import this module and nothing else of the runner.
 """
 
+from typing import Literal
+
 import msgspec
 
 from gogrid.protocol.messages import Device, Readiness
@@ -25,6 +27,8 @@ class AskPause(ControlMessage, frozen=True):
     reason: str = "paused by its owner"
     finish: bool = False
     """Let those that run end here first."""
+    until: float = 0.0
+    """Unix seconds at which it ends by itself; 0: not before `AskResume`."""
 
 
 class AskResume(ControlMessage, frozen=True):
@@ -33,6 +37,25 @@ class AskResume(ControlMessage, frozen=True):
 
 class AskReload(ControlMessage, frozen=True):
     """Read the settings' file again: new limits count at once, the rest from the next start. `Refused` says why not."""
+
+
+class AskSettings(ControlMessage, frozen=True):
+    """Answered by `Settings`."""
+
+
+class AskChange(ControlMessage, frozen=True):
+    """Write one setting into the file and take it up. `Refused` says what is allowed; then nothing has changed."""
+
+    setting: str
+    """`worker.max_vram`, or its name without the table."""
+    value: str
+    """As on a command line; empty: back to the default."""
+
+
+class AskStatistics(ControlMessage, frozen=True):
+    """Answered by `Statistics`."""
+
+    span: Literal["hour", "day", "week"] = "hour"
 
 
 class RunningJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +101,58 @@ class WorkerStatus(ControlMessage, frozen=True):
     jobs_done: int
     jobs_failed: int
     pid: int
+    holds: tuple[str, ...] = ()
+    """Every reason, in words, why it may not work now; the first is also the `reason`."""
+    paused_until: float = 0.0
+    """Unix seconds; 0: its owner has not paused it, or without an end."""
+    tokens_per_s: float = 0.0
+    """Over the last ten seconds, all requests together."""
+    memory_in_use: int = 0
+    """Bytes of the device that its models hold."""
+
+
+class SettingShown(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    """`worker.max_vram`."""
+    value: str
+    """As it would be written in the file."""
+    origin: str
+    """`--max-vram`, `GOGRID_MAX_VRAM`, the file's path, or `default`: which one won."""
+    env: str
+    help: str
+    live: bool
+    """A running worker takes it up at once; else it counts from its next start."""
+
+
+class Settings(ControlMessage, frozen=True):
+    settings: tuple[SettingShown, ...]
+    file: str
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in one step of time, or how things were at its end."""
+
+    at: float
+    """Unix seconds of its end."""
+    jobs_done: int = 0
+    jobs_failed: int = 0
+    tokens: int = 0
+    cpu: float = 0.0
+    """Share of all processors that the worker's processes used: 0 to 1."""
+    gpu: float | None = None
+    """Share of the device's time in use by anybody, 0 to 1; None where it cannot be read."""
+    memory: int = 0
+    """Bytes of the device that its models held."""
+
+
+class Statistics(ControlMessage, frozen=True):
+    step_s: float
+    samples: tuple[Sample, ...]
+    """Oldest first, without gaps: steps in which the worker did not run are empty."""
+    jobs_done: int
+    jobs_failed: int
+    tokens: int
+    """Of the span."""
 
 
 class Done(ControlMessage, frozen=True):
@@ -88,8 +163,8 @@ class Refused(ControlMessage, frozen=True):
     reason: str
 
 
-Ask = AskStatus | AskPause | AskResume | AskReload
-Answer = WorkerStatus | Done | Refused
+Ask = AskStatus | AskPause | AskResume | AskReload | AskSettings | AskChange | AskStatistics
+Answer = WorkerStatus | Settings | Statistics | Done | Refused
 
 
 def encode_line(message: ControlMessage) -> bytes:
