@@ -22,7 +22,9 @@ class WorkerPlaces:
     data: Path
     """State, model cache, logs; private to its owner."""
     control: Path
-    """The control socket."""
+    """The control socket of the runner."""
+    instance: Path
+    """The socket of the app that supervises it."""
 
     @property
     def state(self) -> Path:
@@ -45,6 +47,11 @@ class WorkerPlaces:
         """Held while a runner runs: one per data folder."""
         return self.data / "runner.lock"
 
+    @property
+    def app_lock(self) -> Path:
+        """Held while the app runs: one per data folder."""
+        return self.data / "app.lock"
+
 
 def worker_places(
     *, config: Path | None, data: Path | None, environment: Mapping[str, str], platform: str, home: Path, user: int
@@ -63,7 +70,12 @@ def worker_places(
     final_data = (chosen_data or standard_data).absolute()
     if chosen_config is None:
         chosen_config = (final_data if chosen_data is not None else standard_config) / "config.toml"
-    return WorkerPlaces(chosen_config.absolute(), final_data, _control(final_data, environment, user))
+    return WorkerPlaces(
+        chosen_config.absolute(),
+        final_data,
+        control=_socket(final_data / "control.sock", environment, user),
+        instance=_socket(final_data / "app.sock", environment, user),
+    )
 
 
 def _path(text: str | None) -> Path | None:
@@ -90,12 +102,11 @@ def _absolute(text: str | None) -> Path | None:
     return path if path is not None and path.is_absolute() else None
 
 
-def _control(data: Path, environment: Mapping[str, str], user: int) -> Path:
-    """Inside the data folder, or, where that path is too long for a socket, in a short private folder."""
-    direct = data / "control.sock"
+def _socket(direct: Path, environment: Mapping[str, str], user: int) -> Path:
+    """As given, or, where that path is too long for a socket, in a short private folder."""
     if len(str(direct).encode()) <= _SOCKET_PATH_LIMIT:
         return direct
-    name = hashlib.sha256(str(data).encode()).hexdigest()[:16] + ".sock"
+    name = f"{hashlib.sha256(str(direct.parent).encode()).hexdigest()[:16]}-{direct.name}"
     runtime = _absolute(environment.get("XDG_RUNTIME_DIR"))
     short = runtime / "gogrid" / name if runtime is not None else None
     if short is not None and len(str(short).encode()) <= _SOCKET_PATH_LIMIT:

@@ -26,7 +26,7 @@ def membership(server: BlobServer) -> Membership:
 
 
 async def test_blocked_udp_is_told_from_a_coordinator_that_is_down(tmp_path: Path) -> None:
-    places = WorkerPlaces(tmp_path / "config.toml", tmp_path, tmp_path / "s")
+    places = WorkerPlaces(tmp_path / "config.toml", tmp_path, tmp_path / "s", tmp_path / "a")
     config = load_config(places, flags={}, environment={})
     with BlobServer(tmp_path).running() as server:
         save_membership(places.state, membership(server))

@@ -14,7 +14,7 @@ HOME = Path("/home/ann")
 
 def load(tmp_path: Path, text: str = "", env: dict[str, str] | None = None, **flags: object) -> WorkerConfig:
     (tmp_path / "config.toml").write_text(text)
-    places = WorkerPlaces(tmp_path / "config.toml", tmp_path, tmp_path / "s")
+    places = WorkerPlaces(tmp_path / "config.toml", tmp_path, tmp_path / "s", tmp_path / "a")
     keys = {f"worker.{name}": value for name, value in flags.items()}
     return load_config(places, flags=keys, environment=env or {})
 
