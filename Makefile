@@ -21,7 +21,7 @@ help:
 $(VENV)/ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet '$(TORCH)'
-	$(PIP) install --quiet --editable '.[coordinator,worker,engine,dev]'
+	$(PIP) install --quiet --editable '.[coordinator,worker,desktop,engine,dev]'
 	$(PIP) install --quiet --no-deps $$($(BIN)/python packaging/extra.py demo)
 	touch $@
 
@@ -37,6 +37,7 @@ lint: $(VENV)/ready
 
 # Most tests wait for real programs, so two at a time take half as long.
 test: lint
+	VENV=$(VENV) packaging/desktop_tests/prepare
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # The last three run on every system; here they meet Windows Python too.

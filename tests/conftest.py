@@ -4,6 +4,9 @@ The environment is set before the libraries it concerns are imported.
 """
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,24 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # torch's threads sleep soon, 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 _IN_CI = os.environ.get("CI") == "true"
+_PREPARE = Path(__file__).parents[1] / "packaging" / "desktop_tests" / "prepare"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of the real desktop is skipped, with what is missing, where there is none."""
+    marked = [item for item in items if item.get_closest_marker("desktop") is not None]
+    if marked and (reason := _no_desktop()):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _no_desktop() -> str:
+    """Why the real desktop cannot be tested here; empty: it can."""
+    if not sys.platform.startswith("linux"):
+        return "the desktop is tested on Linux"
+    venv = {**os.environ, "VENV": sys.prefix}
+    missing = subprocess.run([_PREPARE, "--missing"], capture_output=True, text=True, check=True, env=venv).stdout
+    return f"missing: {', '.join(missing.splitlines())}; run packaging/desktop_tests/prepare" if missing else ""
 
 
 @pytest.hookimpl(wrapper=True)
