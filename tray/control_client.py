@@ -1,14 +1,12 @@
 """Asks the running worker over its local socket."""
 
-import socket
 from pathlib import Path
 
 import msgspec
 
 from gogrid.errors import GoGridError
+from gogrid.local_socket import LocalSocketError, NobodyListensError, ask_line
 from runner.control_messages import MAX_LINE, Answer, Ask, decode_answer, encode_line
-
-_TIMEOUT_S = 5.0
 
 
 class NotRunningError(GoGridError):
@@ -18,15 +16,11 @@ class NotRunningError(GoGridError):
 def ask(path: Path, question: Ask) -> Answer:
     """Raises `NotRunningError`."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_TIMEOUT_S)
-            connection.connect(str(path))
-            connection.sendall(encode_line(question))
-            line = connection.makefile("rb").readline(MAX_LINE)
-    except (FileNotFoundError, ConnectionRefusedError):
+        line = ask_line(path, encode_line(question), max_line=MAX_LINE)
+    except NobodyListensError:
         raise NotRunningError("No worker is running here; start it with the same options and --headless.") from None
-    except OSError as error:
-        raise NotRunningError(f"The worker does not answer on {path}: {error}.") from error
+    except LocalSocketError as error:
+        raise NotRunningError(str(error)) from error
     try:
         return decode_answer(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -1,8 +1,6 @@
-"""The local socket: private, tolerant of nonsense, and one runner per data folder."""
+"""The local socket in the runner's messages, and one runner per data folder."""
 
 import asyncio
-import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -25,15 +23,6 @@ async def ask_raw(path: Path, line: bytes) -> bytes:
         writer.close()
 
 
-async def test_only_the_owner_may_open_the_socket(tmp_path: Path) -> None:
-    server = ControlServer(tmp_path / "c" / "control.sock", lambda ask: Done())
-    await server.open()
-    assert stat.S_IMODE((tmp_path / "c" / "control.sock").stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "c").stat().st_mode) == 0o700
-    await server.close()
-    assert not (tmp_path / "c" / "control.sock").exists()
-
-
 async def test_a_question_is_answered_and_nonsense_is_refused_in_words(tmp_path: Path) -> None:
     asked: list[Ask] = []
 
@@ -53,24 +42,6 @@ async def test_a_question_is_answered_and_nonsense_is_refused_in_words(tmp_path:
     assert await ask_raw(path, b"x" * (2 << 20)) == b""
     assert decode_answer(await ask_raw(path, encode_line(AskStatus()))) == Done()
     await server.close()
-
-
-async def test_a_socket_left_by_a_killed_runner_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "control.sock"
-    path.write_bytes(b"")
-    server = ControlServer(path, lambda ask: Done())
-    await server.open()
-    assert decode_answer(await ask_raw(path, encode_line(AskStatus()))) == Done()
-    await server.close()
-
-
-@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can give a folder away")
-async def test_a_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    os.chown(folder, 12345, 12345)
-    with pytest.raises(RunnerError, match="does not belong to you"):
-        await ControlServer(folder / "control.sock", lambda ask: Done()).open()
 
 
 def test_a_second_runner_on_one_folder_is_refused(tmp_path: Path) -> None:
