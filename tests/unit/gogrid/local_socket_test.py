@@ -111,6 +111,8 @@ async def test_nothing_is_asked_of_a_program_of_somebody_else(tmp_path: Path, mo
     monkeypatch.setattr(unix, "peer_user", lambda connection: os.geteuid() + 1)
     with pytest.raises(LocalSocketError, match="is not yours"):
         await asked(path, b"say hello\n")
+    monkeypatch.undo()
+    assert await asked(path, b"say hello\n") == b"HELLO\n"
     await server.close()
 
 
