@@ -39,13 +39,21 @@ class AskApp(ControlMessage, frozen=True):
 
 
 class ShowWindow(ControlMessage, frozen=True):
-    """Open the window, or bring the open one to the front; `Refused` where this machine cannot show one."""
+    """Open the window, or bring the open one to the front; `Refused` where this machine cannot show one.
+
+    The app starts the window as `python -m tray.window --page PAGE --config FILE --data FOLDER` and holds its standard
+    input: one `ShowWindow` a line asks it to come to the front with that page, the end of it says that the app is gone
+    and that it must end too.
+    """
 
     page: Page = "settings"
 
 
 class StartRunner(ControlMessage, frozen=True):
     """Start the runner if none runs: after joining, or after it was given up. Forgets its crashes."""
+
+    anew: bool = False
+    """One that runs ends cleanly first: for settings that count from the next start."""
 
 
 class SetAutostart(ControlMessage, frozen=True):
