@@ -9,7 +9,6 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,13 +16,26 @@ from gogrid.addresses import Address
 from gogrid.errors import ConfigError
 from gogrid.identity import client_context
 from gogrid.places import WorkerPlaces
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.messages import DeviceKind, Readiness
 from gogrid.sizes import format_size
 from runner.config import WorkerConfig
 from runner.control import ControlServer, RunnerLock
-from runner.control_messages import Answer, Ask, AskPause, AskReload, AskResume, AskStatus, Done, Refused
+from runner.control_messages import (
+    Answer,
+    Ask,
+    AskPause,
+    AskReload,
+    AskResume,
+    AskStatistics,
+    AskStatus,
+    AskTest,
+    Done,
+    Refused,
+    TestShown,
+)
 from runner.errors import RunnerError, SandboxUnavailableError
 from runner.facts import Facts
+from runner.first_test import FirstTest, smallest_model
 from runner.link.coordinator_link import CoordinatorLink, Credentials
 from runner.link.membership import Membership, load_membership
 from runner.models.blobs import Access, Blobs
@@ -42,8 +54,10 @@ from runner.serving.memory_guard import Caps, MemoryGuard
 from runner.serving.pool import ExecutorPool
 from runner.serving.watched_launcher import WatchedLauncher
 from runner.settings_file import FileStamp
+from runner.settings_source import SettingsSource
+from runner.statistics.recorder import Counters, Recorder
 from runner.status import worker_status
-from runner.survey import Survey, with_limits
+from runner.survey import Survey, taken_up
 from runner.work import Work
 
 log = logging.getLogger(__name__)
@@ -51,16 +65,13 @@ _TICK_S = 5.0
 _LOOK_AT_SETTINGS_S = 0.5
 
 
-async def run(load: Callable[[], WorkerConfig], places: WorkerPlaces) -> None:
-    """Work until SIGTERM or SIGINT.
-
-    Args:
-        load: reads the settings, now and whenever their file has changed.
+async def run(settings: SettingsSource, places: WorkerPlaces) -> None:
+    """Work until SIGTERM or SIGINT. The settings are read now and whenever their file has changed.
 
     Raises:
         GoGridError: it cannot run, or the coordinator refuses this worker for good.
     """
-    config = load()
+    config = settings.load()
     with RunnerLock(places.lock):
         membership = load_membership(places.state)
         if membership is None:
@@ -73,7 +84,7 @@ async def run(load: Callable[[], WorkerConfig], places: WorkerPlaces) -> None:
         log.info("sandbox: %s", facts.sandbox)
         if facts.problem:
             log.error("this worker takes no jobs: %s", facts.problem)
-        await _Runner(load, config, places, membership, survey, launcher).run()
+        await _Runner(settings, config, places, membership, survey, launcher).run()
 
 
 def addresses_of(config: WorkerConfig, membership: Membership) -> tuple[Address, ...]:
@@ -96,19 +107,20 @@ class _Parts:
 
     pool: ExecutorPool
     scripts: ScriptRunner
+    first_test: FirstTest
 
 
 class _Runner:
     def __init__(
         self,
-        load: Callable[[], WorkerConfig],
+        settings: SettingsSource,
         config: WorkerConfig,
         places: WorkerPlaces,
         membership: Membership,
         survey: Survey,
         launcher: Launcher | None,
     ) -> None:
-        self._load, self._config, self._places, self._survey = load, config, places, survey
+        self._settings, self._config, self._places, self._survey = settings, config, places, survey
         self._facts = facts = survey.facts(config)
         self._guard = MemoryGuard(_caps(facts), time.monotonic, _gpu_memory(facts))
         self._trust = client_context(membership.identity_pem)
@@ -131,6 +143,8 @@ class _Runner:
         self._work.changed = self._cache.changed = self._reporter.changed
         if self._parts is not None:
             self._parts.pool.changed = self._reporter.changed
+        self._recorder = Recorder(places.state / "statistics.sqlite3", self._counters)
+        self._work.made = self._recorder.tokens
         self._control = ControlServer(places.control, self._answer)
         self._stop = asyncio.Event()
 
@@ -145,12 +159,13 @@ class _Runner:
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         ticking = asyncio.create_task(self._tick(), name="tick")
         reloading = asyncio.create_task(self._watch_settings(), name="settings")
+        recording = asyncio.create_task(self._recorder.run(), name="statistics")
         self._reporter.changed()
         try:
             await asyncio.wait((linking, stopping, ticking, reloading), return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
         finally:
-            await self._end((linking, stopping, ticking, reloading))
+            await self._end((linking, stopping, ticking, reloading, recording))
         for task in (linking, ticking, reloading):
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -158,6 +173,8 @@ class _Runner:
     async def _end(self, tasks: tuple[asyncio.Task[object], ...]) -> None:
         """Jobs back first, while the link still lives; then the executors, so that no memory stays held."""
         await self._work.close()
+        if self._parts is not None:
+            await self._parts.first_test.close()
         self._reporter.close()
         for task in tasks:
             task.cancel()
@@ -165,6 +182,7 @@ class _Runner:
         if self._parts is not None:
             await self._parts.pool.close()
         await self._cache.close()
+        await self._recorder.close()
         await self._control.close()
 
     async def _tick(self) -> None:
@@ -183,18 +201,26 @@ class _Runner:
     def _reload(self) -> str:
         """Take up what counts at once; why the settings stay as they were, in words, if they do."""
         try:
-            fresh = self._load()
+            fresh = self._settings.load()
         except ConfigError as error:
             log.error("the settings stay as they were: %s", error)
             return str(error)
-        config = with_limits(self._config, fresh)
-        if config != self._config:
-            self._config = config
-            self._facts = facts = self._survey.facts(config)
+        self._take_up(taken_up(self._config, fresh))
+        return ""
+
+    def _take_up(self, config: WorkerConfig) -> None:
+        before, self._config = self._config, config
+        logging.getLogger().setLevel(config.log_level.upper())
+        if config.disk_cap != before.disk_cap:
+            self._cache.relimit(config.disk_cap)
+        if self._parts is not None:
+            self._parts.pool.turns = Turns(least_s=config.model_turn_s)
+        facts = self._survey.facts(config)
+        if facts != self._facts:
+            self._facts = facts
             log.info("its owner lends from now on: %s", lent(facts))
             self._guard.caps = _caps(facts)
             self._work.lend(facts)
-        return ""
 
     def _executing(self, launcher: Launcher, disk: ModelDisk, blobs: Blobs) -> _Parts:
         facts = self._facts
@@ -215,7 +241,17 @@ class _Runner:
             clock=time.monotonic,
             turns=Turns(least_s=self._config.model_turn_s),
         )
-        return _Parts(pool, ScriptRunner(watched, blobs, self._places.jobs))
+        first_test = FirstTest(pool, watched, lambda: smallest_model(self._access), self._tested)
+        return _Parts(pool, ScriptRunner(watched, blobs, self._places.jobs), first_test)
+
+    def _tested(self) -> None:
+        """The owner has seen the answer: where the worker may not work now, its model gives the memory back."""
+        if self._parts is not None and self._work.readiness[0] is Readiness.PAUSED:
+            self._parts.pool.kill()
+
+    def _counters(self) -> Counters:
+        held = self._parts.pool.memory_held if self._parts is not None else 0
+        return Counters(self._work.done, self._work.failed, held, self._facts.device.gpus)
 
     def _scripts_hold(self) -> int:
         return self._work.script_memory_held if self._facts.shares_memory else 0
@@ -238,15 +274,53 @@ class _Runner:
                     coordinator=str(self._link.address or self._addresses[0]),
                     connection=self._link.status,
                     now=time.monotonic(),
+                    tokens_per_s=self._recorder.tokens_per_s,
                 )
+            case AskStatistics():
+                return self._recorder.statistics(question.span)
+            case AskTest():
+                return self._test(begin=question.begin)
             case AskPause():
+                if self._parts is not None:
+                    self._parts.first_test.stop("It was ended by a pause.")
                 self._work.pause(question.reason, finish=question.finish)
             case AskResume():
                 self._work.resume()
+            case AskSettings():
+                return self._shown()
+            case AskChange():
+                return self._change(question)
+            case AskModels():
+                return models_shown(self._cache.models(), self._work.names)
+            case AskPrune():
+                gone = self._cache.prune(time.time() - question.unused_s)
+                return models_shown(gone, self._work.names)
             case AskReload():
                 if reason := self._reload():
                     return Refused(reason=reason)
         return Done()
+
+    def _shown(self) -> Settings | Refused:
+        try:
+            return self._settings.shown()
+        except ConfigError as error:
+            return Refused(reason=str(error))
+
+    def _change(self, question: AskChange) -> Done | Refused:
+        try:
+            note = self._settings.change(question.setting, question.value, running=True)
+        except ConfigError as error:
+            return Refused(reason=str(error))
+        if reason := self._reload():
+            return Refused(reason=reason)
+        return Done(note=note)
+
+    def _test(self, *, begin: bool) -> TestShown | Refused:
+        if self._parts is None:
+            return Refused(reason=f"This machine cannot work yet: {self._facts.problem}")
+        if begin:
+            self._parts.first_test.begin()
+        return self._parts.first_test.shown
 
 
 def lent(facts: Facts) -> str:

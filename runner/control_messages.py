@@ -52,10 +52,28 @@ class AskChange(ControlMessage, frozen=True):
     """As on a command line; empty: back to the default."""
 
 
+class AskModels(ControlMessage, frozen=True):
+    """Which models lie on disk; answered by `CachedModels`."""
+
+
+class AskPrune(ControlMessage, frozen=True):
+    """Remove models from disk that are not in use; answered by those `CachedModels` that are gone."""
+
+    unused_s: float
+    """Only those that nobody has used for so long."""
+
+
 class AskStatistics(ControlMessage, frozen=True):
     """Answered by `Statistics`."""
 
     span: Literal["hour", "day", "week"] = "hour"
+
+
+class AskTest(ControlMessage, frozen=True):
+    """One small question to a model on this machine, for its owner to see that it works. Answered by `TestShown`."""
+
+    begin: bool = False
+    """Start one, unless one is under way; else how far it is."""
 
 
 class RunningJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +94,23 @@ class ModelState(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     running: int = 0
     fraction: float = 1.0
+
+
+class CachedModelShown(msgspec.Struct, frozen=True, kw_only=True):
+    digest: str
+    name: str
+    """As the coordinator last called it; empty if it has not since the worker started."""
+    disk_bytes: int
+    """Its files and its converted form; files that models share count for each."""
+    last_used: float
+    """Unix seconds."""
+    in_use: bool
+    """Loaded or being fetched: it is not removed."""
+
+
+class CachedModels(ControlMessage, frozen=True):
+    models: tuple[CachedModelShown, ...]
+    """The longest unused first."""
 
 
 class WorkerStatus(ControlMessage, frozen=True):
@@ -142,7 +177,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     gpu: float | None = None
     """Share of the device's time in use by anybody, 0 to 1; None where it cannot be read."""
     memory: int = 0
-    """Bytes of the device that its models held."""
+    """Most bytes of the device that its models held at once."""
 
 
 class Statistics(ControlMessage, frozen=True):
@@ -155,16 +190,33 @@ class Statistics(ControlMessage, frozen=True):
     """Of the span."""
 
 
+class TestShown(ControlMessage, frozen=True):
+    """How far the test is, and what came out: a real answer of this machine, or why there is none."""
+
+    __test__ = False
+    """Not a test of pytest's."""
+    state: Literal["none", "working", "done", "failed"] = "none"
+    sentence: str = ""
+    """What it is doing now, or why it failed."""
+    model: str = ""
+    """Who answered; empty: the coordinator has no model that can chat, and a short script was run instead."""
+    question: str = ""
+    answer: str = ""
+    tokens: int = 0
+    seconds: float = 0.0
+
+
 class Done(ControlMessage, frozen=True):
-    pass
+    note: str = ""
+    """What its owner should know of it, as a sentence: a value that was written but does not count, and why."""
 
 
 class Refused(ControlMessage, frozen=True):
     reason: str
 
 
-Ask = AskStatus | AskPause | AskResume | AskReload | AskSettings | AskChange | AskStatistics
-Answer = WorkerStatus | Settings | Statistics | Done | Refused
+Ask = AskStatus | AskPause | AskResume | AskReload | AskSettings | AskChange | AskStatistics | AskTest
+Answer = WorkerStatus | Settings | Statistics | TestShown | Done | Refused
 
 
 def encode_line(message: ControlMessage) -> bytes:

@@ -19,6 +19,7 @@ def worker_status(
     coordinator: str,
     connection: str,
     now: float,
+    tokens_per_s: float,
 ) -> WorkerStatus:
     """Args: `now` in monotonic seconds, as given to `work`."""
     readiness, reason = work.readiness
@@ -47,6 +48,7 @@ def worker_status(
         jobs_done=work.done,
         jobs_failed=work.failed,
         pid=os.getpid(),
+        tokens_per_s=tokens_per_s,
     )
 
 

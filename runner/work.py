@@ -26,6 +26,7 @@ from gogrid.protocol.messages import (
     LeaseHeld,
     Progress,
     Readiness,
+    Tokens,
     Welcome,
     WorkerReport,
 )
@@ -122,6 +123,8 @@ class Work:
         """A new stream for a lease that is older than the connection; the link's, too."""
         self.changed: Callable[[], None] = lambda: None
         """Called when `report` may say something new."""
+        self.made: Callable[[int], None] = lambda tokens: None
+        """Told how many more tokens of answers have been made."""
 
     # --- what the link tells ---
 
@@ -222,10 +225,12 @@ class Work:
         self._facts = facts
         why = "The worker's owner lends less memory now."
         scripts = [job for job in self.jobs if isinstance(job.assign.task, PythonTask)]
-        ends = beyond([(job.since, _script_memory(job)) for job in scripts], facts.script_memory)
+        ends = {*beyond([(job.since, _script_memory(job)) for job in scripts], facts.script_memory)}
+        if not facts.gpu_scripts:
+            ends.update(at for at, job in enumerate(scripts) if _has_gpu(job))
         self._give_back([scripts[index] for index in ends], why, to_owner=True)
         if self._pool is not None:
-            models = self._pool.relimit(facts.device.cap_bytes)
+            models = self._pool.relimit(facts.device.cap_bytes, facts.cores)
             self._give_back([job for job in self.jobs if _model_of(job) in models], why)
             self._pool.end(models)
         self.changed()
@@ -412,6 +417,8 @@ class Work:
                 ended.set_result(message)
                 return
             send(message)
+            if isinstance(message, Tokens):
+                self.made(len(message.token_ids))
             if isinstance(message, Finished):
                 ended.set_result(None)
 
@@ -428,6 +435,10 @@ class Work:
 def _script_memory(job: Job) -> int:
     """Bytes; 0 for requests."""
     return job.assign.task.limits.memory_bytes if isinstance(job.assign.task, PythonTask) else 0
+
+
+def _has_gpu(job: Job) -> bool:
+    return isinstance(job.assign.task, PythonTask) and job.assign.task.gpu
 
 
 def _model_of(job: Job) -> Sha256 | None:

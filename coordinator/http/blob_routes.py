@@ -2,13 +2,15 @@
 
 Promises: only a live session's ticket opens it; a worker reads only what its work needs (`LiveState.may_fetch`) and
 stores no more than its jobs may leave (`LiveState.may_store`); what is stored has the hash of its address; reads can
-be resumed by range. A blob that may not be read looks like one that is not there.
+be resumed by range. A blob that may not be read looks like one that is not there. `/blobs/test-model` names the
+smallest model that can chat, for the first answer that a worker's owner wants to see.
 """
 
 import asyncio
 import re
 from typing import BinaryIO
 
+import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from coordinator.errors import NotFoundError
@@ -26,7 +28,9 @@ from coordinator.http.asgi import (
 from coordinator.http.auth import worker_of
 from coordinator.http.errors import HttpRefusal
 from coordinator.http.services import Services
+from coordinator.records import ModelKind
 from gogrid.ids import Sha256, WorkerId
+from gogrid.protocol.tasks import ModelRef
 
 _READ_BYTES = 256 << 10
 _BYTES = (b"content-type", b"application/octet-stream")
@@ -44,7 +48,18 @@ def blob_routes(services: Services) -> list[LeanRoute]:
         else:
             raise NotFoundError("There is no such blob.")
 
-    return [LeanRoute(re.compile(r"/blobs/([0-9a-f]{64})"), blob)]
+    async def test_model(scope: Scope, receive: Receive, send: Send) -> None:
+        worker_of(http_scope(scope, "GET"))
+        chats = [model for model in services.catalogue.models() if model.kind is ModelKind.CHAT]
+        if not chats:
+            raise NotFoundError("This coordinator has no model that can chat yet.")
+        smallest = min(chats, key=lambda model: (model.memory_bytes, model.name))
+        await send_reply(send, 200, msgspec.json.encode(ModelRef(name=smallest.name, digest=smallest.digest)))
+
+    return [
+        LeanRoute(re.compile(r"/blobs/([0-9a-f]{64})"), blob),
+        LeanRoute(re.compile(r"/blobs/test-model"), test_model),
+    ]
 
 
 async def _store(

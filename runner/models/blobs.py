@@ -44,9 +44,13 @@ class Access:
     """Bearer; never logged."""
     trust: ssl.SSLContext
 
-    def url(self, sha256: Sha256) -> str:
+    @property
+    def base(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}:{self.port}/blobs/{sha256}"
+        return f"https://{host}:{self.port}"
+
+    def url(self, sha256: Sha256) -> str:
+        return f"{self.base}/blobs/{sha256}"
 
 
 Moved = Callable[[int], None]
