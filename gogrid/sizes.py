@@ -51,3 +51,20 @@ def format_size(count: int) -> str:
         value /= 1000
         unit, *larger = larger
     return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+
+
+def exact_size(count: int) -> str:
+    """`12GiB`: the shortest way to write so many bytes that `parse_size` reads as the same number."""
+    for unit in ("TB", "TiB", "GB", "GiB", "MB", "MiB", "kB", "KiB"):
+        factor = _FACTORS[unit.lower()]
+        if count and count % factor == 0:
+            return f"{count // factor}{unit}"
+    return f"{count}B"
+
+
+def exact_duration(seconds: float) -> str:
+    """`15m`: the shortest way to write so many seconds that `parse_duration` reads as the same number."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{int(seconds // _SECONDS[unit])}{unit}"
+    return f"{seconds:g}s"

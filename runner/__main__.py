@@ -9,19 +9,21 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.extras import not_installed
 from gogrid.places import WorkerPlaces, worker_places
-from runner.config import SETTINGS, WorkerConfig, load_config
+from runner.config import SETTINGS, WorkerConfig
 from runner.errors import LinkError
+from runner.settings_source import SettingsSource
 from runner.watch import end_with
 
 _FLAGGED = tuple(setting for setting in SETTINGS if not setting.key.startswith("updates."))
+_ERRANDS = ("run", "join", "doctor", "config", "models", "bench")
 REFUSED = 1
 CANNOT_RUN = 2
 
@@ -29,7 +31,7 @@ CANNOT_RUN = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.words and options.errand != "config":
+    if options.words and options.errand not in ("config", "models"):
         parser.error(f"unexpected words: {' '.join(options.words)}")
     if options.supervised_by is not None:
         end_with(options.supervised_by)
@@ -42,18 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         user=os.getuid() if hasattr(os, "getuid") else 0,
     )
     try:
+        settings = SettingsSource(places, _flags(options), os.environ)
         if options.errand == "config":
-            return _config(places, options.words, _flags(options), as_json=options.json)
-
-        def load() -> WorkerConfig:
-            return load_config(places, flags=_flags(options), environment=os.environ)
-
-        config = load()
+            return _config(settings, options.words, as_json=options.json)
+        if options.errand == "models":
+            return _models(places, options.words, as_json=options.json)
+        config = settings.load()
         if options.errand == "join":
             return _join(config, places, as_json=options.json)
         if options.errand == "doctor":
             return _doctor(config, places, as_json=options.json)
-        return _run(load, config.log_level, places)
+        return _run(settings, config.log_level, places)
     except LinkError as error:
         return _say(error, REFUSED)
     except GoGridError as error:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_RUN
 
 
-def _run(load: Callable[[], WorkerConfig], log_level: str, places: WorkerPlaces) -> int:
+def _run(settings: SettingsSource, log_level: str, places: WorkerPlaces) -> int:
     from runner.app import run
 
     logging.basicConfig(
@@ -72,7 +73,7 @@ def _run(load: Callable[[], WorkerConfig], log_level: str, places: WorkerPlaces)
     )
     for chatty in ("httpx", "httpcore", "asyncio", "quic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    asyncio.run(run(load, places))
+    asyncio.run(run(settings, places))
     return 0
 
 
@@ -102,36 +103,27 @@ def _doctor(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int
     return 0 if all(check.ok for check in checks) else REFUSED
 
 
-def _config(places: WorkerPlaces, words: Sequence[str], flags: Mapping[str, object], *, as_json: bool) -> int:
-    """Show the settings and where each comes from, or write one into the file."""
-    import json
+def _config(settings: SettingsSource, words: Sequence[str], *, as_json: bool) -> int:
+    """Without words show the settings; `KEY VALUE` writes one, with an empty value removes it."""
+    import msgspec
 
-    from gogrid.config import resolve
-    from runner.settings_file import LIVE, change_setting
-
-    if words:
-        setting = change_setting(places.config, words[0], words[1])
-        load_config(places, flags={}, environment={})
-        when = "at once" if setting.key in LIVE else "when the worker starts again"
-        print(json.dumps({"key": setting.key, "value": words[1], "file": str(places.config), "counts": when}) if as_json
-              else f"Wrote {setting.key} = {words[1]} to {places.config}; it counts {when}.")  # fmt: skip
+    if not words:
+        print(msgspec.json.encode(settings.shown()).decode())
         return 0
-    found = resolve(SETTINGS, flags=flags, environment=os.environ, file=places.config)
-    shown = {setting.key: str(_plain(found.values[setting.key])) for setting in SETTINGS}
-    if as_json:
-        print(json.dumps({key: {"value": value, "from": found.origins[key]} for key, value in shown.items()}))
-    else:
-        print("\n".join(f"{key} = {value}  ({found.origins[key]})" for key, value in shown.items()))
+    note = settings.change(words[0], words[1], running=False)
+    print(msgspec.json.encode({"note": note}).decode() if as_json else note)
     return 0
 
 
-def _plain(value: object) -> object:
-    """As it would be written in the file."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return "" if value is None else value
+def _models(places: WorkerPlaces, words: Sequence[str], *, as_json: bool) -> int:
+    """Without words list the models on disk; with a number of seconds remove those not used for so long."""
+    import msgspec
+
+    from runner.models.offline import list_models, prune_models
+
+    found = prune_models(places, float(words[0]), time.time()) if words else list_models(places)
+    print(msgspec.json.encode(found).decode())
+    return 0
 
 
 def _say(error: GoGridError | str, code: int) -> int:
@@ -141,7 +133,9 @@ def _say(error: GoGridError | str, code: int) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser(prog="gogrid-worker", allow_abbrev=False)
-    parser.add_argument("errand", choices=("run", "join", "doctor", "config"), nargs="?", default="run")
+    parser.add_argument(
+        "errand", choices=("run", "join", "doctor", "config", "models", "bench"), nargs="?", default="run"
+    )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--data", type=Path)

@@ -23,14 +23,19 @@ from runner.control import ControlServer, RunnerLock
 from runner.control_messages import (
     Answer,
     Ask,
+    AskChange,
+    AskModels,
     AskPause,
+    AskPrune,
     AskReload,
     AskResume,
+    AskSettings,
     AskStatistics,
     AskStatus,
     AskTest,
     Done,
     Refused,
+    Settings,
     TestShown,
 )
 from runner.errors import RunnerError, SandboxUnavailableError
@@ -42,6 +47,7 @@ from runner.models.blobs import Access, Blobs
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk
 from runner.models.residence import Turns
+from runner.models.shown import models_shown
 from runner.probes.all import probe_machine
 from runner.probes.gpu_memory import GpuMemory, GpuUnreadableError
 from runner.probes.nvidia_memory import nvidia_memory
@@ -210,7 +216,8 @@ class _Runner:
 
     def _take_up(self, config: WorkerConfig) -> None:
         before, self._config = self._config, config
-        logging.getLogger().setLevel(config.log_level.upper())
+        if config.log_level != before.log_level:
+            logging.getLogger().setLevel(config.log_level.upper())
         if config.disk_cap != before.disk_cap:
             self._cache.relimit(config.disk_cap)
         if self._parts is not None:

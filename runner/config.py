@@ -12,7 +12,7 @@ from typing import Any
 from gogrid.config import Resolved, Setting, boolean, integer, port, resolve, text
 from gogrid.errors import ConfigError
 from gogrid.places import WorkerPlaces
-from gogrid.sizes import parse_duration, parse_size
+from gogrid.sizes import exact_duration, exact_size, parse_duration, parse_size
 from runner.limits import Limit, limit, limit_in_gb
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -24,6 +24,14 @@ class DeviceChoice(Enum):
     CPU = "cpu"
     CUDA = "cuda"
     MPS = "mps"
+
+
+class Notifications(Enum):
+    """Which notes the desktop shows."""
+
+    NONE = "none"
+    TROUBLE = "trouble"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,8 @@ class WorkerConfig:
     disk_cap: int
     """Bytes of the model cache."""
     device: DeviceChoice
+    gpu: str
+    """Which one: its number, UUID or name; empty: the one with the most memory."""
     gpu_scripts: bool
     """Scripts that ask for it get the GPU, one at a time, and no model has it meanwhile."""
     executor_idle_s: float
@@ -48,6 +58,7 @@ class WorkerConfig:
     """A model that came into memory keeps its place for at least this long while another one waits for it."""
     pause_on_activity: bool
     name: str | None
+    notifications: Notifications
     log_level: str
 
 
@@ -68,13 +79,42 @@ def load_config(places: WorkerPlaces, *, flags: Mapping[str, object], environmen
         cpu_cores=found.value(_CORES),
         disk_cap=found.value(_DISK),
         device=found.value(_DEVICE),
+        gpu=found.value(_GPU),
         gpu_scripts=found.value(_GPU_SCRIPTS),
         executor_idle_s=found.value(_IDLE),
         model_turn_s=found.value(_TURN),
         pause_on_activity=found.value(_ACTIVITY),
         name=found.value(_NAME),
+        notifications=found.value(_NOTIFICATIONS),
         log_level=found.value(_LOG),
     )
+
+
+def check_together(found: Resolved) -> None:
+    """What no setting alone can tell. Raises `ConfigError`."""
+    _max_vram(found)
+
+
+def vram_twin(key: str) -> str:
+    """The other name of the VRAM limit; empty for all other settings."""
+    return {_MAX_VRAM.key: _MAX_VRAM_GB.key, _MAX_VRAM_GB.key: _MAX_VRAM.key}.get(key, "")
+
+
+def shown(setting: Setting[Any], value: object) -> str:
+    """A setting's value as it would be written on a command line; empty: none."""
+    if isinstance(value, tuple):
+        return ", ".join(shown(setting, part) for part in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, Limit):
+        return exact_size(value.bytes) if value.bytes is not None else str(value)
+    if setting.parse is _size and isinstance(value, int):
+        return exact_size(value)
+    if setting.parse is _seconds and isinstance(value, float):
+        return exact_duration(value)
+    return "" if value is None else str(value)
 
 
 def _max_vram(found: Resolved) -> Limit:
@@ -124,6 +164,23 @@ def _device(value: object) -> DeviceChoice:
         raise ValueError("one of " + ", ".join(choice.value for choice in DeviceChoice)) from None
 
 
+def _gpu(value: object) -> str:
+    """A TOML number is meant as the GPU's."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    try:
+        return text(value)
+    except ValueError:
+        raise ValueError("the number, UUID or name of a GPU such as 0, GPU-8f6a… or RTX 4090") from None
+
+
+def _notifications(value: object) -> Notifications:
+    try:
+        return Notifications(value.lower() if isinstance(value, str) else value)
+    except ValueError:
+        raise ValueError("one of " + ", ".join(choice.value for choice in Notifications)) from None
+
+
 def _level(value: object) -> str:
     if isinstance(value, str) and value.lower() in LOG_LEVELS:
         return value.lower()
@@ -163,6 +220,7 @@ _MAX_RAM = Setting("worker.max_ram", limit, Limit(share=0.5), "GOGRID_MAX_RAM", 
 _CORES = Setting("worker.cpu_cores", integer(0, 4096), 0, "GOGRID_CPU_CORES", "CPU cores lent; 0: all")
 _DISK = Setting("worker.disk_cap", _size, 100 * 10**9, "GOGRID_DISK_CAP", "disk for the model cache")
 _DEVICE = Setting("worker.device", _device, DeviceChoice.AUTO, "GOGRID_DEVICE", "auto, cpu, cuda or mps")
+_GPU = Setting("worker.gpu", _gpu, "", "GOGRID_GPU", "which GPU: its number, UUID or name; the largest if not given")
 _GPU_SCRIPTS = Setting("worker.gpu_scripts", boolean, False, "GOGRID_GPU_SCRIPTS", "lend the GPU to scripts, too")
 _IDLE = Setting("worker.executor_idle", _seconds, 600.0, "GOGRID_EXECUTOR_IDLE", "close an unused model after this")
 _TURN = Setting("worker.model_turn", _seconds, 5.0, "GOGRID_MODEL_TURN", "a loaded model stays at least this long")
@@ -170,9 +228,16 @@ _ACTIVITY = Setting(
     "worker.pause_on_activity", boolean, True, "GOGRID_PAUSE_ON_ACTIVITY", "pause while the computer is in use"
 )
 _NAME: Setting[str | None] = Setting("worker.name", text, None, "GOGRID_WORKER_NAME", "shown to the admin when joining")
+_NOTIFICATIONS = Setting(
+    "worker.notifications", _notifications, Notifications.TROUBLE, "GOGRID_NOTIFICATIONS", "none, trouble or all"
+)
 _LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, info, warning or error")
 
 SETTINGS: tuple[Setting[Any], ...] = (
-    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU_SCRIPTS, _IDLE,
-    _TURN, _ACTIVITY, _NAME, _LOG,
+    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU, _GPU_SCRIPTS,
+    _IDLE, _TURN, _ACTIVITY, _NAME, _NOTIFICATIONS, _LOG,
 )  # fmt: skip
+AT_START = frozenset({"coordinator.host", "coordinator.port", "worker.device", "worker.gpu"})
+"""What counts from the worker's next start; it takes up all the rest while it runs."""
+AT_JOINING = frozenset({"worker.name"})
+"""What counts when the worker joins a coordinator the next time."""

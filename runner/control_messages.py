@@ -215,8 +215,19 @@ class Refused(ControlMessage, frozen=True):
     reason: str
 
 
-Ask = AskStatus | AskPause | AskResume | AskReload | AskSettings | AskChange | AskStatistics | AskTest
-Answer = WorkerStatus | Settings | Statistics | TestShown | Done | Refused
+Ask = (
+    AskStatus
+    | AskPause
+    | AskResume
+    | AskReload
+    | AskSettings
+    | AskChange
+    | AskModels
+    | AskPrune
+    | AskStatistics
+    | AskTest
+)
+Answer = WorkerStatus | Settings | CachedModels | Statistics | TestShown | Done | Refused
 
 
 def encode_line(message: ControlMessage) -> bytes:

@@ -1,18 +1,22 @@
-"""Writes single settings into `config.toml` and notices that it was changed; comments and all else stay as they are."""
+"""Writes single settings into `config.toml` and notices that it was changed; comments and all else stay as they are.
+
+The file is whole at any moment, keeps its permissions, and stays where a link to it leads. It is never left in a state
+that the worker could not start with: what would be wrong is refused, and then nothing has changed.
+"""
 
 import os
+import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import tomlkit
+from tomlkit.items import Table
 
-from gogrid.config import Setting
+from gogrid.config import Setting, resolve
 from gogrid.errors import ConfigError
-from runner.config import SETTINGS
+from runner.config import SETTINGS, check_together, vram_twin
 
-_TWINS = {"worker.max_vram": "worker.max_vram_gb", "worker.max_vram_gb": "worker.max_vram"}
-"""Two names of one limit: setting one removes the other."""
-LIVE = frozenset({"worker.max_vram", "worker.max_vram_gb", "worker.max_ram"})
-"""What a running worker takes up at once; the rest counts from its next start."""
+Value = str | int | float | bool | list[object]
 
 
 def find_setting(name: str) -> Setting[object]:
@@ -26,44 +30,46 @@ def find_setting(name: str) -> Setting[object]:
 
 
 def change_setting(path: Path, name: str, value: str) -> Setting[object]:
-    """Write one setting, if its value is allowed.
+    """Write one setting, if its value is allowed; an empty value removes it, so that its default counts.
+
+    The VRAM limit has two names: setting one removes the other.
 
     Raises:
         ConfigError: names the key, the value and what is allowed; then the file is as it was.
     """
     setting = find_setting(name)
-    try:
-        setting.parse(_typed(value))
-    except ValueError as error:
-        raise ConfigError(f"{setting.key} = {value!r} is not usable: it must be {error}.") from error
-    write_settings(path, {setting.key: _typed(value)}, drop=_TWINS.get(setting.key))
+    if not value.strip():
+        write_settings(path, {}, drop=(setting.key,))
+        return setting
+    twin = vram_twin(setting.key)
+    write_settings(path, {setting.key: _allowed(setting, value)}, drop=(twin,) if twin else ())
     return setting
 
 
-def write_settings(path: Path, values: dict[str, str | int | float | bool], drop: str | None = None) -> None:
-    """Raises `ConfigError` if the file cannot be read or written.
+def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] = ()) -> None:
+    """Raises `ConfigError` if the file cannot be read or written, or would be wrong afterwards; then it is as it was.
 
     Args:
         values: by key, for instance `worker.max_vram`.
-        drop: a key to remove.
+        drop: keys to remove.
     """
+    target = path.resolve() if path.is_symlink() else path
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
+        found = target.stat() if target.exists() else None
+        document = tomlkit.parse(target.read_text(encoding="utf-8") if found is not None else "")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and try again.") from error
+    if found is not None and not found.st_mode & 0o222:
+        raise ConfigError(
+            f"{path} is read-only, so its owner wants it to stay as it is; chmod u+w {path} to change it."
+        )
     for key, value in values.items():
         table, _, name = key.partition(".")
-        document.setdefault(table, tomlkit.table())[name] = value
-    if drop is not None:
-        table, _, name = drop.partition(".")
+        _table(document, table, path)[name] = value
+    for key in drop:
+        table, _, name = key.partition(".")
         document.get(table, {}).pop(name, None)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh.write_text(tomlkit.dumps(document), encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+    _replace(path, target, tomlkit.dumps(document), 0o600 if found is None else found.st_mode & 0o777)
 
 
 class FileStamp:
@@ -85,13 +91,49 @@ class FileStamp:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _typed(value: str) -> str | int | float | bool:
-    """As TOML would have it: `true` and numbers are no texts."""
-    if value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    for number in (int, float):
+def _table(document: tomlkit.TOMLDocument, name: str, path: Path) -> Table:
+    table = document.setdefault(name, tomlkit.table())
+    if not isinstance(table, Table):
+        raise ConfigError(f"{path}: {name!r} stands outside any [section]; put it under the section it belongs to.")
+    return table
+
+
+def _replace(path: Path, target: Path, text: str, mode: int) -> None:
+    """Put the new text in the file's place, if the worker can start with it."""
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+            file.write(text)
+        check_together(resolve(SETTINGS, flags={}, environment={}, file=fresh))
+        fresh.chmod(mode)
+        fresh.replace(target)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(str(fresh), str(path))) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _allowed(setting: Setting[object], text: str) -> Value:
+    """As TOML would have it (`true`, numbers and lists are no texts), where the setting takes that; else the text."""
+    refused: ValueError | None = None
+    for value in _readings(text):
         try:
-            return number(value)
-        except ValueError:
+            setting.parse(value)
+        except ValueError as error:
+            refused = refused or error
             continue
-    return value
+        return value
+    raise ConfigError(f"{setting.key} = {text!r} is not usable: it must be {refused}.")
+
+
+def _readings(text: str) -> tuple[Value, ...]:
+    if text.lower() in ("true", "false"):
+        return (text.lower() == "true", text)
+    try:
+        value = tomllib.loads(f"value = {text}")["value"] if text[0] in "[+-.0123456789" else text
+    except tomllib.TOMLDecodeError:
+        value = text
+    return (value, text) if isinstance(value, int | float | list) else (text,)

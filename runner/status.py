@@ -49,6 +49,7 @@ def worker_status(
         jobs_failed=work.failed,
         pid=os.getpid(),
         tokens_per_s=tokens_per_s,
+        memory_in_use=pool.memory_held if pool is not None else 0,
     )
 
 

@@ -13,7 +13,7 @@ from runner.sandbox.base import SandboxReport
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Looks at nothing any more: the limits may change while the worker runs, the machine does not."""
+    """Looks at nothing any more: the settings may change while the worker runs, the machine does not."""
 
     machine: Machine
     sandbox: SandboxReport | None
@@ -30,6 +30,7 @@ class Survey:
             config.max_vram,
             config.max_ram,
             self.sandbox.gpus if self.sandbox is not None else None,
+            config.gpu,
         )
         return gather(
             software=f"gogrid/{gogrid.__version__}",
@@ -45,6 +46,6 @@ class Survey:
         )
 
 
-def with_limits(config: WorkerConfig, fresh: WorkerConfig) -> WorkerConfig:
-    """Settings with the limits of fresher ones: what takes effect while the worker runs."""
-    return replace(config, max_vram=fresh.max_vram, max_ram=fresh.max_ram)
+def taken_up(config: WorkerConfig, fresh: WorkerConfig) -> WorkerConfig:
+    """What a running worker makes of fresher settings: all of them, but for `config.AT_START`."""
+    return replace(fresh, host=config.host, port=config.port, device=config.device, gpu=config.gpu)

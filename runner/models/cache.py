@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from gogrid.sizes import format_size
 from runner.errors import ModelError
 from runner.models.blobs import Moved
 from runner.models.disk import ModelDisk
-from runner.models.eviction import CachedModel, make_room
+from runner.models.eviction import CachedModel, make_room, unused
 from runner.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,25 @@ class ModelCache:
     @property
     def downloads(self) -> tuple[Download, ...]:
         return tuple(self._downloads.values())
+
+    def relimit(self, cap_bytes: int) -> None:
+        """So much disk from now on; what is too much goes now, as far as it is not in use."""
+        self._cap = cap_bytes
+        try:
+            gone = make_room(self.models(), {}, cap_bytes)
+        except ModelError:
+            gone = tuple(model.digest for model in self.models() if not model.pinned)
+        self._evict(gone)
+
+    def models(self) -> tuple[CachedModel, ...]:
+        """Every model on disk; those in use are `pinned`."""
+        return self._disk.models(frozenset(name for name, count in self._pins.items() if count > 0))
+
+    def prune(self, unused_since: float) -> tuple[CachedModel, ...]:
+        """Remove the models that were not used since then (wall clock) and are not in use; returns them."""
+        gone = unused(self.models(), unused_since)
+        self._evict(tuple(model.digest for model in gone))
+        return gone
 
     def known(self, digest: Sha256) -> ModelManifest | None:
         """The manifest, if it is here already."""
@@ -213,14 +232,17 @@ class ModelCache:
         self._disk.seal(sha256)
 
     def _make_room(self, digest: Sha256, manifest: ModelManifest) -> None:
-        pinned = frozenset(name for name, count in self._pins.items() if count > 0)
-        models = tuple(model for model in self._disk.models(pinned) if model.digest != digest)
+        models = tuple(model for model in self.models() if model.digest != digest)
         others = models + tuple(self._incoming(other) for other in self._downloads if other != digest)
-        for victim in make_room(others, {file.sha256: file.size for file in manifest.files}, self._cap):
-            log.info("removing model %s from the cache to make room", victim[:12])
+        self._evict(make_room(others, {file.sha256: file.size for file in manifest.files}, self._cap))
+
+    def _evict(self, victims: Iterable[Sha256]) -> None:
+        for victim in victims:
+            log.info("removing model %s from the cache", victim[:12])
             self._disk.remove(victim)
             self._cached.discard(victim)
             self._manifests.pop(victim, None)
+            self.changed()
 
     def _incoming(self, digest: Sha256) -> CachedModel:
         files = self._manifests[digest].files

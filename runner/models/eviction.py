@@ -1,4 +1,4 @@
-"""Which cached models make room for another one. Pure.
+"""Which cached models make room for another one, or for nothing. Pure.
 
 Promises: models in use stay; the one not used for longest goes first; nothing goes if that would not be enough.
 """
@@ -55,3 +55,15 @@ def make_room(models: tuple[CachedModel, ...], wanted: Mapping[Sha256, int], cap
         kept.remove(victim)
         gone.append(victim.digest)
     return tuple(gone)
+
+
+def unused(models: tuple[CachedModel, ...], since: float) -> tuple[CachedModel, ...]:
+    """Those that nobody has used since then (seconds since 1970) nor uses now, the longest unused first."""
+    old = (model for model in models if not model.pinned and model.last_used < since)
+    return tuple(sorted(old, key=lambda model: model.last_used))
+
+
+def freed(models: tuple[CachedModel, ...], gone: tuple[CachedModel, ...]) -> int:
+    """Bytes of disk that removing `gone` from `models` frees; files that others share stay."""
+    digests = {model.digest for model in gone}
+    return disk_use(models) - disk_use(tuple(model for model in models if model.digest not in digests))

@@ -35,28 +35,37 @@ def choose_device(
     max_vram: Limit,
     max_ram: Limit,
     sandboxed: tuple[str, ...] | None = None,
+    gpu: str = "",
 ) -> Chosen:
     """Which device this worker lends.
 
     Args:
         findings: of every GPU probe, best vendor first.
         sandboxed: UUIDs of the NVIDIA GPUs that were seen to work in the sandbox; None: there is no sandbox to ask.
+        gpu: the number among those found, UUID or name of the one that its owner lends; empty: the best.
     """
-    gpus = [gpu for found in findings for gpu in found.gpus]
+    gpus = [one for found in findings for one in found.gpus]
     missing = "; ".join(found.problem for found in findings if found.problem)
-    hindered = {gpu: _hindrance(gpu, engine, sandboxed) for gpu in gpus}
-    able = [gpu for gpu in gpus if not hindered[gpu]]
+    hindered = {one: _hindrance(one, engine, sandboxed) for one in gpus}
+    able = [one for one in gpus if not hindered[one]]
     if wanted is DeviceChoice.CPU:
         return _on_cpu(
             cpu, max_ram, "CPU: chosen by its owner (worker.device = cpu)", _unused(gpus, max_vram, hindered)
         )
     if wanted is not DeviceChoice.AUTO:
-        able = [gpu for gpu in able if gpu.kind.value == wanted.value]
+        able = [one for one in able if one.kind.value == wanted.value]
+    if gpu:
+        named = [one for at, one in enumerate(gpus) if _is_named(gpu, at, one)]
+        able = [one for one in able if one in named]
+        if not able:
+            problem = f"worker.gpu = {gpu}, but {_lack_of(named, gpus, hindered, missing)}"
+            unused = _cpu_device(cpu, max_ram, f"not used: worker.gpu = {gpu}", usable=False)
+            return Chosen(DeviceKind.CPU, (), 0, problem, (unused, *_unused(gpus, max_vram, hindered)), problem)
     if able:
-        best = max(able, key=lambda gpu: gpu.memory_bytes)
-        return _on_gpu(
-            best, wanted, cpu, max_ram, max_vram, _unused([g for g in gpus if g != best], max_vram, hindered)
-        )
+        best = max(able, key=lambda one: one.memory_bytes)
+        others = _unused([one for one in gpus if one != best], max_vram, hindered)
+        by_owner = wanted is not DeviceChoice.AUTO or bool(gpu)
+        return _on_gpu(best, cpu, max_ram, max_vram, others, by_owner=by_owner)
     if wanted is not DeviceChoice.AUTO:
         problem = f"worker.device = {wanted.value}, but {_lack(DeviceKind(wanted.value), findings, hindered)}"
         unused = _cpu_device(cpu, max_ram, f"not used: worker.device = {wanted.value}", usable=False)
@@ -73,6 +82,24 @@ def _lack(kind: DeviceKind, findings: tuple[GpuFindings, ...], hindered: dict[Gp
     return words[0] if words else "there is no such GPU on this kind of computer"
 
 
+def _is_named(word: str, at: int, gpu: Gpu) -> bool:
+    """A number is the GPU's place among those found; of a UUID the beginning is enough, of a name any part."""
+    if word.isdecimal():
+        return int(word) == at
+    folded = word.casefold()
+    if folded.startswith("gpu-"):
+        return gpu.uuid.casefold().startswith(folded)
+    return folded in gpu.name.casefold()
+
+
+def _lack_of(named: list[Gpu], gpus: list[Gpu], hindered: dict[Gpu, str], missing: str) -> str:
+    """Why the GPU that the owner named cannot be used."""
+    if named:
+        return hindered[named[0]] or f"{named[0].name} is not of the kind that worker.device names"
+    there = ", ".join(f"{at}: {gpu.name}" for at, gpu in enumerate(gpus))
+    return f"there is no such GPU; there are {there}" if there else missing or "no GPU was found"
+
+
 def _hindrance(gpu: Gpu, engine: EngineBuild, sandboxed: tuple[str, ...] | None) -> str:
     if gpu.kind is DeviceKind.CUDA and engine.torch and not engine.cuda:
         return f"{gpu.name} cannot be used: the installed torch is built for CPUs only"
@@ -87,9 +114,9 @@ def _on_cpu(cpu: Cpu, max_ram: Limit, why: str, others: tuple[Device, ...]) -> C
 
 
 def _on_gpu(
-    gpu: Gpu, wanted: DeviceChoice, cpu: Cpu, max_ram: Limit, max_vram: Limit, others: tuple[Device, ...]
+    gpu: Gpu, cpu: Cpu, max_ram: Limit, max_vram: Limit, others: tuple[Device, ...], *, by_owner: bool
 ) -> Chosen:
-    why = f"{gpu.name}: " + ("the best GPU found" if wanted is DeviceChoice.AUTO else "chosen by its owner")
+    why = f"{gpu.name}: " + ("chosen by its owner" if by_owner else "the best GPU found")
     cap = max_vram.of(gpu.memory_bytes)
     device = Device(kind=gpu.kind, name=gpu.name, memory_bytes=gpu.memory_bytes, cap_bytes=cap, why=why)
     host = _cpu_device(cpu, max_ram, "not used for models: there is a GPU", usable=False)

@@ -49,7 +49,7 @@ class ExecutorPool:
     ) -> None:
         """`held`: bytes that scripts hold of the cap now. `clock`: monotonic seconds."""
         self._cache, self._engine, self._held, self._clock = cache, engine, held, clock
-        self._turns = turns if turns is not None else Turns()
+        self.turns = turns if turns is not None else Turns()
         self._bringer = Bringer(launcher, cache, disk, engine, clock)
         self._crashes = Crashes()
         self._entries: dict[Sha256, Entry] = {}
@@ -162,9 +162,13 @@ class ExecutorPool:
             if entry.brought is not None:
                 entry.brought.client.kill()
 
-    def relimit(self, cap_bytes: int) -> frozenset[Sha256]:
-        """The owner lends so much from now on; returns the models that hold too much for that: `end` them."""
-        self._engine = replace(self._engine, cap_bytes=cap_bytes)
+    def relimit(self, cap_bytes: int, cores: int) -> frozenset[Sha256]:
+        """The owner lends so much from now on; returns the models that hold too much memory for that: `end` them.
+
+        Args:
+            cores: for models that are loaded from now on.
+        """
+        self._engine = replace(self._engine, cap_bytes=cap_bytes, cores=cores)
         self._bringer.relimit(self._engine)
         residents = [entry.resident() for entry in self._entries.values()]
         return frozenset(crowded_out(residents, cap_bytes, self._held()))
@@ -210,7 +214,7 @@ class ExecutorPool:
             if one.digest not in self._entries
         ]
         residents = [entry.resident() for entry in self._entries.values()]
-        what = plan(residents, claims, self._engine.cap_bytes, self._held(), now, self._turns)
+        what = plan(residents, claims, self._engine.cap_bytes, self._held(), now, self.turns)
         for digest, reason in what.refused.items():
             self._fail(self._wanted[digest], ModelError(reason, FailCode.NO_ROOM))
         self._give_way(what.giving_way)

@@ -16,6 +16,7 @@ from runner.probes.all import Machine
 from runner.probes.base import Cpu, EngineBuild, Gpu, GpuFindings
 from runner.serving.memory_guard import Caps
 from runner.serving.watched_launcher import WatchedLauncher
+from runner.settings_source import SettingsSource
 from runner.survey import Survey
 from tests.fakes.plain_launcher import PlainLauncher
 
@@ -40,7 +41,7 @@ async def made(folder: Path, machine: Machine) -> _Runner:
     launcher = PlainLauncher()
     config = load_config(places, flags={}, environment={})
     survey = Survey(machine, replace(launcher.report, gpus=("GPU-1",)), "")
-    return _Runner(lambda: load_config(places, flags={}, environment={}), config, places, membership, survey, launcher)
+    return _Runner(SettingsSource(places, {}, {}), config, places, membership, survey, launcher)
 
 
 async def test_models_and_scripts_start_under_the_guard(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from runner.probes.base import Cpu, EngineBuild, Gpu, GpuFindings
 from runner.reporter import Reporter
 from runner.serving.capacity import beyond
 from runner.settings_file import FileStamp, change_setting
-from runner.survey import Survey, with_limits
+from runner.survey import Survey, taken_up
 from tests.fakes.worker_bench import CPU, FACTS, begun, bench, ended, until
 
 
@@ -87,9 +87,9 @@ async def test_a_model_whose_start_was_ended_before_it_began_holds_nothing(tmp_p
         b.pool._want(digest, await b.cache.manifest(digest))
         b.pool.look()
         assert b.pool.memory_held == 600
-        b.pool.end(b.pool.relimit(500))  # within one turn of the event loop: its task has not run a step
+        b.pool.end(b.pool.relimit(500, 1))  # within one turn of the event loop: its task has not run a step
         await until(lambda: b.pool.memory_held == 0)
-        b.pool.relimit(1000)
+        b.pool.relimit(1000, 1)
         again = b.chat(digest, "y")
         await ended(again)
         assert isinstance(again.last, Finished)
@@ -156,13 +156,15 @@ def places(tmp_path: Path) -> WorkerPlaces:
     )
 
 
-def test_new_limits_make_new_facts_and_nothing_else_changes(places: WorkerPlaces) -> None:
+def test_new_settings_make_new_facts_but_never_another_device(places: WorkerPlaces) -> None:
     survey = Survey(MACHINE, None, "a test")
-    config = load_config(places, flags={"worker.cpu_cores": 3}, environment={})
+    config = load_config(places, flags={}, environment={})
     assert survey.facts(config).device.cap_bytes == int(24e9 * 0.9)
-    fresh = load_config(places, flags={"worker.max_vram": "6GB", "worker.max_ram": "1GB"}, environment={})
-    facts = survey.facts(with_limits(config, fresh))
+    flags = {"worker.max_vram": "6GB", "worker.max_ram": "1GB", "worker.cpu_cores": 3, "worker.device": "cpu"}
+    fresh = load_config(places, flags=flags, environment={})
+    facts = survey.facts(taken_up(config, fresh))
     assert (facts.device.cap_bytes, facts.script_memory, facts.cores) == (6 * 10**9, 10**9, 3)
+    assert facts.device.kind is DeviceKind.CUDA
 
 
 def test_a_setting_is_written_beside_what_is_there(places: WorkerPlaces) -> None:
