@@ -19,6 +19,7 @@ from typing import Protocol
 from coordinator.dispatch.dispatcher import Dispatcher
 from coordinator.dispatch.fitting import length_bytes, refusal
 from coordinator.dispatch.placement import GPU, Need
+from coordinator.durable.final import final_record
 from coordinator.durable.quota import DurableLimits, Quota
 from coordinator.durable.settling import Settling
 from coordinator.durable.steps import Batch, Steps
@@ -204,7 +205,8 @@ class DurableJobs:
             async with asyncio.timeout(wait_s):
                 while work is not None and not work.is_over():
                     await work.changed()
-        record = await self._store.job(job_id)
+        record = work.final if work is not None else None
+        record = record or await self._store.job(job_id)
         if record is None:
             raise NotFoundError(f"There is no job {job_id}.")
         return record
@@ -240,8 +242,10 @@ class DurableJobs:
             Report(end.work.job_id, end.work.claimed, end.worker_id, end.outcome, now, end.work.began_at)
             for end in ends
         ]
-        for end, completion in zip(ends, await self._store.complete_all(reports), strict=True):
+        completions = await self._store.complete_all(reports)
+        for end, report, completion in zip(ends, reports, completions, strict=True):
             if completion is Completion.ACCEPTED:
+                end.work.final = final_record(end.work.submitted, report)
                 self._tally.ended(end.outcome)
                 self._health.finished(end.worker_id)
             elif completion is Completion.FENCED and not end.work.is_over():
@@ -325,9 +329,10 @@ class DurableJobs:
                 self._dispatcher.withdraw(work.job_id, "it could not be stored")
                 self._forget(work)
             raise
-        for work, (_, new) in zip(works, stored, strict=True):
+        for work, (record, new) in zip(works, stored, strict=True):
             if new:
                 self._tally.accepted += 1
+                work.submitted = record
                 self._stored(work)
             else:
                 self._dispatcher.withdraw(work.job_id, "it was submitted before")

@@ -15,7 +15,7 @@ from coordinator.durable.gathering import Began, Gathering, NoResult, Told
 from coordinator.durable.health import back_off_s, is_poison
 from coordinator.durable.steps import Batch, Steps
 from coordinator.links import WorkerLink
-from coordinator.records import JobOutcome, JobState, LeaseEnd, LogLine
+from coordinator.records import JobOutcome, JobRecord, JobState, LeaseEnd, LogLine
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.messages import JobMessage, LeaseHeld, PythonDone
 from gogrid.protocol.tasks import Task
@@ -108,6 +108,10 @@ class DurableWork(Work):
         self.claimed = 0
         """The epoch of the latest lease in the store; `epoch` is 0 while no worker may speak for it."""
         self.began_at: float | None = None
+        self.submitted: JobRecord | None = None
+        """As it was stored first, if by this process."""
+        self.final: JobRecord | None = None
+        """As it is stored last, if that needs no question."""
         self._keeper = keeper
         self._gathering = Gathering(task, 0)
         self._heard = False
