@@ -1,7 +1,7 @@
 """`python -m runner`: run the worker, or one of the errands that need the runner's own code.
 
 Started by `gogrid-worker`, whose name its messages bear. Logs lines to standard error; secrets are in none of them.
-Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run.
+Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run, 3 joined no coordinator yet.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from gogrid.errors import GoGridError
 from gogrid.extras import not_installed
 from gogrid.places import WorkerPlaces, worker_places
 from runner.config import SETTINGS, WorkerConfig
-from runner.errors import LinkError
+from runner.errors import LinkError, NotJoinedError
 from runner.settings_source import SettingsSource
 from runner.watch import end_with
 
@@ -26,6 +26,7 @@ _FLAGGED = tuple(setting for setting in SETTINGS if not setting.key.startswith("
 _ERRANDS = ("run", "join", "doctor", "config", "models", "bench")
 REFUSED = 1
 CANNOT_RUN = 2
+NOT_JOINED = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(settings, config.log_level, places)
     except LinkError as error:
         return _say(error, REFUSED)
+    except NotJoinedError as error:
+        return _say(error, NOT_JOINED)
     except GoGridError as error:
         return _say(error, CANNOT_RUN)
     except ModuleNotFoundError as error:

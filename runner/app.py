@@ -38,7 +38,7 @@ from runner.control_messages import (
     Settings,
     TestShown,
 )
-from runner.errors import RunnerError, SandboxUnavailableError
+from runner.errors import NotJoinedError, SandboxUnavailableError
 from runner.facts import Facts
 from runner.first_test import FirstTest, smallest_model
 from runner.link.coordinator_link import CoordinatorLink, Credentials
@@ -81,7 +81,9 @@ async def run(settings: SettingsSource, places: WorkerPlaces) -> None:
     with RunnerLock(places.lock):
         membership = load_membership(places.state)
         if membership is None:
-            raise RunnerError("This worker has not joined a coordinator yet; paste its token: gogrid-worker join TOKEN")
+            raise NotJoinedError(
+                "This worker has not joined a coordinator yet; paste its token: gogrid-worker join TOKEN"
+            )
         machine = await asyncio.to_thread(probe_machine)
         launcher, no_sandbox = await _sandbox(machine.nvidia)
         survey = Survey(machine, launcher.report if launcher is not None else None, no_sandbox)

@@ -8,6 +8,10 @@ class RunnerError(GoGridError):
     """Anything the runner cannot do; one sentence for the machine's owner."""
 
 
+class NotJoinedError(RunnerError):
+    """This worker belongs to no coordinator yet."""
+
+
 class SandboxUnavailableError(RunnerError):
     """No sandbox works on this machine, so it takes no jobs; says what to install or allow."""
 

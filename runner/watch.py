@@ -1,7 +1,8 @@
 """Ends this process when the one that started it is gone.
 
 Two ways, because neither is enough: the kernel's parent-death signal (Linux only), and our standard input, whose other
-end the supervisor holds as long as it lives. Executors hang on this process in turn, through their sandbox.
+end the supervisor holds as long as it lives. A byte from there asks for a clean end, as Ctrl-C does: Windows has no
+SIGTERM. Executors hang on this process in turn, through their sandbox.
 """
 
 import ctypes
@@ -9,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from _thread import interrupt_main
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,7 +26,7 @@ def end_with(supervisor: int) -> None:
 
 def _watch() -> None:
     while os.read(sys.stdin.fileno(), 1):
-        pass
+        interrupt_main()
     if os.name == "posix":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(1)
