@@ -144,6 +144,10 @@ class WorkerStatus(ControlMessage, frozen=True):
     """Over the last ten seconds, all requests together."""
     memory_in_use: int = 0
     """Bytes of the device that its models hold."""
+    order: Literal["", "pause", "finish"] = ""
+    """What its owner asked of it by hand and `AskResume` ends; empty: nothing."""
+    dashboard: str = ""
+    """`https://host:port` of its coordinator; empty before the first connection."""
 
 
 class SettingShown(msgspec.Struct, frozen=True, kw_only=True):
