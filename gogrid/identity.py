@@ -29,6 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gogrid.errors import IdentityError
 from gogrid.files import write_whole
+from gogrid.pinwords import pin_words
 
 IDENTITY_DAYS = 3650
 LEAF_DAYS = 60
@@ -314,17 +315,6 @@ def told_apart(one: bytes, other: bytes) -> tuple[str, str]:
 
 
 def fingerprint(public_key: bytes) -> str:
-    """Six words that two people can compare by voice: 96 bits of the key's SHA-256, as proquints."""
-    consonants, vowels = "bdfghjklmnprstvz", "aiou"
-    digest = sha256(public_key).digest()
-    words: list[str] = []
-    for at in range(0, 12, 2):
-        bits = int.from_bytes(digest[at : at + 2], "big")
-        words.append(
-            consonants[bits >> 12]
-            + vowels[bits >> 10 & 3]
-            + consonants[bits >> 6 & 15]
-            + vowels[bits >> 4 & 3]
-            + consonants[bits & 15]
-        )
-    return " ".join(words)
+    """The pin of a raw Ed25519 key (32 bytes) in six words; of a coordinator's, the words its join tokens give, too."""
+    spki = Ed25519PublicKey.from_public_bytes(public_key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return pin_words(sha256(spki).digest())

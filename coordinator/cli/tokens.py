@@ -12,6 +12,7 @@ from gogrid.addresses import parse_address
 from gogrid.errors import ConfigError
 from gogrid.identity import load_identity
 from gogrid.jointoken import MAX_ADDRESSES, mint
+from gogrid.pinwords import pin_words
 from gogrid.sizes import parse_duration
 
 MAX_USES = 100
@@ -69,9 +70,14 @@ def run_create(args: argparse.Namespace, shell: Shell) -> int:
     machines = "one machine" if uses == 1 else f"{uses} machines"
     words = (
         f"Join token for {machines}, good until {moment(record.expires_at)}; it is shown only this once. "
-        f"On the machine:\n  gogrid-worker join {token.text()}"
+        f"On the machine:\n  gogrid-worker join {token.text()}\n"
+        f"There it is shown with this coordinator's words: {pin_words(token.pin)}"
     )
-    value: Json = _value(record) | {"token": token.text(), "addresses": [str(address) for address in addresses]}
+    value: Json = _value(record) | {
+        "token": token.text(),
+        "addresses": [str(address) for address in addresses],
+        "words": pin_words(token.pin),
+    }
     show(value, words, shell.as_json)
     return 0
 

@@ -6,10 +6,12 @@ import os
 import ssl
 import stat
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gogrid.errors import IdentityError
 from gogrid.identity import (
@@ -31,6 +33,7 @@ from gogrid.identity import (
     spki_pin,
     told_apart,
 )
+from gogrid.pinwords import pin_words
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 IDENTITY = create_identity("grid", NOW)
@@ -162,6 +165,9 @@ def test_fingerprints_are_six_words_that_differ() -> None:
     assert len(words) == 6
     assert all(len(word) == 5 and word.isalpha() for word in words)
     assert fingerprint(b"a" * 32) != fingerprint(b"b" * 32)
+    key = create_worker_key().public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert fingerprint(key.public_bytes_raw()) == pin_words(sha256(spki).digest())
     assert short_pin(b"\x01\x02\x03\x04\x05") == "01020304"
     assert told_apart(b"\x01" * 8, b"\x02" * 8) == ("01010101", "02020202")
     assert told_apart(b"\x01" * 8, b"\x01" * 7 + b"\x02") == ("01" * 8, "01" * 7 + "02")
