@@ -396,7 +396,10 @@ def test_workers_and_models_are_aligned_tables(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
-def test_ctrl_c_cancels_the_job_on_the_grid(grid: HttpsGrid, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_cancels_its_job_on_the_grid(
+    grid: HttpsGrid, environment: dict[str, str], number: signal.Signals
+) -> None:
     async def act(jobs: ScriptedJobs, job_id: JobId, task: PythonTask) -> None:
         await jobs.write(job_id, "stdout", b"begun\n")
 
@@ -409,7 +412,7 @@ def test_ctrl_c_cancels_the_job_on_the_grid(grid: HttpsGrid, environment: dict[s
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=10)
     assert process.returncode == 130
     assert b"Traceback" not in said

@@ -4,18 +4,17 @@ Ctrl-C or a termination signal ends it at any point; no process and no file is l
 """
 
 import argparse
-import signal
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from gogrid.client.answers import Worker
 from gogrid.client.client import GoGrid
 from gogrid.client.commands.options import command
 from gogrid.client.demo import steps
+from gogrid.client.interrupts import as_ctrl_c
 from gogrid.client.local_grid import LocalGrid
 from gogrid.client.shell import Exit, Shell
 from gogrid.client.tables import table
@@ -30,19 +29,18 @@ def add(commands: "Commands") -> None:
 
 
 def run(arguments: argparse.Namespace, shell: Shell) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
     models = steps.model_sources()
-    with tempfile.TemporaryDirectory(prefix="gogrid-demo-") as name, LocalGrid(Path(name)) as grid:
+    with (
+        as_ctrl_c(),
+        tempfile.TemporaryDirectory(prefix="gogrid-demo-") as name,
+        LocalGrid(Path(name)) as grid,
+    ):
         _Demo(grid, shell).run(models)
         if arguments.keep:
             shell.line("Running until Ctrl-C.")
             while True:
                 time.sleep(3600)
     return Exit.DONE
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 class _Demo:

@@ -20,6 +20,7 @@ from gogrid.client.client import GoGrid
 from gogrid.client.commands.options import between, command, number, seconds, size, whole
 from gogrid.client.errors import ClientError, RefusedError, UnreachableError
 from gogrid.client.follow import follow
+from gogrid.client.interrupts import as_ctrl_c
 from gogrid.client.job_text import stored
 from gogrid.client.patience import after
 from gogrid.client.script_output import ScriptOutput, ending, exit_code
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         label=label,
         priority=arguments.priority,
     )
-    with shell.client() as client:
+    with shell.client() as client, as_ctrl_c():
         job = _submit(client, request, bundle.files)
         if arguments.detach:
             if shell.json:
