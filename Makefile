@@ -6,7 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The engine is tested with this torch; `pip` takes the CPU wheel where one is at hand.
 TORCH ?= torch==2.13.0
 # What only Windows runs; elsewhere mypy would take it for unreachable.
-WINDOWS := $(wildcard runner/sandbox/windows/*.py)
+WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/windows_*.py) \
+  gogrid/local_socket/windows.py gogrid/local_socket/server.py gogrid/local_socket/client.py \
+  gogrid/files.py gogrid/file_lock.py
 
 .PHONY: help demo test test-windows soak lint bench gpu-check clean
 help:

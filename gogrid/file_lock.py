@@ -1,7 +1,7 @@
 """A lock between processes: one holder for each file; let go by the system however the holder ends."""
 
 import errno
-import os
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -49,10 +49,10 @@ class FileLock:
 
 
 def _lock(file: IO[str]) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
 

@@ -5,8 +5,8 @@ leaf may change at any time and the pin, SHA-256 of the identity key's SPKI, nev
 and refused when others could read them. Nothing here trusts a certificate authority.
 """
 
-import os
 import ssl
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -291,14 +291,26 @@ def _private_pem(key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
 
 def _load_key(path: Path) -> Ed25519PrivateKey:
     try:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise IdentityError(f"Others can read the private key {path}; run: chmod 600 {path}")
+        _refuse_open(path)
         key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:
         raise IdentityError(f"The private key {path} cannot be read: {error}.") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise IdentityError(f"{path} holds no Ed25519 private key.")
     return key
+
+
+def _refuse_open(path: Path) -> None:
+    if sys.platform == "win32":
+        from gogrid.windows.private_file import others
+
+        if found := others(path):
+            raise IdentityError(
+                f"Others ({', '.join(sorted(found))}) can read the private key {path};"
+                f' run: icacls "{path}" /inheritance:r /grant:r "%USERNAME%":F'
+            )
+    elif path.stat().st_mode & 0o077:
+        raise IdentityError(f"Others can read the private key {path}; run: chmod 600 {path}")
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

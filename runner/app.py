@@ -7,9 +7,7 @@ before the process ends.
 
 import asyncio
 import logging
-import signal
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from gogrid.addresses import Address
@@ -18,6 +16,7 @@ from gogrid.identity import client_context
 from gogrid.places import WorkerPlaces
 from gogrid.protocol.messages import DeviceKind, Readiness
 from gogrid.sizes import format_size
+from gogrid.stop_signals import on_stop_signal
 from runner.config import WorkerConfig
 from runner.control import ControlServer, RunnerLock
 from runner.control_messages import (
@@ -159,10 +158,7 @@ class _Runner:
     async def run(self) -> None:
         self._cache.open()
         await self._control.open()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError):
-                loop.add_signal_handler(number, self._stop.set)
+        on_stop_signal(self._stop.set)
         linking = asyncio.create_task(self._link.run(), name="link")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         ticking = asyncio.create_task(self._tick(), name="tick")

@@ -1,9 +1,14 @@
 """The asking side: one line there, one line back, without an event loop."""
 
+import sys
 from pathlib import Path
 
 from gogrid.local_socket.errors import LocalSocketError, NoAnswerError
-from gogrid.local_socket.unix import exchange
+
+if sys.platform == "win32":
+    from gogrid.local_socket.windows import exchange
+else:
+    from gogrid.local_socket.unix import exchange
 
 TIMEOUT_S = 5.0
 

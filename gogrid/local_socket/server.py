@@ -1,12 +1,17 @@
 """The listening side: one connection after another asks lines, and is answered in order."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 from gogrid.local_socket.errors import LocalSocketError, NotAQuestionError
-from gogrid.local_socket.unix import Listener, listen, why_refused
+
+if sys.platform == "win32":
+    from gogrid.local_socket.windows import Listener, listen, why_refused
+else:
+    from gogrid.local_socket.unix import Listener, listen, why_refused
 
 Respond = Callable[[bytes], Awaitable[bytes]]
 """From one line to one line, both with their newline; raises `NotAQuestionError`."""

@@ -1,54 +1,54 @@
-"""The calls of Windows that the sandbox needs, declared for ctypes; nothing else in GoGrid declares one.
-
-Imports anywhere. Off Windows every call raises `SandboxUnavailableError`; on Windows a call that fails raises OSError
-with the system's own words.
-"""
+"""The calls of Windows that the sandbox needs, declared for ctypes; how calls are made is `gogrid.windows.calls`."""
 
 import ctypes
-import sys
-from collections.abc import Callable
-from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
-from runner.errors import SandboxUnavailableError
+from gogrid.windows.calls import (
+    BOOL,
+    BUFFER,
+    DWORD,
+    HANDLE,
+    INSUFFICIENT_BUFFER,
+    INVALID_HANDLE,
+    POINTER,
+    SIZE,
+    TEXT,
+    WORD,
+    BasicLimits,
+    Calls,
+    ExtendedLimits,
+    Handle,
+    SecurityAttributes,
+    SidAndAttributes,
+    fail,
+    last_error,
+)
 
-# As wide on every system as on 64-bit Windows, so that layouts can be checked anywhere; those of `wintypes` are not.
-HANDLE, DWORD, BOOL, WORD = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint16
-POINTER, TEXT, BUFFER, SIZE = ctypes.c_void_p, ctypes.c_wchar_p, ctypes.c_wchar_p, ctypes.c_size_t
+__all__ = [
+    "INFINITE",
+    "INSUFFICIENT_BUFFER",
+    "INVALID_HANDLE",
+    "WAIT_TIMEOUT",
+    "Accounting",
+    "BasicLimits",
+    "CpuRateControl",
+    "ExtendedLimits",
+    "Handle",
+    "LuidAndAttributes",
+    "ProcessInformation",
+    "SecurityAttributes",
+    "SidAndAttributes",
+    "StartupInfo",
+    "call",
+    "fail",
+    "function",
+    "last_error",
+    "wait_for",
+    "windows_folder",
+]
 
 INFINITE = 0xFFFFFFFF
-INVALID_HANDLE = (1 << 64) - 1
 WAIT_TIMEOUT = 0x102
-INSUFFICIENT_BUFFER = 122
-
-
-class BasicLimits(ctypes.Structure):
-    """`JOBOBJECT_BASIC_LIMIT_INFORMATION`."""
-
-    _fields_ = (
-        ("process_time", ctypes.c_int64),
-        ("job_time", ctypes.c_int64),
-        ("flags", DWORD),
-        ("least_working_set", SIZE),
-        ("most_working_set", SIZE),
-        ("processes", DWORD),
-        ("affinity", SIZE),
-        ("priority", DWORD),
-        ("scheduling", DWORD),
-    )
-
-
-class ExtendedLimits(ctypes.Structure):
-    """`JOBOBJECT_EXTENDED_LIMIT_INFORMATION`."""
-
-    _fields_ = (
-        ("basic", BasicLimits),
-        ("io", ctypes.c_uint64 * 6),
-        ("process_memory", SIZE),
-        ("job_memory", SIZE),
-        ("peak_process_memory", SIZE),
-        ("peak_job_memory", SIZE),
-    )
 
 
 class Accounting(ctypes.Structure):
@@ -69,22 +69,10 @@ class CpuRateControl(ctypes.Structure):
     _fields_ = (("flags", DWORD), ("rate", DWORD))
 
 
-class SidAndAttributes(ctypes.Structure):
-    """`SID_AND_ATTRIBUTES`, and `TOKEN_MANDATORY_LABEL`, which is the same."""
-
-    _fields_ = (("sid", POINTER), ("attributes", DWORD))
-
-
 class LuidAndAttributes(ctypes.Structure):
     """`LUID_AND_ATTRIBUTES`."""
 
     _fields_ = (("low", DWORD), ("high", ctypes.c_int32), ("attributes", DWORD))
-
-
-class SecurityAttributes(ctypes.Structure):
-    """`SECURITY_ATTRIBUTES`."""
-
-    _fields_ = (("length", DWORD), ("descriptor", POINTER), ("inherit", BOOL))
 
 
 class StartupInfo(ctypes.Structure):
@@ -114,7 +102,6 @@ class ProcessInformation(ctypes.Structure):
 
 
 _DECLARED: dict[str, tuple[str, object, tuple[Any, ...]]] = {
-    "CloseHandle": ("kernel32", BOOL, (HANDLE,)),
     "GetCurrentProcess": ("kernel32", HANDLE, ()),
     "GetHandleInformation": ("kernel32", BOOL, (HANDLE, POINTER)),
     "SetHandleInformation": ("kernel32", BOOL, (HANDLE, DWORD, DWORD)),
@@ -169,69 +156,8 @@ _DECLARED: dict[str, tuple[str, object, tuple[Any, ...]]] = {
 }
 
 
-@cache
-def function(name: str) -> Callable[..., Any]:
-    """The declared call of that name; gives what Windows returns."""
-    library, result, arguments = _DECLARED[name]
-    found: Any = getattr(_library(library), name)
-    found.restype, found.argtypes = result, arguments
-    return found  # type: ignore[no-any-return]
-
-
-def call(name: str, *arguments: Any) -> Any:
-    """Call what returns zero for failure. Raises OSError then."""
-    result = function(name)(*arguments)
-    if not result:
-        fail(name, last_error())
-    return result
-
-
-def last_error() -> int:
-    """The error code of this thread's last call."""
-    if sys.platform == "win32":
-        return ctypes.get_last_error()
-    else:
-        return 0
-
-
-def fail(name: str, code: int) -> NoReturn:
-    """Raise OSError for error `code` of the call `name`."""
-    words = ""
-    if sys.platform == "win32":
-        words = ctypes.FormatError(code).strip()
-    raise OSError(f"{name} fails: {words} (error {code})")
-
-
-class Handle:
-    """An open handle, closed once: by `close`, at the end of a `with`, or with the object."""
-
-    def __init__(self, value: int | None) -> None:
-        self._value = value or 0
-
-    @property
-    def value(self) -> int:
-        """Raises ValueError if it is closed."""
-        if not self._value:
-            raise ValueError("this handle is closed")
-        return self._value
-
-    @property
-    def closed(self) -> bool:
-        return not self._value
-
-    def close(self) -> None:
-        value, self._value = self._value, 0
-        if value:
-            function("CloseHandle")(value)
-
-    def __enter__(self) -> "Handle":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
+_calls = Calls(_DECLARED)
+function, call = _calls.function, _calls.call
 
 
 def windows_folder() -> str:
@@ -244,11 +170,3 @@ def windows_folder() -> str:
 def wait_for(handle: int, milliseconds: int = INFINITE) -> bool:
     """Block until the object is signalled; false when the time is over first."""
     return bool(function("WaitForSingleObject")(handle, milliseconds) != WAIT_TIMEOUT)
-
-
-@cache
-def _library(name: str) -> ctypes.CDLL:
-    if sys.platform == "win32":
-        return ctypes.WinDLL(name, use_last_error=True)
-    else:
-        raise SandboxUnavailableError("This is the sandbox of Windows, and this machine runs another system.")

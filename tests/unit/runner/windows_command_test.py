@@ -5,10 +5,11 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
+from gogrid.windows import calls
+from gogrid.windows.calls import Calls
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount, SandboxReport, SandboxSpec
 from runner.sandbox.interpreter import running_interpreter
-from runner.sandbox.windows.api import _library, function
 from runner.sandbox.windows.command import (
     WindowsHome,
     command_line,
@@ -125,7 +126,6 @@ def test_mount_is_seen_where_it_lies() -> None:
 
 def test_elsewhere_every_call_refuses_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
-    for known in (function, _library):
-        known.cache_clear()
-    with pytest.raises(SandboxUnavailableError, match="the sandbox of Windows"):
-        function("CloseHandle")
+    calls._library.cache_clear()
+    with pytest.raises(calls.NotWindowsError, match="another system"):
+        Calls({"CloseHandle": ("kernel32", calls.BOOL, (calls.HANDLE,))}).function("CloseHandle")
