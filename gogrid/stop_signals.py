@@ -1,4 +1,5 @@
-"""What asks a program to end: SIGTERM and Ctrl-C, on Windows Ctrl-C, Ctrl-Break and the end of its console."""
+"""What asks a program to end: SIGTERM, Ctrl-C and the end of its terminal, which `nohup` takes away; on Windows Ctrl-C,
+Ctrl-Break and the end of its console."""
 
 import asyncio
 import signal
@@ -19,5 +20,6 @@ def on_stop_signal(stop: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
             signal.signal(number, asked)
     else:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, stop)
