@@ -1,8 +1,9 @@
 """minisign signatures, `ED` (prehashed) only, checked by py-minisign behind a strict reader.
 
-Accepts exactly what `minisign -S` writes: four lines of printable ASCII, canonical base64, a trailing line feed or
-none. Refuses the legacy `Ed`, other line counts, carriage returns, other bytes, over-long comments, and a key id that
-is not the key's. Nothing of a signature file but the text of its untrusted comment can change without being refused.
+Accepts exactly what `minisign -S -t COMMENT` writes: four lines of printable ASCII, canonical base64, a trailing line
+feed or none. Refuses the legacy `Ed`, other line counts, carriage returns, other bytes, over-long comments, and a key
+id that is not the key's. Nothing of a signature file but the text of its untrusted comment can change without being
+refused.
 """
 
 import base64

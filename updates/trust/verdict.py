@@ -138,7 +138,7 @@ def evaluate(documents: Documents, state: TrustedState, install: InstallFacts, n
 def quiet(state: TrustedState, now: float) -> Verdict:
     """What it means that a coordinator has nothing to say, or cannot be reached."""
     if state.ts_expires and trusted_now(state, now) > state.ts_expires + FROZEN_S:
-        return Wait(WaitReason.FROZEN, _frozen(state, now), warn=True)
+        return _frozen(trusted_now(state, now) - state.ts_expires)
     return Current()
 
 
@@ -209,7 +209,7 @@ class _Progress:
     def _expired(self, what: str, expires: float) -> Wait:
         late = trusted_now(self.state, self._now) - expires
         if late > FROZEN_S:
-            return Wait(WaitReason.FROZEN, _frozen(self.state, self._now), warn=True)
+            return _frozen(late)
         return Wait(WaitReason.EXPIRED, f"{what} expired; nothing is installed until there is a newer one.")
 
     def _meant(self, app: str, channel: str) -> None:
@@ -276,11 +276,10 @@ def _artifact_signature(release: Release, target: str, artifact: Artifact) -> Si
     return signature
 
 
-def _frozen(state: TrustedState, now: float) -> str:
-    days = int((trusted_now(state, now) - state.ts_expires) // 86400)
-    return (
-        f"No fresh word about updates for {days} days: the coordinator's admin should publish one, or is kept from it."
-    )
+def _frozen(late: float) -> Wait:
+    days = int(late // 86400)
+    text = f"No word about updates that still counts for {days} days: the admin should publish one, or is kept from it."
+    return Wait(WaitReason.FROZEN, text, warn=True)
 
 
 class _Counted:
