@@ -1,6 +1,5 @@
 """What we sign, the minisign program believes; what it signs, we believe; each reads the other's keys."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,8 +18,7 @@ PASSPHRASE = "a passphrase of some words"
 def program() -> str:
     found = shutil.which("minisign")
     if found is None:
-        reason = "needs the program minisign: apt-get install minisign"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        pytest.skip("needs the program minisign: run packaging/desktop_tests/prepare")
     return found
 
 
