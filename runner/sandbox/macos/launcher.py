@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -201,7 +200,7 @@ class MacLauncher:
         ours.setblocking(False)
         try:
             guard = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-B", str(self._guard)),
+                *(self._python.executable, "-I", "-S", "-B", str(self._guard)),
                 *(str(theirs.fileno()), caps.encode(), folders.root),
                 *arguments,
                 stdin=asyncio.subprocess.PIPE,

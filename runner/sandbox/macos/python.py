@@ -33,5 +33,5 @@ def mac_python(python: Interpreter) -> MacPython:
         packages=":".join(map(str, packages)),
         gogrid=sources["gogrid"],
         runner=sources["runner"],
-        bootstrap=f"{sources['runner']}/sandbox/macos/inside.py",
+        bootstrap=f"{sources['runner']}/sandbox/macos/inside{python.suffix}",
     )

@@ -46,7 +46,7 @@ def windows_home(python: Interpreter) -> WindowsHome:
     runner = next(source for source in python.sources if source.name == "runner")
     return WindowsHome(
         executable=str(python.executable),
-        bootstrap=str(runner / "sandbox" / "windows" / "inside.py"),
+        bootstrap=str(runner / "sandbox" / "windows" / f"inside{python.suffix}"),
         import_path=tuple(
             str(folder) for folder in dict.fromkeys(python.path) if folder.name in ("site-packages", "dist-packages")
         ),

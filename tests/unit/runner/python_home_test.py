@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Mount
-from runner.sandbox.interpreter import Interpreter
+from runner.sandbox.interpreter import Interpreter, shipped_interpreter
 from runner.sandbox.linux.python_home import python_home
 
 
@@ -70,3 +70,28 @@ def test_packages_below_usr_are_imported_from_where_they_are() -> None:
 def test_interpreter_outside_its_prefix_is_refused_in_words() -> None:
     with pytest.raises(SandboxUnavailableError, match="lies outside its own folder"):
         python_home(interpreter(Path("/nix/store/x/bin/python"), Path("/nix/store/y"), ()))
+
+
+def test_a_frozen_program_shows_the_genuine_python_it_carries_and_nothing_else_of_itself(tmp_path: Path) -> None:
+    for name in ("libpython3.11.so.1.0", "libssl.so.3", "gogrid-notes.txt"):
+        (tmp_path / name).touch()
+    pack = tmp_path / "pack/site-packages"
+    pack.mkdir(parents=True)
+    found = shipped_interpreter(tmp_path, (pack,), "linux")
+    name = f"python{found.version}"
+    home = python_home(found)
+    assert home.executable == f"/opt/gogrid/python/bin/{name}"
+    assert home.mounts == (
+        Mount(tmp_path / "inside/bin" / name, f"/opt/gogrid/python/bin/{name}"),
+        Mount(tmp_path / name, f"/opt/gogrid/python/lib/{name}"),
+        Mount(tmp_path / "libpython3.11.so.1.0", "/opt/gogrid/python/lib/libpython3.11.so.1.0"),
+        Mount(tmp_path / "libssl.so.3", "/opt/gogrid/python/lib/libssl.so.3"),
+        Mount(pack, "/opt/gogrid/site"),
+        Mount(tmp_path / "gogrid", "/opt/gogrid/src/gogrid"),
+        Mount(tmp_path / "runner", "/opt/gogrid/src/runner"),
+        Mount(tmp_path / "msgspec", "/opt/gogrid/src/msgspec"),
+    )
+    assert home.hidden == ()
+    assert home.library_path == "/opt/gogrid/python/lib"
+    assert home.bootstrap == "/opt/gogrid/src/runner/sandbox/linux/inside.pyc"
+    assert shipped_interpreter(tmp_path, (), "win32").executable == tmp_path / "python.exe"

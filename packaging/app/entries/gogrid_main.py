@@ -1,0 +1,5 @@
+import sys
+
+from gogrid.client.cli import main
+
+sys.exit(main())
