@@ -13,6 +13,8 @@ from gogrid.config import Resolved, Setting, boolean, integer, port, resolve, te
 from gogrid.errors import ConfigError
 from gogrid.places import WorkerPlaces
 from gogrid.sizes import exact_duration, exact_size, parse_duration, parse_size
+from runner.gates.schedule import Hours, parse_schedule
+from runner.gates.settings import GateSettings, apps, degrees, other_load, still_for
 from runner.limits import Limit, limit, limit_in_gb
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -56,7 +58,7 @@ class WorkerConfig:
     """A loaded model that nobody asked for is closed after this long."""
     model_turn_s: float
     """A model that came into memory keeps its place for at least this long while another one waits for it."""
-    pause_on_activity: bool
+    gates: GateSettings
     name: str | None
     notifications: Notifications
     log_level: str
@@ -83,10 +85,23 @@ def load_config(places: WorkerPlaces, *, flags: Mapping[str, object], environmen
         gpu_scripts=found.value(_GPU_SCRIPTS),
         executor_idle_s=found.value(_IDLE),
         model_turn_s=found.value(_TURN),
-        pause_on_activity=found.value(_ACTIVITY),
+        gates=_gates(found),
         name=found.value(_NAME),
         notifications=found.value(_NOTIFICATIONS),
         log_level=found.value(_LOG),
+    )
+
+
+def _gates(found: Resolved) -> GateSettings:
+    return GateSettings(
+        pause_on_activity=found.value(_ACTIVITY),
+        activity_idle_s=found.value(_ACTIVITY_IDLE),
+        run_on_battery=found.value(_BATTERY),
+        pause_on_fullscreen=found.value(_FULLSCREEN),
+        exclusive_apps=found.value(_APPS),
+        max_temperature=found.value(_TEMPERATURE),
+        max_other_load=found.value(_OTHER_LOAD).share or 1.0,
+        schedule=found.value(_SCHEDULE),
     )
 
 
@@ -100,10 +115,17 @@ def vram_twin(key: str) -> str:
     return {_MAX_VRAM.key: _MAX_VRAM_GB.key, _MAX_VRAM_GB.key: _MAX_VRAM.key}.get(key, "")
 
 
-def shown(setting: Setting[Any], value: object) -> str:
-    """A setting's value as it would be written on a command line; empty: none."""
+def shown_values(found: Resolved) -> dict[str, str]:
+    """Every setting's value, by key, as it would be written on a command line; empty: none."""
+    values = {setting.key: _shown(setting, found.values[setting.key]) for setting in SETTINGS}
+    if not values[_MAX_VRAM.key] and not values[_MAX_VRAM_GB.key]:
+        values[_MAX_VRAM.key] = str(_DEFAULT_VRAM)
+    return values
+
+
+def _shown(setting: Setting[Any], value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(shown(setting, part) for part in value)
+        return ", ".join(_shown(setting, part) for part in value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Enum):
@@ -112,7 +134,7 @@ def shown(setting: Setting[Any], value: object) -> str:
         return exact_size(value.bytes) if value.bytes is not None else str(value)
     if setting.parse is _size and isinstance(value, int):
         return exact_size(value)
-    if setting.parse is _seconds and isinstance(value, float):
+    if setting.parse in (_seconds, still_for) and isinstance(value, float):
         return exact_duration(value)
     return "" if value is None else str(value)
 
@@ -227,6 +249,23 @@ _TURN = Setting("worker.model_turn", _seconds, 5.0, "GOGRID_MODEL_TURN", "a load
 _ACTIVITY = Setting(
     "worker.pause_on_activity", boolean, True, "GOGRID_PAUSE_ON_ACTIVITY", "pause while the computer is in use"
 )
+_ACTIVITY_IDLE = Setting(
+    "worker.activity_idle", still_for, 180.0, "GOGRID_ACTIVITY_IDLE", "in use until so long after the last input"
+)
+_BATTERY = Setting("worker.run_on_battery", boolean, False, "GOGRID_RUN_ON_BATTERY", "work on battery, too")
+_FULLSCREEN = Setting(
+    "worker.pause_on_fullscreen", boolean, True, "GOGRID_PAUSE_ON_FULLSCREEN", "pause while a program fills the screen"
+)
+_APPS: Setting[tuple[str, ...]] = Setting(
+    "worker.exclusive_apps", apps, (), "GOGRID_EXCLUSIVE_APPS", "pause while one of these programs runs"
+)
+_TEMPERATURE = Setting("worker.max_temperature", degrees, 0, "GOGRID_MAX_TEMPERATURE", "pause above this, in °C; 0: never")
+_OTHER_LOAD = Setting(
+    "worker.max_other_load", other_load, Limit(share=0.5), "GOGRID_MAX_OTHER_LOAD", "pause when others use more than this"
+)
+_SCHEDULE: Setting[tuple[Hours, ...]] = Setting(
+    "worker.schedule", parse_schedule, (), "GOGRID_SCHEDULE", "hours to work in: mon-fri 18:00-08:00; none: always"
+)
 _NAME: Setting[str | None] = Setting("worker.name", text, None, "GOGRID_WORKER_NAME", "shown to the admin when joining")
 _NOTIFICATIONS = Setting(
     "worker.notifications", _notifications, Notifications.TROUBLE, "GOGRID_NOTIFICATIONS", "none, trouble or all"
@@ -235,7 +274,8 @@ _LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, i
 
 SETTINGS: tuple[Setting[Any], ...] = (
     _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU, _GPU_SCRIPTS,
-    _IDLE, _TURN, _ACTIVITY, _NAME, _NOTIFICATIONS, _LOG,
+    _IDLE, _TURN, _ACTIVITY, _ACTIVITY_IDLE, _BATTERY, _FULLSCREEN, _APPS, _TEMPERATURE, _OTHER_LOAD, _SCHEDULE, _NAME,
+    _NOTIFICATIONS, _LOG,
 )  # fmt: skip
 AT_START = frozenset({"coordinator.host", "coordinator.port", "worker.device", "worker.gpu"})
 """What counts from the worker's next start; it takes up all the rest while it runs."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from gogrid.config import Setting, resolve
 from gogrid.places import WorkerPlaces
-from runner.config import AT_JOINING, AT_START, SETTINGS, WorkerConfig, load_config, shown, vram_twin
+from runner.config import AT_JOINING, AT_START, SETTINGS, WorkerConfig, load_config, shown_values, vram_twin
 from runner.control_messages import Settings, SettingShown
 from runner.settings_file import change_setting
 
@@ -25,8 +25,9 @@ class SettingsSource:
     def shown(self) -> Settings:
         """Every setting and which place won."""
         found = resolve(SETTINGS, flags=self._flags, environment=self._environment, file=self._places.config)
+        values = shown_values(found)
         return Settings(
-            settings=tuple(_shown(one, found.values[one.key], found.origins[one.key]) for one in SETTINGS),
+            settings=tuple(_shown(one, values[one.key], found.origins[one.key]) for one in SETTINGS),
             file=str(self._places.config),
         )
 
@@ -51,10 +52,10 @@ def _when(key: str, *, running: bool) -> str:
     return "from the worker's next start" if key in AT_START else "at once"
 
 
-def _shown(setting: Setting[object], value: object, origin: str) -> SettingShown:
+def _shown(setting: Setting[object], value: str, origin: str) -> SettingShown:
     return SettingShown(
         key=setting.key,
-        value=shown(setting, value),
+        value=value,
         origin=origin,
         env=setting.env,
         help=setting.help,

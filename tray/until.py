@@ -24,7 +24,7 @@ def until(words: str, now: datetime) -> datetime:
     """From `tomorrow`, a time of day such as `18:00` (the next one), or a date with a time.
 
     Args:
-        now: local time.
+        now: local time, naive.
 
     Raises:
         ValueError: says what is allowed.
@@ -40,7 +40,7 @@ def until(words: str, now: datetime) -> datetime:
         at = datetime.fromisoformat(words.strip())
     except ValueError:
         raise ValueError(allowed) from None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=now.tzinfo)
+    at = at if at.tzinfo is None else at.astimezone().replace(tzinfo=None)
     if not now < at <= now + _LONGEST:
         raise ValueError(f"{allowed}; it has to be within the next year")
     return at

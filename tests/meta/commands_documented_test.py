@@ -10,7 +10,8 @@ import pytest
 from coordinator.cli.main import _parser as coordinator_parser
 from gogrid.client.cli import parser as gogrid_parser
 from runner.__main__ import _parser as runner_parser
-from tray import cli as worker
+from tray.cli import main_parser as worker_parser
+from tray.commands.registry import command_parser
 
 ROOT = Path(__file__).parents[2]
 EVERYWHERE = {
@@ -36,11 +37,9 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def worker_leaves() -> Iterator[tuple[str, set[str]]]:
-    """The worker's parser hands its rest on, so its commands are put together from both programs."""
-    settings = flags(runner_parser())
-    yield "gogrid-worker --headless", (settings | flags(worker._parser())) - {"--name"}
-    for name in worker._COMMANDS:
-        yield f"gogrid-worker {name}", {"--name"} if name == "join" else set()
+    """Without a command the worker hands the settings' flags on to the runner."""
+    yield "gogrid-worker --headless", (flags(runner_parser()) | flags(worker_parser())) - {"--name"}
+    yield from leaves(command_parser())
 
 
 COMMANDS = dict([*leaves(gogrid_parser()), *leaves(coordinator_parser()), *worker_leaves()])

@@ -1,0 +1,1 @@
+"""The commands of `gogrid-worker`, one family in each module; `registry.py` knows them all."""

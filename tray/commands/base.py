@@ -1,0 +1,106 @@
+"""What every command is made of: its words, what it does, and how it reaches the running worker or the runner's code.
+
+Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run.
+"""
+
+import argparse
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from gogrid.arguments import CommandParser
+from gogrid.errors import GoGridError
+from gogrid.places import WorkerPlaces
+from runner.control_messages import Answer, Ask, Refused
+from tray.control_client import NotRunningError, ask
+from tray.runner_command import runner_command
+
+REFUSED = 1
+
+
+class RefusedError(GoGridError):
+    """The worker says no; exit code 1."""
+
+
+class FailedError(GoGridError):
+    """The runner's own command failed and has said why on standard error."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    places: WorkerPlaces
+    named: tuple[str, ...]
+    """`--config` and `--data` as they were given on the command line."""
+
+    @property
+    def shared(self) -> list[str]:
+        """For a process that is to use the same places."""
+        return ["--config", str(self.places.config), "--data", str(self.places.data)]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    name: str
+    help: str
+    words: Callable[[CommandParser], None]
+    """Adds its arguments, but for `--json`."""
+    run: Callable[[argparse.Namespace, Context], int]
+    """Returns the exit code."""
+    arrange: Callable[[list[str]], list[str]] = lambda words: words
+    """Turns older forms of its command line into the one that `words` describes."""
+
+
+def nothing_more(parser: CommandParser) -> None:
+    """For commands without arguments."""
+
+
+def running(context: Context, question: Ask) -> Answer:
+    """Ask the worker that must be running.
+
+    Raises:
+        NotRunningError: there is none.
+        RefusedError: it says no.
+    """
+    answer = ask(context.places.control, question)
+    if isinstance(answer, Refused):
+        raise RefusedError(f"The worker refuses: {answer.reason}")
+    return answer
+
+
+def maybe_running(context: Context, question: Ask) -> Answer | None:
+    """The same; None where none is running."""
+    try:
+        return running(context, question)
+    except NotRunningError:
+        return None
+
+
+def unexpected(answer: object) -> GoGridError:
+    return GoGridError(f"The worker answers with {type(answer).__name__}, which is no answer to this.")
+
+
+def call(context: Context, errand: str, flags: Sequence[str], *, as_json: bool, text: str = "") -> int:
+    """Run one of the runner's own commands; it writes to our output."""
+    command = runner_command([errand, *context.shared, *flags, *(["--json"] if as_json else [])])
+    return subprocess.run(command, input=text, text=True, check=False).returncode
+
+
+def fetch(context: Context, errand: Sequence[str]) -> bytes:
+    """The JSON that one of the runner's own commands prints, given its name and words. Raises `FailedError`."""
+    command = runner_command([errand[0], *context.shared, "--json", *(["--", *errand[1:]] if errand[1:] else [])])
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    if not done.stdout:
+        raise FailedError(done.returncode)
+    return done.stdout
+
+
+def say(as_json: object, value: object, text: str) -> int:
+    """Print one JSON value, or the text for people."""
+    print(msgspec.json.format(msgspec.json.encode(value)).decode() if as_json else text)
+    return 0
