@@ -145,7 +145,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--supervised-by", type=int, help=argparse.SUPPRESS)
     for setting in _FLAGGED:
-        parser.add_argument(_flag(setting.key), dest=setting.key, help=f"{setting.help} ({setting.env})")
+        parser.add_argument(
+            _flag(setting.key), dest=setting.key, help=f"{setting.help} ({setting.env})".replace("%", "%%")
+        )
     return parser
 
 

@@ -21,7 +21,9 @@ Stop = Literal[PythonEnd.TIMEOUT, PythonEnd.CANCELLED]
 
 _NAMED = 5
 """So many files with another name are told of."""
-KILLED = 128 + signal.SIGKILL
+_KILL, _TOO_MUCH_CPU, _TOO_LARGE_FILE = 9, 24, 25
+"""SIGKILL, SIGXCPU and SIGXFSZ, on Linux as on macOS; Windows, which runs no scripts, has no names for them."""
+KILLED = 128 + _KILL
 _NEAR = 0.95
 """Of the memory limit: a script that was killed with this much in use was killed for it."""
 _OUT_OF_MEMORY = re.compile(rb"^\S*MemoryError\b|an't allocate memory|annot allocate memory", re.MULTILINE)
@@ -108,11 +110,11 @@ def _reason(seen: Ended, limits: PythonLimits, evidence: Evidence) -> tuple[Pyth
         if evidence.over_memory or _OUT_OF_MEMORY.search(_last_lines(evidence.errors)):
             return memory
         return PythonEnd.FAILED, _no_module(evidence)
-    if seen.signal == signal.SIGXCPU:
+    if seen.signal == _TOO_MUCH_CPU:
         return cpu
-    if seen.signal == signal.SIGXFSZ:
+    if seen.signal == _TOO_LARGE_FILE:
         return PythonEnd.OUTPUT_TOO_LARGE, "It wrote a file larger than any that it may leave."
-    if seen.signal == signal.SIGKILL:
+    if seen.signal == _KILL:
         if evidence.over_memory:
             return memory
         if seen.cpu_ms >= cpu_seconds(limits) * 1000:
