@@ -7,6 +7,7 @@ before the process ends.
 
 import asyncio
 import logging
+import os
 import time
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ from runner.control_messages import (
 from runner.errors import NotJoinedError, SandboxUnavailableError
 from runner.facts import Facts
 from runner.first_test import FirstTest, smallest_model
+from runner.gates.probes.choose import find_eyes
 from runner.link.coordinator_link import CoordinatorLink, Credentials
 from runner.link.membership import Membership, load_membership
 from runner.models.blobs import Access, Blobs
@@ -47,6 +49,8 @@ from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk
 from runner.models.residence import Turns
 from runner.models.shown import models_shown
+from runner.owner import Owner
+from runner.pause_file import PauseFile
 from runner.probes.all import probe_machine
 from runner.probes.gpu_memory import GpuMemory, GpuUnreadableError
 from runner.probes.nvidia_memory import nvidia_memory
@@ -147,9 +151,11 @@ class _Runner:
         self._link = CoordinatorLink(self._addresses, credentials, self._work)
         self._work.refuse, self._work.open_stream = self._link.refuse, self._link.job_stream
         self._reporter = Reporter(self._link.report, self._work.report)
-        self._work.changed = self._cache.changed = self._reporter.changed
+        eyes = find_eyes(os.environ, _user(), facts.device.gpus, time.monotonic)
+        self._owner = Owner(self._work, PauseFile(places.state), eyes, lambda: self._config.gates, self._holds_anything)
+        self._work.changed = self._cache.changed = self._changed
         if self._parts is not None:
-            self._parts.pool.changed = self._reporter.changed
+            self._parts.pool.changed = self._changed
         self._recorder = Recorder(places.state / "statistics.sqlite3", self._counters)
         self._work.made = self._recorder.tokens
         self._control = ControlServer(places.control, self._answer)
@@ -157,6 +163,7 @@ class _Runner:
 
     async def run(self) -> None:
         self._cache.open()
+        await self._owner.open()
         await self._control.open()
         on_stop_signal(self._stop.set)
         linking = asyncio.create_task(self._link.run(), name="link")
@@ -164,13 +171,14 @@ class _Runner:
         ticking = asyncio.create_task(self._tick(), name="tick")
         reloading = asyncio.create_task(self._watch_settings(), name="settings")
         recording = asyncio.create_task(self._recorder.run(), name="statistics")
+        guarding = asyncio.create_task(self._owner.run(), name="owner")
         self._reporter.changed()
         try:
-            await asyncio.wait((linking, stopping, ticking, reloading), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((linking, stopping, ticking, reloading, guarding), return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
         finally:
-            await self._end((linking, stopping, ticking, reloading, recording))
-        for task in (linking, ticking, reloading):
+            await self._end((linking, stopping, ticking, reloading, recording, guarding))
+        for task in (linking, ticking, reloading, guarding):
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
@@ -188,6 +196,15 @@ class _Runner:
         await self._cache.close()
         await self._recorder.close()
         await self._control.close()
+
+    def _changed(self) -> None:
+        self._reporter.changed()
+        self._owner.noticed()
+
+    def _holds_anything(self) -> bool:
+        """Whether there is something to give back to the machine's owner."""
+        memory = self._parts.pool.memory_held if self._parts is not None else 0
+        return bool(self._work.jobs or memory or self._cache.downloads)
 
     async def _tick(self) -> None:
         while True:
@@ -280,6 +297,7 @@ class _Runner:
                     connection=self._link.status,
                     now=time.monotonic(),
                     tokens_per_s=self._recorder.tokens_per_s,
+                    unseen=self._owner.unseen,
                 )
             case AskStatistics():
                 return self._recorder.statistics(question.span)
@@ -288,9 +306,11 @@ class _Runner:
             case AskPause():
                 if self._parts is not None:
                     self._parts.first_test.stop("It was ended by a pause.")
-                self._work.pause(question.reason, finish=question.finish)
+                if reason := self._owner.pause(question.reason, finish=question.finish, until=question.until):
+                    return Refused(reason=reason)
             case AskResume():
-                self._work.resume()
+                if reason := self._owner.resume():
+                    return Refused(reason=reason)
             case AskSettings():
                 return self._shown()
             case AskChange():
@@ -333,6 +353,10 @@ def lent(facts: Facts) -> str:
     device = next((device for device in facts.devices if device.usable), None)
     models = f"{format_size(device.cap_bytes)} of {device.name}" if device is not None else "nothing for models"
     return f"{models}, {format_size(facts.script_memory)} of memory for scripts"
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
 
 
 def _caps(facts: Facts) -> Caps:

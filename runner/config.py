@@ -259,9 +259,15 @@ _FULLSCREEN = Setting(
 _APPS: Setting[tuple[str, ...]] = Setting(
     "worker.exclusive_apps", apps, (), "GOGRID_EXCLUSIVE_APPS", "pause while one of these programs runs"
 )
-_TEMPERATURE = Setting("worker.max_temperature", degrees, 0, "GOGRID_MAX_TEMPERATURE", "pause above this, in °C; 0: never")
+_TEMPERATURE = Setting(
+    "worker.max_temperature", degrees, 0, "GOGRID_MAX_TEMPERATURE", "pause above this, in °C; 0: never"
+)
 _OTHER_LOAD = Setting(
-    "worker.max_other_load", other_load, Limit(share=0.5), "GOGRID_MAX_OTHER_LOAD", "pause when others use more than this"
+    "worker.max_other_load",
+    other_load,
+    Limit(share=0.5),
+    "GOGRID_MAX_OTHER_LOAD",
+    "pause when others use more than this",
 )
 _SCHEDULE: Setting[tuple[Hours, ...]] = Setting(
     "worker.schedule", parse_schedule, (), "GOGRID_SCHEDULE", "hours to work in: mon-fri 18:00-08:00; none: always"

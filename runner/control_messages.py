@@ -148,6 +148,8 @@ class WorkerStatus(ControlMessage, frozen=True):
     """What its owner asked of it by hand and `AskResume` ends; empty: nothing."""
     dashboard: str = ""
     """`https://host:port` of its coordinator; empty before the first connection."""
+    unseen: tuple[str, ...] = ()
+    """What the gates cannot look at on this machine, each in words."""
 
 
 class SettingShown(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ def worker_status(
     connection: str,
     now: float,
     tokens_per_s: float,
+    unseen: tuple[str, ...],
 ) -> WorkerStatus:
     """Args: `now` in monotonic seconds, as given to `work`."""
     readiness, reason = work.readiness
@@ -49,6 +50,9 @@ def worker_status(
         jobs_failed=work.failed,
         pid=os.getpid(),
         tokens_per_s=tokens_per_s,
+        holds=work.holds.reasons,
+        paused_until=work.holds.paused_until,
+        unseen=unseen,
         memory_in_use=pool.memory_held if pool is not None else 0,
     )
 

@@ -33,6 +33,7 @@ from gogrid.protocol.messages import (
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
 from runner.errors import JobError, RunnerError
 from runner.facts import Facts
+from runner.holds import Holds, OwnerPause
 from runner.link.fence import Fence
 from runner.link.kept_stream import KeptStream
 from runner.models.cache import ModelCache
@@ -42,6 +43,7 @@ from runner.serving.capacity import ScriptRoom, Situation, beyond, refusal
 from runner.serving.executor_client import ExecutorClient, ModelTask
 from runner.serving.pool import ExecutorPool
 from runner.session import JobStream
+from runner.worker_report import worker_report
 
 log = logging.getLogger(__name__)
 _LONGEST_REASON = 1000
@@ -108,8 +110,7 @@ class Work:
         self._all_settled = asyncio.Event()
         self._fence = Fence()
         self._fence_timer: asyncio.TimerHandle | None = None
-        self._drained = ""
-        self._paused = ""
+        self.holds = Holds()
         self.names: dict[Sha256, str] = {}
         """What the coordinator calls the models."""
         self.done = 0
@@ -178,7 +179,7 @@ class Work:
             self._stop(job, "")  # its end is on disk already
 
     def drain(self, drain: Drain) -> None:
-        self._drained = (drain.reason or "drained by the coordinator's admin") if drain.on else ""
+        self.holds.drained = (drain.reason or "drained by the coordinator's admin") if drain.on else ""
         self.changed()
 
     def lost(self, leases: tuple[LeaseHeld, ...]) -> None:
@@ -211,14 +212,30 @@ class Work:
 
     # --- what the owner tells ---
 
-    def pause(self, reason: str, *, finish: bool = False) -> None:
-        """Take nothing new. What runs goes on elsewhere and all memory is free at once, unless it may `finish`."""
-        self._paused = reason
+    def pause(self, reason: str, *, finish: bool = False, until: float = 0.0) -> None:
+        """Take nothing new. What runs goes on elsewhere and all memory is free at once, unless it may `finish`.
+
+        Args:
+            until: Unix seconds; 0: until `resume`.
+        """
+        self.hold(OwnerPause(reason, finish, until), self.holds.gates)
+
+    def resume(self) -> None:
+        self.hold(None, self.holds.gates)
+
+    def hold(self, pause: OwnerPause | None, gates: tuple[str, ...]) -> None:
+        """What the owner says and why gates are closed, from now on."""
+        if (pause, gates) == (self.holds.pause, self.holds.gates):
+            return
+        yielded = self.holds.yielding
+        self.holds.pause, self.holds.gates = pause, gates
         self.changed()
-        if not finish:
-            self._give_back(self.jobs, f"The worker is {reason}.", to_owner=True)
+        if self.holds.yielding and not yielded:
+            log.info("the machine is its owner's: %s", "; ".join(self.holds.reasons))
+            self._give_back(self.jobs, self.holds.why, to_owner=True)
             if self._pool is not None:
-                self._pool.kill()
+                self._pool.leave()
+            self._cache.halt()
 
     def lend(self, facts: Facts) -> None:
         """Other limits hold from now on. What no longer fits gives its memory back at once, and goes on elsewhere."""
@@ -235,10 +252,6 @@ class Work:
             self._pool.end(models)
         self.changed()
 
-    def resume(self) -> None:
-        self._paused = ""
-        self.changed()
-
     # --- what others want to know ---
 
     @property
@@ -247,14 +260,7 @@ class Work:
 
     @property
     def readiness(self) -> tuple[Readiness, str]:
-        standing = self._facts.standing
-        if standing[0] is not Readiness.READY:
-            return standing
-        if self._paused:
-            return Readiness.PAUSED, self._paused
-        if self._drained:
-            return Readiness.DRAINING, self._drained
-        return standing
+        return self.holds.readiness(self._facts.standing)
 
     @property
     def situation(self) -> Situation:
@@ -271,26 +277,7 @@ class Work:
         return sum(map(_script_memory, self._jobs.values()))
 
     def report(self) -> WorkerReport:
-        readiness, reason = self.readiness
-        facts = self._facts
-        return WorkerReport(
-            software=facts.software,
-            hostname=facts.hostname,
-            platform=facts.platform,
-            readiness=readiness,
-            reason=reason,
-            devices=facts.devices,
-            engines=facts.engines if self._pool is not None else (),
-            sandbox=facts.sandbox,
-            python_jobs=facts.python_jobs,
-            loaded=self._pool.loaded if self._pool is not None else (),
-            cached=self._cache.cached,
-            cores=facts.cores,
-            loading=self._pool.loading if self._pool is not None else (),
-            refused=self._pool.refused if self._pool is not None else (),
-            packages=facts.packages,
-            gpu_scripts=facts.gpu_scripts,
-        )
+        return worker_report(self._facts, self.holds, self._pool, self._cache)
 
     async def close(self) -> None:
         """Give every job back: the coordinator places it elsewhere."""

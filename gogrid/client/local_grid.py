@@ -25,6 +25,13 @@ from gogrid.client.client import GoGrid
 from gogrid.client.errors import ClientError
 from gogrid.client.profile import Profile
 
+NOBODYS = {
+    "GOGRID_PAUSE_ON_ACTIVITY": "false",
+    "GOGRID_PAUSE_ON_FULLSCREEN": "false",
+    "GOGRID_RUN_ON_BATTERY": "true",
+    "GOGRID_MAX_OTHER_LOAD": "100%",
+}
+"""Settings of workers that stand back for nobody: who starts a grid on one machine sits at it, and wants to see it work."""
 READY_S = 30.0
 STOP_S = 15.0
 WORKER = "worker"
@@ -91,7 +98,8 @@ class LocalGrid:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._joined: set[str] = set()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GOGRID_")}
-        self._environment = {**inherited, "GOGRID_WORKER_DATA": str(folder / WORKER), **(settings or {})}
+        self._environment = {**inherited, **NOBODYS, "GOGRID_WORKER_DATA": str(folder / WORKER)}
+        self._environment.update(settings or {})
 
     def __enter__(self) -> Self:
         return self

@@ -161,6 +161,13 @@ class ModelCache:
             self.changed()
         return right
 
+    def halt(self) -> None:
+        """Fetch nothing any more of what was begun; asked for again, it goes on from there. Waiters are cancelled."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+        self._downloads.clear()
+
     async def close(self) -> None:
         """Stop what is being fetched; it goes on from there next time."""
         tasks = list(self._tasks.values())
@@ -212,7 +219,8 @@ class ModelCache:
             log.info("model %s is here", digest[:12])
         finally:
             teller.cancel()
-            del self._downloads[digest]
+            if self._downloads.get(digest) is download:
+                del self._downloads[digest]
             self.changed()
 
     async def _fetch_blob(self, sha256: Sha256, size: int, download: Download) -> None:

@@ -162,6 +162,12 @@ class ExecutorPool:
             if entry.brought is not None:
                 entry.brought.client.kill()
 
+    def leave(self) -> None:
+        """The machine's owner wants it back: end every executor now, and start nothing for who still waits."""
+        for wanted in list(self._wanted.values()):
+            self._fail(wanted, _stopped())
+        self.kill()
+
     def relimit(self, cap_bytes: int, cores: int) -> frozenset[Sha256]:
         """The owner lends so much from now on; returns the models that hold too much memory for that: `end` them.
 

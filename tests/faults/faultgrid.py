@@ -21,7 +21,7 @@ import httpx
 import msgspec
 import psutil
 
-from gogrid.client.local_grid import LocalGrid
+from gogrid.client.local_grid import NOBODYS, LocalGrid
 from tests.faults.checker import Verdict, check
 from tests.faults.client_log import Accepted, AnyEntry, read_log
 from tests.faults.load import FINAL, Order
@@ -56,7 +56,7 @@ class GridWorker:
     def __init__(self, name: str, folder: Path, settings: Mapping[str, str]) -> None:
         self.name = name
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GOGRID_")}
-        self._environment = {**inherited, **settings, "GOGRID_WORKER_DATA": str(folder / name)}
+        self._environment = {**inherited, **NOBODYS, **settings, "GOGRID_WORKER_DATA": str(folder / name)}
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[psutil.Process] = []

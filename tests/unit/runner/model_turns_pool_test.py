@@ -61,7 +61,7 @@ async def test_a_model_whose_turn_is_over_ends_what_it_serves_and_begins_nothing
 
 async def test_a_load_serves_those_who_waited_for_it_however_short_turns_are(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
-        b.pool._turns = Turns(least_s=0.0, per_load=0.0, pause_s=0.0)
+        b.pool.turns = Turns(least_s=0.0, per_load=0.0, pause_s=0.0)
         models = [b.blobs.echo_model(600, note) for note in range(2)]
         streams = [b.chat(models[number % 2], "x") for number in range(6)]
         await ended(*streams)
@@ -150,7 +150,7 @@ async def test_loading_shows_state_progress_eta(tmp_path: Path) -> None:
         third = b.chat(one, "x")
         await until(lambda: waits(third))
         left = next(m.eta_s for m in reversed(third.messages) if isinstance(m, Progress))
-        assert left == b.pool._turns.pause_s + 7.0  # until the idle one gives its place up, and the load
+        assert left == b.pool.turns.pause_s + 7.0  # until the idle one gives its place up, and the load
 
 
 def test_a_download_s_rest_is_judged_by_its_own_speed() -> None:

@@ -38,7 +38,7 @@ def test_the_first_releases_file_is_understood(tmp_path: Path) -> None:
     config = load(tmp_path, SEED)
     assert (config.host, config.port) == ("your-server.com", 8443)
     assert config.max_vram == Limit(bytes=8 * 10**9)
-    assert config.pause_on_activity is True
+    assert config.gates.pause_on_activity is True
     assert config.update_endpoints == ("https://your-server.com:8443/updates/{{target}}/{{current_version}}",)
 
 

@@ -1,0 +1,149 @@
+"""The machine's owner comes first: looks at the gates and keeps the pause, and tells `work.py` what holds.
+
+Promises: while the worker has anything to give back, its owner's input is looked for five times a second, else less
+often (`gates/pace.py`); no look holds up the event loop; changed settings count from the next look; a pause is on disk
+before it is confirmed, survives the process and ends when it said it would.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+
+from runner.errors import RunnerError
+from runner.gates.gates import Gates
+from runner.gates.observation import MachineSeen, OwnerSeen
+from runner.gates.pace import Pace, pace
+from runner.gates.probes.base import NoAnswerError
+from runner.gates.probes.eyes import Eyes
+from runner.gates.settings import GateSettings
+from runner.holds import OwnerPause
+from runner.pause_file import PauseFile
+from runner.threads import in_thread
+from runner.work import Work
+
+log = logging.getLogger(__name__)
+_FIRST_LOOK_S = 1.0
+"""The worker does not wait longer for it before it says that it is ready."""
+
+
+class Owner:
+    """Use from one event loop."""
+
+    def __init__(
+        self,
+        work: Work,
+        pauses: PauseFile,
+        eyes: Eyes,
+        settings: Callable[[], GateSettings],
+        busy: Callable[[], bool],
+    ) -> None:
+        """`busy`: whether something runs, is in memory or is on its way."""
+        self._work, self._pauses, self._eyes, self._settings, self._busy = work, pauses, eyes, settings, busy
+        self._gates = Gates()
+        self._owner: OwnerSeen | None = None
+        self._machine = MachineSeen()
+        self._unhurried = False
+        self._hurry = asyncio.Event()
+        """Set when a look has to come earlier than it was planned."""
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What cannot be looked at on this machine, each in words."""
+        return self._eyes.unseen
+
+    async def open(self) -> None:
+        """Take up the pause that was kept, and look once, so that the first word to the coordinator is true."""
+        self._work.hold(self._pauses.load(time.time()), ())
+        for look in (self._look_at_owner, self._look_at_machine):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST_LOOK_S):
+                    await look()
+        self._judge()
+        for words in self._eyes.unseen:
+            log.info("not looked at here: %s", words)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            await asyncio.gather(
+                self._look_on(self._look_at_owner, lambda pace: pace.owner_s),
+                self._look_on(self._look_at_machine, lambda pace: pace.machine_s),
+            )
+        finally:
+            self._eyes.close()
+
+    def noticed(self) -> None:
+        """Something may have begun that the owner would want back."""
+        if self._unhurried and self._busy():
+            self._unhurried = False
+            self._hurry.set()
+
+    def pause(self, reason: str, *, finish: bool, until: float) -> str:
+        """Why there is no pause, in words; empty: it holds.
+
+        Args:
+            until: Unix seconds; 0: until `resume`.
+        """
+        pause = OwnerPause(reason, finish, until)
+        if until < 0 or pause.over(time.time()):
+            return "That time is over already; give one that is to come."
+        return self._keep(pause)
+
+    def resume(self) -> str:
+        """Why the pause stays, in words; empty: it has ended. Gates that are closed stay so."""
+        return self._keep(None)
+
+    def _keep(self, pause: OwnerPause | None) -> str:
+        try:
+            self._pauses.save(pause)
+        except RunnerError as error:
+            log.error("%s", error)
+            if pause is None:
+                return str(error)
+        self._work.hold(pause, self._work.holds.gates)
+        return ""
+
+    async def _look_on(self, look: Callable[[], Awaitable[None]], every: Callable[[Pace], float]) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            looked = loop.time()
+            await look()
+            self._judge()
+            while (left := looked + every(self._pace()) - loop.time()) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._hurry.wait()
+
+    def _pace(self) -> Pace:
+        busy = self._busy()
+        self._unhurried = not busy
+        self._hurry.clear()
+        return pace(held=self._work.holds.yielding, busy=busy)
+
+    async def _look_at_owner(self) -> None:
+        if not self._settings().pause_on_activity:
+            self._owner = None
+            return
+        try:
+            idle_s = await in_thread(lambda _stop: self._eyes.owner(), "owner look")
+        except NoAnswerError as error:
+            log.warning("%s", error)
+            return  # what was seen last grows old, and the gates know when it is too old
+        self._owner = OwnerSeen(time.monotonic(), idle_s) if idle_s is not None else None
+
+    async def _look_at_machine(self) -> None:
+        settings = self._settings()
+        self._machine = await in_thread(lambda _stop: self._eyes.machine(settings), "machine look")
+
+    def _judge(self) -> None:
+        closed = self._gates.judge(self._settings(), self._owner, self._machine, time.monotonic(), datetime.now())
+        pause = self._work.holds.pause
+        if pause is not None and pause.over(time.time()):
+            log.info("the pause is over")
+            self._keep(None)
+        if closed != self._work.holds.gates:
+            log.info("gates: %s", "; ".join(closed) or "open")
+        self._work.hold(self._work.holds.pause, closed)

@@ -1,0 +1,29 @@
+"""What a worker says of itself to its coordinator, put together from its parts."""
+
+from gogrid.protocol.messages import WorkerReport
+from runner.facts import Facts
+from runner.holds import Holds
+from runner.models.cache import ModelCache
+from runner.serving.pool import ExecutorPool
+
+
+def worker_report(facts: Facts, holds: Holds, pool: ExecutorPool | None, cache: ModelCache) -> WorkerReport:
+    readiness, reason = holds.readiness(facts.standing)
+    return WorkerReport(
+        software=facts.software,
+        hostname=facts.hostname,
+        platform=facts.platform,
+        readiness=readiness,
+        reason=holds.told(reason),
+        devices=facts.devices,
+        engines=facts.engines if pool is not None else (),
+        sandbox=facts.sandbox,
+        python_jobs=facts.python_jobs,
+        loaded=pool.loaded if pool is not None else (),
+        cached=cache.cached,
+        cores=facts.cores,
+        loading=pool.loading if pool is not None else (),
+        refused=pool.refused if pool is not None else (),
+        packages=facts.packages,
+        gpu_scripts=facts.gpu_scripts,
+    )
