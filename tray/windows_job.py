@@ -2,7 +2,7 @@
 
 Promises: its only handle is in this process, so Windows kills what is in the job when this process ends. What those
 programs start themselves is not in it: a sandbox's own Job Object may limit the user interface only outside of any
-other, and it ends with the runner, which holds its handle. Elsewhere nothing is done: there children watch their parent.
+other, and it ends with the runner, which holds its handle. Elsewhere nothing is done: children watch their parent.
 """
 
 import ctypes
