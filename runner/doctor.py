@@ -1,67 +1,56 @@
-"""`doctor`: what works on this machine and what does not, each in one line.
+"""`doctor`: what works on this machine and what does not, each in one line that says what to do.
 
-Proves instead of guessing: the sandbox runs its self-test, the coordinator is reached over UDP and over TCP apart, so
-that a firewall that eats one of them is told from a coordinator that is down. Never authenticates, since that would end
-the session of a running worker.
+Proves instead of guessing: the sandbox runs its self-test, the coordinator is reached over UDP and over TCP apart
+(`doctor_coordinator.py`). What can be looked at at the same time is; the whole takes three seconds at most, also where
+nobody answers.
 """
 
 import asyncio
+import os
 import shutil
 import time
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 
-import msgspec
-
-from gogrid.errors import CloseCode, GoGridError
-from gogrid.identity import client_context, create_worker_key, short_pin
+from gogrid.errors import GoGridError
+from gogrid.identity import short_pin
 from gogrid.places import WorkerPlaces
-from gogrid.protocol.worker_session import KeyProof
 from gogrid.sizes import format_size
 from runner.app import addresses_of
 from runner.config import WorkerConfig
+from runner.doctor_coordinator import Check, look
 from runner.errors import SandboxUnavailableError
-from runner.link.connection import dial
-from runner.link.membership import Membership, load_membership
+from runner.gates.probes.base import NoAnswerError
+from runner.gates.probes.choose import find_eyes
+from runner.link.membership import load_membership
+from runner.models.disk import ModelDisk
+from runner.models.eviction import disk_use
 from runner.probes.all import Machine, probe_machine
 from runner.probes.choose import choose_device
 from runner.sandbox.base import SandboxReport
 from runner.sandbox.choose import choose_launcher
 from runner.threads import in_thread
 
-_HTTPS_TIMEOUT_S = 5.0
-_CLOCK_TOLERANCE_S = 60.0
 _LEAST_DISK = 2 * 10**9
-
-
-class Check(msgspec.Struct, frozen=True):
-    name: str
-    ok: bool
-    finding: str
 
 
 async def examine(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ...]:
     """Every check, in the order in which they build on each other."""
-    checks = [Check("settings", True, f"{places.config}{'' if places.config.exists() else ' (absent: defaults)'}")]
-    machine = probe_machine()
-    sandbox, found = await _sandbox(machine)
-    checks += found
-    checks.append(_device(config, machine, sandbox))
-    checks.append(_disk(config, places))
-    try:
-        membership = load_membership(places.state)
-    except GoGridError as error:
-        return (*checks, Check("coordinator", False, str(error)))
-    if membership is None:
-        return (*checks, Check("coordinator", False, "not joined; paste a token: gogrid-worker join TOKEN"))
-    pin = short_pin(membership.pin)
-    checks.append(Check("coordinator", True, f"{membership.coordinator_name}, pin {pin}, as {membership.worker_name}"))
-    udp, tcp = await asyncio.gather(_quic(config, membership), _https(config, membership))
-    return (*checks, udp, *tcp)
+    settings = Check("settings", True, f"{places.config}{'' if places.config.exists() else ' (absent: defaults)'}")
+    machine, coordinator, activity = await asyncio.gather(
+        _machine(config), _coordinator(config, places), in_thread(lambda _stop: _activity(config), "activity check")
+    )
+    return (settings, *machine, _disk(config, places), *_models(places), activity, *coordinator)
 
 
 def findings_text(checks: tuple[Check, ...]) -> str:
     width = max(len(check.name) for check in checks)
     return "\n".join(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:{width}}  {check.finding}" for check in checks)
+
+
+async def _machine(config: WorkerConfig) -> list[Check]:
+    machine = await in_thread(lambda _stop: probe_machine(), "device check")
+    sandbox, found = await _sandbox(machine)
+    return [*found, _device(config, machine, sandbox), *_drivers(machine)]
 
 
 async def _sandbox(machine: Machine) -> tuple[SandboxReport | None, list[Check]]:
@@ -85,6 +74,7 @@ def _device(config: WorkerConfig, machine: Machine, sandbox: SandboxReport | Non
         config.max_vram,
         config.max_ram,
         sandbox.gpus if sandbox is not None else None,
+        config.gpu,
     )
     if chosen.problem:
         return Check("device", False, chosen.problem)
@@ -93,49 +83,69 @@ def _device(config: WorkerConfig, machine: Machine, sandbox: SandboxReport | Non
     return Check("device", True, f"{chosen.why}; lends {format_size(chosen.cap_bytes)}")
 
 
+def _drivers(machine: Machine) -> list[Check]:
+    """Each GPU by its number, as `worker.gpu` names it; without one, why there is none."""
+    gpus = [gpu for found in machine.findings for gpu in found.gpus]
+    if not gpus:
+        reason = "; ".join(found.problem for found in machine.findings if found.problem)
+        return [Check("GPU", True, f"none: {reason}")]
+    driver = next((found.driver for found in machine.findings if found.driver), "")
+    words = f", driver {driver}" if driver else ""
+    return [
+        Check(
+            "GPU",
+            True,
+            f"{at}: {gpu.name}, {format_size(gpu.memory_bytes)}, {format_size(gpu.used_bytes)} in use{words}",
+        )
+        for at, gpu in enumerate(gpus)
+    ]
+
+
 def _disk(config: WorkerConfig, places: WorkerPlaces) -> Check:
     folder = next(path for path in (places.models, *places.models.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     words = f"{format_size(free)} free in {folder}; the model cache may hold {format_size(config.disk_cap)}"
-    return Check("disk", free >= _LEAST_DISK, words)
+    enough = free >= _LEAST_DISK
+    return Check("disk", enough, words if enough else f"{words}; free some, or: gogrid-worker models prune --yes")
 
 
-async def _quic(config: WorkerConfig, membership: Membership) -> Check:
-    """Up to the checked pin, and no further."""
-    proof = KeyProof(membership.worker_id, create_worker_key())
-    failures: list[str] = []
-    for address in addresses_of(config, membership):
-        try:
-            connection = await dial(address, membership.pin, proof, lambda _event: None)
-        except GoGridError as error:
-            failures.append(str(error))
-            continue
-        connection.close(CloseCode.NORMAL, "doctor")
-        await connection.dispose()
-        return Check("UDP (QUIC)", True, f"{address} answers, and is the pinned coordinator")
-    return Check("UDP (QUIC)", False, "; ".join(failures))
+def _models(places: WorkerPlaces) -> list[Check]:
+    disk = ModelDisk(places.models)
+    models = disk.models(frozenset()) if (places.models / "views").is_dir() else ()
+    if not models:
+        return [Check("models", True, "none on disk yet; they are fetched when they are asked for")]
+    manifests = {model.digest: disk.manifest(model.digest) for model in models}
+    damaged = [digest for digest, one in manifests.items() if one is None or not disk.complete(digest, one)]
+    words = f"{len(models)} on disk, {format_size(disk_use(models))}"
+    if damaged:
+        words += f"; damaged, and fetched again when asked for: {', '.join(digest[:12] for digest in damaged)}"
+    return [Check("models", True, words)]
 
 
-async def _https(config: WorkerConfig, membership: Membership) -> list[Check]:
-    import httpx
-
-    address = addresses_of(config, membership)[0]
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    url = f"https://{host}:{membership.https_port}/healthz"
-    trust = client_context(membership.identity_pem)
-
-    def get() -> tuple[httpx.Response, float]:
-        response = httpx.get(url, verify=trust, timeout=_HTTPS_TIMEOUT_S, trust_env=False)
-        return response, time.time()
-
+def _activity(config: WorkerConfig) -> Check:
+    """Whether the gates can see what they have to look at. Blocks."""
+    if not config.gates.pause_on_activity:
+        return Check("activity", True, "not looked at, as its owner wants it (worker.pause_on_activity)")
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    eyes = find_eyes(os.environ, user, (), time.monotonic)
     try:
-        response, here = await in_thread(lambda _stop: get(), "https check")
-    except httpx.HTTPError as error:
-        return [Check("TCP (HTTPS)", False, f"{url}: {error}")]
-    found = [Check("TCP (HTTPS)", response.is_success, f"{url} answers {response.status_code}")]
-    there = response.headers.get("date", "")
-    if there:
-        apart = here - parsedate_to_datetime(there).timestamp()
-        words = f"{abs(apart):.0f} s {'ahead of' if apart >= 0 else 'behind'} the coordinator's"
-        found.append(Check("clock", abs(apart) <= _CLOCK_TOLERANCE_S, words))
-    return found
+        idle_s = eyes.owner()
+        eyes.machine(replace(config.gates, max_other_load=1.0))
+    except NoAnswerError as error:
+        return Check("activity", False, f"whether the computer is in use cannot be seen: {error}")
+    finally:
+        eyes.close()
+    seen = "no input can be seen" if idle_s is None else f"last input {idle_s:.0f} s ago"
+    return Check("activity", True, "; cannot see ".join((seen, *eyes.unseen[:1])))
+
+
+async def _coordinator(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ...]:
+    try:
+        membership = load_membership(places.state)
+    except GoGridError as error:
+        return (Check("coordinator", False, str(error)),)
+    if membership is None:
+        return (Check("coordinator", False, "not joined; paste a token: gogrid-worker join TOKEN"),)
+    pin = short_pin(membership.pin)
+    words = f"{membership.coordinator_name}, pin {pin}, as {membership.worker_name}"
+    return (Check("coordinator", True, words), *await look(addresses_of(config, membership), membership))

@@ -37,6 +37,8 @@ class GpuFindings:
     gpus: tuple[Gpu, ...]
     problem: str
     """In words, why there is none; empty when there are some."""
+    driver: str = ""
+    """Its version; empty where there is none or it does not say."""
 
 
 class GpuProbe(Protocol):

@@ -21,6 +21,7 @@ class Nvml(Protocol):
 
     def nvmlInit(self) -> None: ...  # NVML's own names
     def nvmlShutdown(self) -> None: ...
+    def nvmlSystemGetDriverVersion(self) -> str: ...
     def nvmlDeviceGetCount(self) -> int: ...
     def nvmlDeviceGetHandleByIndex(self, index: int) -> object: ...
     def nvmlDeviceGetName(self, handle: object) -> str: ...
@@ -49,12 +50,13 @@ def find_gpus(nvml: Nvml) -> GpuFindings:
     except nvml.NVMLError as error:
         return GpuFindings(DeviceKind.CUDA, (), f"the NVIDIA driver does not answer ({error})")
     try:
+        driver = nvml.nvmlSystemGetDriverVersion()
         gpus = tuple(_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
     except nvml.NVMLError as error:
         return GpuFindings(DeviceKind.CUDA, (), f"the NVIDIA driver does not tell its GPUs ({error})")
     finally:
         nvml.nvmlShutdown()
-    return GpuFindings(DeviceKind.CUDA, gpus, "" if gpus else "the NVIDIA driver shows no GPU")
+    return GpuFindings(DeviceKind.CUDA, gpus, "" if gpus else "the NVIDIA driver shows no GPU", driver)
 
 
 def _gpu(nvml: Nvml, index: int) -> Gpu:

@@ -103,6 +103,9 @@ class _Nvml:
     def nvmlShutdown(self) -> None:
         self.open = False
 
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.95"
+
     def nvmlDeviceGetCount(self) -> int:
         return 1
 
@@ -134,6 +137,7 @@ def test_what_an_nvidia_driver_can_lack(failure: Exception, words: str) -> None:
 def test_an_nvidia_gpu_is_described_and_the_driver_let_go() -> None:
     nvml = _Nvml()
     assert find_gpus(nvml).gpus == (Gpu(DeviceKind.CUDA, "RTX 4090", "GPU-1", 24 * GB, GB),)
+    assert find_gpus(nvml).driver == "580.95"
     assert not nvml.open
 
 
