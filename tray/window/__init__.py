@@ -1,0 +1,1 @@
+"""The worker's window: one small page, shown by pywebview in a process of its own."""
