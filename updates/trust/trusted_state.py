@@ -40,9 +40,15 @@ class TrustedState(msgspec.Struct, frozen=True, kw_only=True):
     installed: Known = 0
     last_good: Known = 0
     """The newest that was installed and proved itself."""
+    before_good: Known = 0
+    """The one that was good before `last_good`: what its owner may go back to."""
     failed: SequenceList = ()
+    trial: Known = 0
+    """The one that was switched to last; it may have been left again."""
+    starting: bool = False
+    """A start of what is on trial has begun and nobody knows yet how it went."""
     failed_starts: Annotated[int, Meta(ge=0, le=FAILED_STARTS)] = 0
-    """Of `installed`, one after the other."""
+    """Of `trial`, one after the other."""
     security_floor: Known = 0
     revoked: SequenceList = ()
 
@@ -117,31 +123,51 @@ def with_release(state: TrustedState, release: Release, sha256: str) -> TrustedS
 
 def switched(state: TrustedState, seq: int) -> TrustedState:
     """Another release becomes the one that starts. `last_good` stays until `proved`."""
-    return msgspec.structs.replace(state, installed=seq, failed_starts=0)
+    starts = state.failed_starts if seq == state.trial else 0
+    return msgspec.structs.replace(state, installed=seq, trial=seq, failed_starts=starts, starting=False)
+
+
+def left(state: TrustedState, seq: int) -> TrustedState:
+    """Back to a release that was good; what was on trial keeps its count of failed starts."""
+    return msgspec.structs.replace(state, installed=seq, starting=False)
+
+
+def start_begun(state: TrustedState) -> TrustedState:
+    """Stored before what is on trial starts: one that takes the machine down with it is found out at the next start."""
+    return msgspec.structs.replace(state, starting=True)
+
+
+def start_undone(state: TrustedState) -> TrustedState:
+    """It was asked to end before anybody could tell; that says nothing about it."""
+    return msgspec.structs.replace(state, starting=False)
 
 
 def proved(state: TrustedState) -> TrustedState:
     """What is installed has reached its coordinator."""
-    return msgspec.structs.replace(state, last_good=state.installed, failed_starts=0)
+    before = state.before_good if state.last_good in (0, state.installed) else state.last_good
+    return msgspec.structs.replace(
+        state, last_good=state.installed, before_good=before, failed_starts=0, starting=False
+    )
 
 
 def start_failed(state: TrustedState) -> TrustedState:
     """What is installed did not start, or not prove itself; after `FAILED_STARTS` times it is never tried again."""
     if state.failed_starts + 1 < FAILED_STARTS:
-        return msgspec.structs.replace(state, failed_starts=state.failed_starts + 1)
+        return msgspec.structs.replace(state, failed_starts=state.failed_starts + 1, starting=False)
     return given_up(state, state.installed)
 
 
 def given_up(state: TrustedState, seq: int) -> TrustedState:
     """A release is never tried again on this machine."""
-    if seq in state.failed:
-        return msgspec.structs.replace(state, failed_starts=0)
-    return msgspec.structs.replace(state, failed=(*state.failed, seq)[-_FAILED_KEPT:], failed_starts=0)
+    failed = state.failed if seq in state.failed else (*state.failed, seq)[-_FAILED_KEPT:]
+    return msgspec.structs.replace(state, failed=failed, failed_starts=0, starting=False)
 
 
 def way_back(state: TrustedState) -> int | None:
     """The release that may be gone back to; None: there is none that is not worse."""
-    seq = state.last_good
-    if seq in (0, state.installed) or seq < state.security_floor or seq in state.revoked or seq in state.failed:
-        return None
-    return seq
+    return next((seq for seq in (state.last_good, state.before_good) if _may_return(state, seq)), None)
+
+
+def _may_return(state: TrustedState, seq: int) -> bool:
+    worse = seq < state.security_floor or seq in state.revoked or seq in state.failed
+    return seq not in (0, state.installed) and not worse
