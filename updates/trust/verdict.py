@@ -18,9 +18,10 @@ from enum import StrEnum
 
 from updates.errors import Alarm, StateFileError, TrustError
 from updates.trust.anchors import Anchors
+from updates.trust.artifact import check_file, file_signature
 from updates.trust.chain import SignedDocument, SignedKeys, open_release, open_timestamp, walk_keys
-from updates.trust.documents import Artifact, Release, Rollout, Timestamp, artifact_comment, signature_of
-from updates.trust.signatures import Readable, Signature, verify
+from updates.trust.documents import Artifact, Release, Rollout, Timestamp
+from updates.trust.signatures import Readable
 from updates.trust.trusted_state import TrustedState, trusted_now, with_release, with_timestamp
 
 FROZEN_S = 14 * 86400.0
@@ -153,15 +154,9 @@ def verify_artifact(source: Readable, offer: Install, state: TrustedState) -> No
     """
     if offer.seq in state.revoked or offer.seq < state.security_floor:
         raise TrustError(Alarm.ROLLBACK, f"Release {offer.seq} was withdrawn meanwhile.")
-    signature = _artifact_signature(offer.release, offer.target, offer.artifact)
     if state.keys is None:
         raise TrustError(Alarm.KEYS_WITHHELD, "No keys are known.")
-    counted = _Counted(source, offer.artifact.size)
-    verify(counted, signature, state.keys.of(state.keys.release_keys), "release key")
-    if counted.size != offer.artifact.size:
-        raise TrustError(Alarm.MIXED, f"The file has {counted.size} bytes, the release says {offer.artifact.size}.")
-    if counted.sha256 != offer.artifact.sha256:
-        raise TrustError(Alarm.MIXED, "The file does not have the hash that the release says.")
+    check_file(source, offer.release, offer.target, offer.artifact, state.keys)
 
 
 def bucket(rollout: Rollout, install_id: str) -> int:
@@ -231,7 +226,7 @@ class _Progress:
         artifact = release.platforms.get(install.target)
         if artifact is None:
             return Wait(WaitReason.NO_BUILD, f"Version {release.version} has no build for {install.target}.")
-        _artifact_signature(release, install.target, artifact)
+        file_signature(release, install.target, artifact)
         if artifact.size > install.size_limit:
             raise TrustError(
                 Alarm.TOO_LARGE, f"The download has {artifact.size} bytes, {install.size_limit} are allowed."
@@ -268,38 +263,7 @@ class _Progress:
         return None
 
 
-def _artifact_signature(release: Release, target: str, artifact: Artifact) -> Signature:
-    signature = signature_of(artifact)
-    if signature.trusted_comment != artifact_comment(release, target, artifact):
-        text = f"The file for {target} was signed as {signature.trusted_comment[:200]!r}, which is not this release."
-        raise TrustError(Alarm.MIXED, text)
-    return signature
-
-
 def _frozen(late: float) -> Wait:
     days = int(late // 86400)
     text = f"No word about updates that still counts for {days} days: the admin should publish one, or is kept from it."
     return Wait(WaitReason.FROZEN, text, warn=True)
-
-
-class _Counted:
-    """Hashes and counts what passes; refuses the first byte too many."""
-
-    def __init__(self, source: Readable, limit: int) -> None:
-        self._source = source
-        self._limit = limit
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        left = self._limit + 1 - self.size
-        data = self._source.read(left if size < 0 else min(size, left))
-        self.size += len(data)
-        if self.size > self._limit:
-            raise TrustError(Alarm.MIXED, f"The file is larger than the {self._limit} bytes that the release says.")
-        self._hash.update(data)
-        return data
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
