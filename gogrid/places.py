@@ -20,11 +20,13 @@ class WorkerPlaces:
     config: Path
     """`config.toml`; need not exist."""
     data: Path
-    """State, model cache, logs; private to its owner."""
+    """State and model cache, and logs where it was named; private to its owner."""
     control: Path
     """The control socket of the runner."""
     instance: Path
     """The socket of the app that supervises it."""
+    custom_logs: Path | None = None
+    """Where this platform's users look for logs; None: the data folder was named, and holds them too."""
 
     @property
     def state(self) -> Path:
@@ -40,7 +42,8 @@ class WorkerPlaces:
 
     @property
     def logs(self) -> Path:
-        return self.data / "logs"
+        """One file for each process: `worker.log`, `tray.log`, `window.log`, and their rotated ones."""
+        return self.custom_logs or self.data / "logs"
 
     @property
     def lock(self) -> Path:
@@ -75,6 +78,7 @@ def worker_places(
         final_data,
         control=_socket(final_data / "control.sock", environment, user),
         instance=_socket(final_data / "app.sock", environment, user),
+        custom_logs=_logs(environment, platform, home) if chosen_data is None else None,
     )
 
 
@@ -94,6 +98,15 @@ def _standard(environment: Mapping[str, str], platform: str, home: Path) -> tupl
     config = _absolute(environment.get("XDG_CONFIG_HOME")) or home / ".config"
     data = _absolute(environment.get("XDG_DATA_HOME")) or home / ".local" / "share"
     return config / "gogrid-worker", data / "gogrid-worker"
+
+
+def _logs(environment: Mapping[str, str], platform: str, home: Path) -> Path:
+    if platform == "darwin":
+        return home / "Library" / "Logs" / "GoGrid Worker"
+    if platform == "win32":
+        return _standard(environment, platform, home)[1] / "logs"
+    state = _absolute(environment.get("XDG_STATE_HOME")) or home / ".local" / "state"
+    return state / "gogrid-worker" / "logs"
 
 
 def _absolute(text: str | None) -> Path | None:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.errand == "join":
             return _join(config, places, as_json=options.json)
         if options.errand == "doctor":
-            return _doctor(config, places, as_json=options.json)
+            return _doctor(config, places)
         return _run(settings, config.log_level, places)
     except LinkError as error:
         return _say(error, REFUSED)
@@ -96,14 +96,13 @@ def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
     return 0
 
 
-def _doctor(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
+def _doctor(config: WorkerConfig, places: WorkerPlaces) -> int:
     import msgspec
 
-    from runner.doctor import examine, findings_text
+    from runner.doctor import examine
 
-    checks = asyncio.run(examine(config, places))
-    print(msgspec.json.encode(checks).decode() if as_json else findings_text(checks))
-    return 0 if all(check.ok for check in checks) else REFUSED
+    print(msgspec.json.encode(asyncio.run(examine(config, places))).decode())
+    return 0
 
 
 def _config(settings: SettingsSource, words: Sequence[str], *, as_json: bool) -> int:

@@ -42,11 +42,6 @@ async def examine(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ..
     return (settings, *machine, _disk(config, places), *_models(places), activity, *coordinator)
 
 
-def findings_text(checks: tuple[Check, ...]) -> str:
-    width = max(len(check.name) for check in checks)
-    return "\n".join(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:{width}}  {check.finding}" for check in checks)
-
-
 async def _machine(config: WorkerConfig) -> list[Check]:
     machine = await in_thread(lambda _stop: probe_machine(), "device check")
     sandbox, found = await _sandbox(machine)
@@ -136,7 +131,8 @@ def _activity(config: WorkerConfig) -> Check:
     finally:
         eyes.close()
     seen = "no input can be seen" if idle_s is None else f"last input {idle_s:.0f} s ago"
-    return Check("activity", True, "; cannot see ".join((seen, *eyes.unseen[:1])))
+    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return Check("activity", idle_s is not None or not display, "; cannot see ".join((seen, *eyes.unseen[:1])))
 
 
 async def _coordinator(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ...]:

@@ -101,7 +101,7 @@ def _judge_udp(udp: tuple[UdpSeen, ...], https: TcpSeen) -> Check:
             name,
             False,
             f"no answer from {where}, though TCP is answered there: UDP is blocked on the way. Allow outgoing UDP to"
-            f" port {ports} in this machine's and network's firewall, and incoming at the coordinator's; workers need both",
+            f" port {ports} in this machine's and network's firewall, and incoming at the coordinator's",
         )
     return Check(name, False, f"no answer from {where}: {udp[0].failure}")
 

@@ -10,7 +10,7 @@ from gogrid.identity import create_worker_key
 from gogrid.ids import WorkerId
 from gogrid.places import WorkerPlaces
 from runner.config import load_config
-from runner.doctor import examine, findings_text
+from runner.doctor import examine
 from runner.doctor_coordinator import Check, TcpSeen, UdpSeen, _speaks_quic, judge, look
 from runner.link.membership import Membership, load_membership, save_membership
 from tests.fakes.blob_server import BlobServer
@@ -116,11 +116,6 @@ async def test_a_coordinator_is_proved_over_udp_and_a_stranger_is_named(tmp_path
         assert not finding(strange, "UDP (QUIC)").ok
         assert "no answer" not in finding(strange, "UDP (QUIC)").finding
         assert await _speaks_quic(grid.address)
-
-
-def test_findings_stand_in_columns() -> None:
-    checks = (Check("disk", True, "much"), Check("UDP (QUIC)", False, "no answer"))
-    assert findings_text(checks) == "ok     disk        much\nWRONG  UDP (QUIC)  no answer"
 
 
 def test_a_membership_comes_back_as_it_was_saved(tmp_path: Path) -> None:

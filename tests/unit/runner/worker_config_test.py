@@ -146,6 +146,15 @@ def test_files_lie_where_each_platform_expects_them() -> None:
     assert places("win32", {"APPDATA": "/r", "LOCALAPPDATA": "/l"}).config == Path("/r/GoGrid Worker/config.toml")
 
 
+def test_logs_lie_where_each_platforms_users_look_for_them() -> None:
+    assert places().logs == HOME / ".local/state/gogrid-worker/logs"
+    assert places(env={"XDG_STATE_HOME": "/s"}).logs == Path("/s/gogrid-worker/logs")
+    assert places("darwin").logs == HOME / "Library/Logs/GoGrid Worker"
+    assert places("win32", {"LOCALAPPDATA": "/l"}).logs == Path("/l/GoGrid Worker/logs")
+    assert places(data=Path("/d")).logs == Path("/d/logs")
+    assert places("darwin", {"GOGRID_WORKER_DATA": "/d"}).logs == Path("/d/logs")
+
+
 def test_a_data_folder_of_its_own_moves_everything() -> None:
     moved = places(data=Path("/d"))
     assert (moved.config, moved.control, moved.models) == (
