@@ -5,7 +5,6 @@ happens in a process of its own; a join token travels there by standard input, n
 """
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ from pathlib import Path
 import gogrid
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
-from gogrid.places import WorkerPlaces, worker_places
+from gogrid.places import worker_places
+from tray.app import run_app
 from tray.commands.base import REFUSED, Context, FailedError, RefusedError
 from tray.commands.registry import COMMANDS, command_parser
 from tray.restart import CANNOT_RUN
-from tray.runner_command import runner_command
-from tray.supervisor import Supervisor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.help:
             parser.print_help()
             return 0
-        return _supervise(places, context.shared, rest, headless=options.headless)
+        return run_app(places, context.named, rest, headless=options.headless)
     except FailedError as error:
         return error.code
     except RefusedError as error:
@@ -68,9 +66,10 @@ def main_parser() -> argparse.ArgumentParser:
     """Without positional words: what it does not know is a command, or an option of the runner."""
     parser = CommandParser(
         prog="gogrid-worker",
-        usage="gogrid-worker [--config FILE] [--data FOLDER] --headless [SETTING …] | join TOKEN | status | pause | …",
+        usage="gogrid-worker [--config FILE] [--data FOLDER] [--headless] [SETTING …] | join TOKEN | status | …",
         description="Lend this machine's idle GPU to your own coordinator.",
-        epilog="With --headless every setting of config.toml is an option too, e.g. --max-vram 80% --device cpu."
+        epilog="Without a command it shows its icon and works. Then every setting of config.toml is an option too,"
+        " e.g. --max-vram 80% --device cpu."
         " Commands take --json.",
         allow_abbrev=False,
         add_help=False,
@@ -79,7 +78,7 @@ def main_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gogrid-worker {gogrid.__version__}")
     parser.add_argument("--config", type=Path, help="config.toml to use")
     parser.add_argument("--data", type=Path, help="folder for state, models and logs")
-    parser.add_argument("--headless", action="store_true", help="run without a desktop")
+    parser.add_argument("--headless", action="store_true", help="work without icon and window")
     return parser
 
 
@@ -88,18 +87,6 @@ def _command(parser: argparse.ArgumentParser, words: list[str], context: Context
         parser.error(f"there is no command {words[0]!r}; use {', '.join(COMMANDS)}, or --headless to run")
     command = COMMANDS[words[0]]
     return command.run(command_parser().parse_args([words[0], *command.arrange(words[1:])]), context)
-
-
-def _supervise(places: WorkerPlaces, shared: list[str], rest: list[str], *, headless: bool) -> int:
-    if not headless:
-        raise GoGridError(
-            "The tray icon comes with the desktop release of GoGrid; run this worker with: gogrid-worker --headless"
-        )
-
-    async def run() -> int:
-        return await Supervisor(runner_command(["run", *shared, *rest]), places.logs).run()
-
-    return asyncio.run(run())
 
 
 if __name__ == "__main__":

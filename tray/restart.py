@@ -1,14 +1,42 @@
-"""When a runner that ended is started again. Pure: how it ended and how long it ran are given.
+"""When a runner that ended is started again. Pure: how it ended, how long it ran and its last word are given.
 
-Promises: a runner that was asked to end, or that says it cannot run, is left alone; one that crashes comes back, later
-each time; one that only crashes is given up with a sentence saying so. A good long run forgives what was before it.
+Promises: a runner that was asked to end, that has joined no coordinator, or that says it cannot run, is left alone; one
+that crashes comes back, later each time; one that only crashes is given up with a sentence saying so. A good long run
+forgives what was before it, and so does its owner, who starts it anew.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 REFUSED = 1
 CANNOT_RUN = 2
 """Exit statuses of the runner that starting it again would not mend."""
+NOT_JOINED = 3
+"""Exit status of a runner that belongs to no coordinator yet."""
+_SPEAKS = "gogrid-worker: "
+"""How the line begins in which the runner says why it ends."""
+
+
+class Phase(Enum):
+    RUNS = "runs"
+    WAITS = "waits"
+    """It crashed and will be started again."""
+    NOT_JOINED = "not joined"
+    GIVEN_UP = "given up"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How it is with the runner's process."""
+
+    phase: Phase
+    reason: str = ""
+    """For people; empty while it runs."""
+    exit_code: int = 0
+    """For this program, if it ended because of this."""
+    crashed: bool = False
+    delay_s: float = 0.0
+    """While it waits: how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,38 +48,35 @@ class RestartRules:
     """In a row; then it is given up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
-    delay_s: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    exit_code: int
-    reason: str
-
-
 class Restarts:
     def __init__(self, rules: RestartRules) -> None:
         self._rules = rules
         self._crashes = 0
 
-    def ended(self, status: int, ran_for_s: float) -> Again | GiveUp:
-        """Args: `status` as of `subprocess`: negative for a signal."""
+    def forgive(self) -> None:
+        self._crashes = 0
+
+    def ended(self, status: int, ran_for_s: float, last_line: str = "") -> Life:
+        """Args: `status` as of `subprocess`: negative for a signal; `last_line` of what the runner wrote."""
+        said = last_line.removeprefix(_SPEAKS) if last_line.startswith(_SPEAKS) else ""
         if status == 0:
-            return GiveUp(0, "the worker ended")
+            return Life(Phase.GIVEN_UP, "the worker ended")
+        if status == NOT_JOINED:
+            return Life(Phase.NOT_JOINED, "not joined to a coordinator yet", NOT_JOINED)
         if status in (REFUSED, CANNOT_RUN):
-            return GiveUp(status, "the worker cannot run; it said why above")
+            return Life(Phase.GIVEN_UP, said or "the worker cannot run; its log says why", status)
         if ran_for_s >= self._rules.healthy_after_s:
             self._crashes = 0
         self._crashes += 1
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         if self._crashes >= self._rules.most_crashes:
-            return GiveUp(
-                CANNOT_RUN,
+            return Life(
+                Phase.GIVEN_UP,
                 f"the worker crashed {self._crashes} times in a row (last: {how}); it is not started again."
-                " See the log above, run `gogrid-worker doctor`, then start it anew.",
+                " See its log, run `gogrid-worker doctor`, then start it anew.",
+                CANNOT_RUN,
+                crashed=True,
             )
-        delay = min(self._rules.longest_delay_s, self._rules.first_delay_s * 2 ** (self._crashes - 1))
-        return Again(delay, f"the worker {how}; starting it again in {delay:g} s")
+        delay_s = min(self._rules.longest_delay_s, self._rules.first_delay_s * 2 ** (self._crashes - 1))
+        reason = f"the worker {how}; starting it again in {delay_s:g} s"
+        return Life(Phase.WAITS, reason, crashed=True, delay_s=delay_s)

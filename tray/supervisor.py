@@ -1,58 +1,104 @@
 """Keeps one runner running: starts it, writes its log to rotating files, starts it again after a crash.
 
-Promises: SIGTERM and Ctrl-C let the runner finish cleanly, then force it; when this process is gone, however it went,
-the runner is too (it holds the other end of our pipe and, on Linux, a parent-death signal).
+Promises: `stop` lets the runner finish cleanly, then forces it; when this process is gone, however it went, the runner
+is too (it holds the other end of our pipe and, on Linux, a parent-death signal). A runner that has joined no
+coordinator, or that was given up, is waited for without starting it: until `start`.
 """
 
 import asyncio
-import logging
-import logging.handlers
 import os
-import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tray.restart import GiveUp, RestartRules, Restarts
+from tray.restart import Life, Phase, RestartRules, Restarts
+from tray.rotating_log import RotatingLog
+from tray.windows_job import hold_child
 
-_LOG_BYTES = 5 << 20
-_LOG_FILES = 5
 _GRACE_S = 15.0
 _LONGEST_LINE = 1 << 16
+_END_CLEANLY = b"q"
+_NO_CONSOLE = 0x08000000
+"""Windows' CREATE_NO_WINDOW."""
 
 
 class Supervisor:
-    def __init__(self, command: Sequence[str], logs: Path, rules: RestartRules | None = None) -> None:
-        """`command` gets `--supervised-by PID` added."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        logs: Path,
+        rules: RestartRules | None = None,
+        *,
+        stays: bool = False,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            command: gets `--supervised-by PID` added.
+            stays: a runner that was given up is waited for like one that has joined nobody, because somebody sees why.
+            changed: called whenever `life` has.
+        """
         self._command = (*command, "--supervised-by", str(os.getpid()))
         self._restarts = Restarts(rules or RestartRules())
-        self._log = _open_log(logs)
-        self._stopping = asyncio.Event()
+        self._stays, self._changed = stays, changed
+        self._log = RotatingLog(logs, "worker")
+        self._order = asyncio.Event()
+        self._stopping = self._anew = False
+        self._last_line = ""
+        self.life = Life(Phase.RUNS)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._order.set()
+
+    def start(self, *, anew: bool = False) -> None:
+        """Start the runner if none runs; with `anew` also end one that does, first."""
+        if self.life.phase is not Phase.RUNS or anew:
+            self._anew = True
+            self._order.set()
 
     async def run(self) -> int:
-        """Until the runner ends for good; the exit code for this program."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError):
-                loop.add_signal_handler(number, self._stopping.set)
+        """Until it was stopped or the runner ended for good; the exit code for this program."""
         try:
-            while True:
+            while not self._must_end():
+                self._become(Life(Phase.RUNS))
                 started = time.monotonic()
                 status = await self._run_once()
-                if self._stopping.is_set():
-                    return 0
-                verdict = self._restarts.ended(status, time.monotonic() - started)
-                self._say(verdict.reason)
-                if isinstance(verdict, GiveUp):
-                    return verdict.exit_code
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), verdict.delay_s)
-                    return 0
+                if self._must_end():
+                    break
+                if self._anew:
+                    self._forgive()
+                    continue
+                life = self._restarts.ended(status, time.monotonic() - started, self._last_line)
+                self._log.say("supervisor", life.reason)
+                if life.phase is Phase.GIVEN_UP and not self._stays:
+                    return life.exit_code
+                self._become(life)
+                await self._wait(life.delay_s if life.phase is Phase.WAITS else None)
+            return 0
         finally:
-            for handler in self._log.handlers:
-                handler.close()
+            self._log.close()
+
+    def _must_end(self) -> bool:
+        return self._stopping
+
+    def _become(self, life: Life) -> None:
+        self.life = life
+        self._changed()
+
+    def _forgive(self) -> None:
+        self._anew = False
+        self._restarts.forgive()
+        self._order.clear()
+
+    async def _wait(self, longest_s: float | None) -> None:
+        """For an order, or for so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._order.wait(), longest_s)
+            if not self._must_end():
+                self._forgive()
 
     async def _run_once(self) -> int:
         """One life of the runner; its exit status, negative for a signal."""
@@ -62,27 +108,31 @@ class Supervisor:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             limit=_LONGEST_LINE,
+            creationflags=_NO_CONSOLE if sys.platform == "win32" else 0,
         )
+        if problem := hold_child(process.pid):
+            self._log.say("supervisor", f"the worker may outlive this program if that is killed: {problem}")
         reading = asyncio.create_task(self._copy_log(process))
-        stopping = asyncio.create_task(self._stopping.wait())
+        ordered = asyncio.create_task(self._order.wait())
         waiting = asyncio.create_task(process.wait())
         try:
-            await asyncio.wait((stopping, waiting), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ordered, waiting), return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
-                process.terminate()
+                _ask_to_end(process)
                 await asyncio.wait((waiting,), timeout=_GRACE_S)
             if not waiting.done():
-                self._say("the worker did not end in time; killing it")
+                self._log.say("supervisor", "the worker did not end in time; killing it")
                 process.kill()
             status = await waiting
             await asyncio.wait((reading,), timeout=1.0)
             return status
         finally:
-            stopping.cancel()
+            ordered.cancel()
             reading.cancel()
 
     async def _copy_log(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None  # noqa: S101  # it was asked for as a pipe
+        self._last_line = ""
         while True:
             try:
                 line = await process.stderr.readline()
@@ -90,20 +140,14 @@ class Supervisor:
                 continue  # longer than any line of ours: dropped by the reader, which goes on behind it
             if not line:
                 return
-            self._log.info("%s", line.decode("utf-8", errors="replace").rstrip("\n"))
-
-    def _say(self, text: str) -> None:
-        self._log.info("%s supervisor: %s", time.strftime("%Y-%m-%d %H:%M:%S"), text)
+            self._last_line = line.decode("utf-8", errors="replace").rstrip("\r\n")
+            self._log.line(self._last_line)
 
 
-def _open_log(folder: Path) -> logging.Logger:
-    """Lines go to the rotating file and to our own standard error."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    logger = logging.Logger("worker-log", logging.INFO)
-    file = logging.handlers.RotatingFileHandler(
-        folder / "worker.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
-    )
-    for handler in (file, logging.StreamHandler(sys.stderr)):
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-    return logger
+def _ask_to_end(process: asyncio.subprocess.Process) -> None:
+    """By the signal that also others send; Windows has none, so there by the pipe."""
+    if sys.platform == "win32":
+        assert process.stdin is not None  # noqa: S101  # it was asked for as a pipe
+        process.stdin.write(_END_CLEANLY)
+    else:
+        process.terminate()

@@ -1,29 +1,48 @@
 """When the supervisor starts the runner again."""
 
-from tray.restart import Again, GiveUp, RestartRules, Restarts
+from tray.restart import NOT_JOINED, Life, Phase, RestartRules, Restarts
 
 RULES = RestartRules(first_delay_s=1, longest_delay_s=5, healthy_after_s=60, most_crashes=5)
 
 
 def test_a_crashing_runner_comes_back_later_each_time_and_is_given_up_in_the_end() -> None:
     restarts = Restarts(RULES)
-    verdicts = [restarts.ended(-9, 0.1) for _ in range(5)]
-    assert [verdict.delay_s for verdict in verdicts if isinstance(verdict, Again)] == [1, 2, 4, 5]
-    last = verdicts[-1]
-    assert isinstance(last, GiveUp)
+    *again, last = [restarts.ended(-9, 0.1) for _ in range(5)]
+    assert [life.phase for life in again] == [Phase.WAITS] * 4
+    assert [life.delay_s for life in again] == [1, 2, 4, 5]
+    assert last.phase is Phase.GIVEN_UP
     assert last.exit_code == 2
     assert "5 times in a row (last: was killed by signal 9)" in last.reason
 
 
 def test_a_good_long_run_forgives_earlier_crashes() -> None:
     restarts = Restarts(RULES)
+    expected = Life(
+        Phase.WAITS, "the worker ended with status 70; starting it again in 1 s", crashed=True, delay_s=1
+    )
     for _ in range(20):
-        assert isinstance(restarts.ended(70, 0.1), Again)
-        assert restarts.ended(70, 61.0) == Again(1, "the worker ended with status 70; starting it again in 1 s")
+        assert restarts.ended(70, 0.1).phase is Phase.WAITS
+        assert restarts.ended(70, 61.0) == expected
 
 
-def test_a_runner_that_says_it_cannot_run_is_left_alone() -> None:
+def test_an_owner_who_starts_it_anew_forgives_earlier_crashes() -> None:
+    restarts = Restarts(RULES)
+    for _ in range(4):
+        restarts.ended(70, 0.1)
+    restarts.forgive()
+    assert restarts.ended(70, 0.1).delay_s == 1
+
+
+def test_a_runner_that_says_it_cannot_run_is_left_alone_and_its_word_is_kept() -> None:
     for status in (0, 1, 2):
-        verdict = Restarts(RULES).ended(status, 0.1)
-        assert isinstance(verdict, GiveUp)
-        assert verdict.exit_code == status
+        life = Restarts(RULES).ended(status, 0.1)
+        assert (life.phase, life.exit_code, life.crashed) == (Phase.GIVEN_UP, status, False)
+    refused = Restarts(RULES).ended(1, 0.1, "gogrid-worker: The coordinator has revoked this worker.")
+    assert refused.reason == "The coordinator has revoked this worker."
+    assert Restarts(RULES).ended(1, 0.1, "Traceback …").reason == "the worker cannot run; its log says why"
+
+
+def test_a_runner_that_has_joined_nobody_is_neither_a_crash_nor_given_up() -> None:
+    life = Restarts(RULES).ended(NOT_JOINED, 0.1, "gogrid-worker: This worker has not joined …")
+    assert life.phase is Phase.NOT_JOINED
+    assert not life.crashed

@@ -1,15 +1,13 @@
 """The supervisor with a real, scripted child."""
 
 import asyncio
-import os
-import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tray.restart import RestartRules
+from tray.restart import Phase, RestartRules
 from tray.supervisor import Supervisor
 
 FAST = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, healthy_after_s=60, most_crashes=3)
@@ -52,28 +50,30 @@ async def test_a_runner_that_cannot_run_is_not_started_again(tmp_path: Path, sta
     assert lives(tmp_path) == 1
 
 
-async def test_sigterm_lets_the_runner_finish(tmp_path: Path) -> None:
+async def test_a_stop_lets_the_runner_finish(tmp_path: Path) -> None:
     body = (
         "def end(*_): print('clean end', file=sys.stderr, flush=True); sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, end)\nprint('up', file=sys.stderr, flush=True)\ntime.sleep(60)"
     )
-    running = asyncio.create_task(Supervisor(script(tmp_path, body), tmp_path / "logs", FAST).run())
+    supervisor = Supervisor(script(tmp_path, body), tmp_path / "logs", FAST)
+    running = asyncio.create_task(supervisor.run())
     log = tmp_path / "logs" / "worker.log"
     while not log.exists() or "up" not in log.read_text():
         await asyncio.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGTERM)
+    supervisor.stop()
     assert await asyncio.wait_for(running, 10) == 0
     assert "clean end" in log.read_text()
 
 
-async def test_sigterm_while_waiting_to_start_again_ends_at_once(tmp_path: Path) -> None:
+async def test_a_stop_while_waiting_to_start_again_ends_at_once(tmp_path: Path) -> None:
     slow = RestartRules(first_delay_s=60, longest_delay_s=60)
-    running = asyncio.create_task(Supervisor(script(tmp_path, "sys.exit(70)"), tmp_path / "logs", slow).run())
+    supervisor = Supervisor(script(tmp_path, "sys.exit(70)"), tmp_path / "logs", slow)
+    running = asyncio.create_task(supervisor.run())
     log = tmp_path / "logs" / "worker.log"
     while not log.exists() or "starting it again" not in log.read_text():
         await asyncio.sleep(0.01)
     before = time.monotonic()
-    os.kill(os.getpid(), signal.SIGTERM)
+    supervisor.stop()
     assert await running == 0
     assert time.monotonic() - before < 2
 
@@ -82,3 +82,54 @@ async def test_a_line_without_end_does_not_stop_the_log(tmp_path: Path) -> None:
     body = "sys.stderr.write('y' * 300000 + chr(10) + 'after' + chr(10))"
     assert await Supervisor(script(tmp_path, body), tmp_path / "logs", FAST).run() == 0
     assert "after" in (tmp_path / "logs" / "worker.log").read_text()
+
+
+async def test_a_runner_that_has_joined_nobody_is_not_started_until_it_has(tmp_path: Path) -> None:
+    seen: list[Phase] = []
+    supervisor = Supervisor(
+        script(tmp_path, "sys.exit(3 if n == 1 else 0)"),
+        tmp_path / "logs",
+        FAST,
+        changed=lambda: seen.append(supervisor.life.phase),
+    )
+    running = asyncio.create_task(supervisor.run())
+    while Phase.NOT_JOINED not in seen:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # longer than the rules' longest delay
+    assert lives(tmp_path) == 1
+    supervisor.start()
+    assert await running == 0
+    assert lives(tmp_path) == 2
+
+
+async def test_a_runner_that_was_given_up_is_kept_on_show_and_started_anew_on_request(tmp_path: Path) -> None:
+    body = "print('gogrid-worker: no luck', file=sys.stderr)\nsys.exit(2)"
+    supervisor = Supervisor(script(tmp_path, body), tmp_path / "logs", FAST, stays=True)
+    running = asyncio.create_task(supervisor.run())
+    for life in (1, 2):
+        while supervisor.life.phase is not Phase.GIVEN_UP or lives(tmp_path) != life:
+            await asyncio.sleep(0.01)
+        assert supervisor.life.reason == "no luck"
+        supervisor.start()
+    supervisor.stop()
+    assert await running == 0
+
+
+async def test_a_runner_that_is_started_anew_ends_cleanly_first(tmp_path: Path) -> None:
+    body = (
+        "def end(*_): print('clean end', n, file=sys.stderr, flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('up', n, file=sys.stderr, flush=True)\ntime.sleep(60)"
+    )
+    supervisor = Supervisor(script(tmp_path, body), tmp_path / "logs", FAST)
+    running = asyncio.create_task(supervisor.run())
+    log = tmp_path / "logs" / "worker.log"
+    for awaited in ("up 1", "up 2"):
+        while not log.exists() or awaited not in log.read_text():
+            await asyncio.sleep(0.01)
+        supervisor.start()  # one runs: nothing happens
+        supervisor.start(anew=awaited == "up 1")
+    supervisor.stop()
+    assert await running == 0
+    assert [line for line in log.read_text().splitlines() if "supervisor" not in line] == [
+        "up 1", "clean end 1", "up 2", "clean end 2"
+    ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""The app that people leave running: it supervises the runner, shows how it is, and does what its menu says.
+
+Promises: one app for each data folder; what ends it (Quit, a signal, the end of the session) ends the runner cleanly
+and leaves nothing; an icon or a window that crashes, or cannot be shown, does not concern the runner.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from gogrid.file_lock import FileLock, LockHeldError
+from gogrid.places import WorkerPlaces
+from gogrid.stop_signals import on_stop_signal
+from runner.control_messages import Refused
+from tray.app_deeds import Deeds
+from tray.app_icon import AppIcon
+from tray.app_state import View
+from tray.app_watch import Watch
+from tray.app_window import AppWindow, has_desktop
+from tray.autostart.choose import autostart
+from tray.icon.messages import Chosen, FromIcon, NoTray, SessionEnds, Show
+from tray.instance import app_server, ask_app
+from tray.instance_messages import AppState, ShowWindow
+from tray.menu import menu, tooltip
+from tray.notes import note
+from tray.rotating_log import RotatingLog
+from tray.runner_command import icon_command, runner_command, window_command
+from tray.supervisor import Supervisor
+
+REFUSED = 1
+CANNOT_RUN = 2
+
+
+def run_app(places: WorkerPlaces, named: Sequence[str], settings: Sequence[str], *, headless: bool) -> int:
+    """Until it is asked to end; the exit code of this program.
+
+    Args:
+        named: `--config` and `--data` as they were given, for what is started at login.
+        settings: those given on the command line, for the runner.
+
+    Raises:
+        GoGridError, OSError: it cannot run.
+    """
+    try:
+        with FileLock(places.app_lock):
+            return asyncio.run(_run(places, named, settings, headless=headless))
+    except LockHeldError:
+        return _second_start(places, headless=headless)
+
+
+def _second_start(places: WorkerPlaces, *, headless: bool) -> int:
+    """The one that runs comes to the front."""
+    if headless:
+        print(f"gogrid-worker: A worker runs on {places.data} already; see: gogrid-worker status", file=sys.stderr)
+        return CANNOT_RUN
+    answer = ask_app(places.instance, ShowWindow(page="settings"))
+    if isinstance(answer, Refused):
+        print(f"gogrid-worker: {answer.reason}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+async def _run(places: WorkerPlaces, named: Sequence[str], settings: Sequence[str], *, headless: bool) -> int:
+    return await _App(places, named, settings, headless=headless).run()
+
+
+class _App:
+    def __init__(self, places: WorkerPlaces, named: Sequence[str], settings: Sequence[str], *, headless: bool) -> None:
+        self._log = RotatingLog(places.logs, "tray")
+        shared = ("--config", str(places.config), "--data", str(places.data))
+        self._supervisor = Supervisor(
+            runner_command(("run", *shared, *settings)),
+            places.logs,
+            stays=not headless,
+            changed=self._life_changed,
+        )
+        can_show = not headless and has_desktop(os.environ, sys.platform)
+        self._watch = Watch(places, lambda: self._supervisor.life, window=can_show)
+        self._watch.changed = self._show
+        self._icon = None if headless else AppIcon(icon_command(), self._hear, self._say)
+        self._window = AppWindow(window_command(shared), self._say)
+        self._deeds = Deeds(
+            self._watch, self._supervisor, self._window, autostart(places, named), self._icon, self._say
+        )
+        self._server = app_server(places.instance, self._deeds.answer)
+        self._had_icon = self._welcomed = False
+
+    async def run(self) -> int:
+        on_stop_signal(self._supervisor.stop)
+        await self._server.open()
+        supervising = asyncio.create_task(self._supervisor.run(), name="supervisor")
+        helpers: list[asyncio.Task[None]] = []
+        if self._icon is not None:
+            helpers = [
+                asyncio.create_task(self._icon.keep(), name="icon"),
+                asyncio.create_task(self._look(), name="watch"),
+            ]
+        try:
+            return await self._until_end(supervising, helpers)
+        finally:
+            self._supervisor.stop()
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, supervising, return_exceptions=True)
+            await self._deeds.close()
+            await self._window.close()
+            await self._server.close()
+            self._log.close()
+
+    async def _look(self) -> None:
+        await self._deeds.look_up_autostart()
+        await self._watch.run()
+
+    async def _until_end(self, supervising: asyncio.Task[int], helpers: Sequence[asyncio.Task[None]]) -> int:
+        """A helper that fails is told of and done without."""
+        waiting: set[asyncio.Task[int] | asyncio.Task[None]] = {supervising, *helpers}
+        while not supervising.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for helper in helpers:
+                if helper in done and (error := helper.exception()) is not None:
+                    self._say(f"the {helper.get_name()} failed ({error!r}); the worker goes on without it")
+        return supervising.result()
+
+    def _life_changed(self) -> None:
+        self._watch.look_now()
+
+    def _show(self, before: View, after: View) -> None:
+        if self._icon is None:
+            return
+        self._icon.show(Show(state=after.state, tooltip=tooltip(after), menu=menu(after)))
+        if (told := note(before, after, self._watch.level)) is not None:
+            self._icon.note(told)
+        if after.state is AppState.NOT_JOINED and not self._welcomed and after.known.window:
+            self._welcomed = True
+            self._deeds.welcome()
+
+    def _hear(self, message: FromIcon) -> None:
+        if isinstance(message, Chosen):
+            self._deeds.perform(message.action)
+            return
+        ended = isinstance(message, NoTray) and not message.display and self._had_icon
+        if isinstance(message, SessionEnds) or ended:
+            self._say("the session ends")
+            self._supervisor.stop()
+        self._had_icon = self._had_icon or (self._icon is not None and self._icon.shown)
+
+    def _say(self, text: str) -> None:
+        self._log.say("tray", text)

@@ -1,0 +1,33 @@
+"""What the menu needs of the settings, out of all that the runner tells. Pure."""
+
+from collections.abc import Mapping
+
+from runner.control_messages import Settings
+from tray.app_state import Choices
+from tray.notes import Level
+
+_SWITCHES: Mapping[str, bool] = {"true": True, "false": False}
+_LEVELS: Mapping[str, Level] = {"none": "none", "trouble": "trouble", "all": "all"}
+
+
+def choices(settings: Settings) -> Choices:
+    shown = {setting.key: setting for setting in settings.settings}
+    limit = shown.get("worker.max_vram")
+    in_gb = shown.get("worker.max_vram_gb")
+    if in_gb is not None and in_gb.origin != "default" and (limit is None or limit.origin == "default"):
+        limit = in_gb  # the limit's other name, by which it was set
+    return Choices(
+        max_vram=limit.value if limit is not None else "",
+        pause_on_activity=_switch(settings, "worker.pause_on_activity"),
+        run_on_battery=_switch(settings, "worker.run_on_battery"),
+    )
+
+
+def notifications(settings: Settings) -> Level:
+    value = next((setting.value for setting in settings.settings if setting.key == "worker.notifications"), "")
+    return _LEVELS.get(value, "trouble")
+
+
+def _switch(settings: Settings, key: str) -> bool | None:
+    value = next((setting.value for setting in settings.settings if setting.key == key), "")
+    return _SWITCHES.get(value.lower())

@@ -1,0 +1,161 @@
+"""What the app does when its menu, its window or the command line asks.
+
+Each deed is done at once and the runner looked at right behind it, so that what is shown follows in the same moment.
+"""
+
+import asyncio
+import os
+import webbrowser
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, get_args
+
+from gogrid.errors import GoGridError
+from runner.control_messages import Done, Refused
+from tray.app_icon import AppIcon
+from tray.app_orders import order
+from tray.app_watch import Watch
+from tray.app_window import AppWindow
+from tray.autostart.base import Autostart
+from tray.icon.messages import Action, Kind, Note
+from tray.instance_messages import (
+    AppAnswer,
+    AppAsk,
+    ApplyUpdate,
+    AppStatus,
+    AskApp,
+    CheckUpdates,
+    Page,
+    Quit,
+    SetAutostart,
+    ShowWindow,
+    StartRunner,
+)
+from tray.supervisor import Supervisor
+
+_NO_UPDATER = Refused(reason="This installation of GoGrid has no updater.")
+_NO_WINDOW = Refused(reason="The GoGrid that runs here has no desktop to show a window on; use: gogrid-worker --help")
+_PAGES: tuple[Page, ...] = get_args(Page)
+
+
+class Deeds:
+    def __init__(
+        self,
+        watch: Watch,
+        supervisor: Supervisor,
+        window: AppWindow,
+        autostart: Autostart,
+        icon: AppIcon | None,
+        say: Callable[[str], None],
+    ) -> None:
+        """Args: `say` writes a sentence into the log."""
+        self._watch, self._supervisor, self._window, self._autostart = watch, supervisor, window, autostart
+        self._icon, self._say = icon, say
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def answer(self, question: AppAsk) -> AppAnswer:
+        """To who asks over the app's socket."""
+        match question:
+            case AskApp():
+                return await self._status()
+            case ShowWindow():
+                return await self._show(question)
+            case StartRunner(anew=anew):
+                self._supervisor.start(anew=anew)
+            case SetAutostart(on=on):
+                return await self._set_autostart(on)
+            case CheckUpdates() | ApplyUpdate():
+                return _NO_UPDATER
+            case Quit():
+                asyncio.get_running_loop().call_soon(self._supervisor.stop)
+        self._watch.look_now()
+        return Done()
+
+    def perform(self, action: Action) -> None:
+        """What was clicked; a refusal goes into the log and is shown."""
+        self._start(self._perform(action))
+
+    def welcome(self) -> None:
+        """Who starts it for the first time sees how to join."""
+        self.perform(Action(Kind.WINDOW, "first_run"))
+
+    async def look_up_autostart(self) -> None:
+        found = await asyncio.to_thread(self._autostart.state)
+        self._watch.known = replace(self._watch.known, autostart=found if isinstance(found, bool) else None)
+
+    def _start(self, deed: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(deed)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _perform(self, action: Action) -> None:
+        if (asked := order(action, datetime.now().astimezone())) is not None:
+            answer = await self._watch.ask(asked)
+            self._refused(Refused(reason="The worker does not answer.") if answer is None else answer)
+            self._watch.forget_settings()
+        elif action.kind is Kind.DASHBOARD:
+            await asyncio.to_thread(webbrowser.open, action.value)
+        elif (question := _question(action)) is not None:
+            self._refused(await self.answer(question))
+
+    def _refused(self, answer: object) -> None:
+        if isinstance(answer, Refused):
+            self._say(f"refused: {answer.reason}")
+            if self._icon is not None and self._watch.level != "none":
+                self._icon.note(Note(title="GoGrid", text=answer.reason))
+
+    async def _status(self) -> AppStatus:
+        view = await self._watch.refresh()
+        return AppStatus(
+            state=view.state,
+            sentence=view.sentence,
+            runner=view.known.status,
+            update=view.known.update,
+            autostart=view.known.autostart,
+            icon=self._icon is not None and self._icon.shown,
+            pid=os.getpid(),
+        )
+
+    async def _show(self, question: ShowWindow) -> AppAnswer:
+        if self._icon is not None:
+            self._icon.try_again()
+        if not self._watch.known.window:
+            return _NO_WINDOW
+        try:
+            await self._window.show(question)
+        except OSError as error:
+            return Refused(reason=f"The window cannot be started: {error.strerror or error}.")
+        self._start(self.look_up_autostart())
+        return Done()
+
+    async def _set_autostart(self, on: bool) -> AppAnswer:
+        try:
+            await asyncio.to_thread(self._autostart.set, on=on)
+        except (GoGridError, OSError) as error:
+            return Refused(reason=str(error))
+        finally:
+            await self.look_up_autostart()
+            self._watch.look_now()
+        return Done()
+
+
+def _question(action: Action) -> AppAsk | None:
+    """What a click asks of the app itself."""
+    match action.kind:
+        case Kind.WINDOW if action.value in _PAGES:
+            return ShowWindow(page=action.value)
+        case Kind.AUTOSTART:
+            return SetAutostart(on=action.value == "on")
+        case Kind.START:
+            return StartRunner()
+        case Kind.CHECK_UPDATES:
+            return CheckUpdates()
+        case Kind.APPLY_UPDATE:
+            return ApplyUpdate()
+        case Kind.QUIT:
+            return Quit()
+    return None

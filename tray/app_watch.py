@@ -1,0 +1,101 @@
+"""Looks at the runner and keeps what is known of it: often while it starts, then once a second, at once when told to.
+
+Costs an idle machine one question a second; without an icon it looks only when somebody asks.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from gogrid.places import WorkerPlaces
+from runner.control_messages import Answer, Ask, AskSettings, AskStatus, Settings, WorkerStatus
+from tray.app_choices import choices, notifications
+from tray.app_state import Choices, Known, Looker, View
+from tray.control_client import NotRunningError, ask
+from tray.instance_messages import AppState
+from tray.notes import Level
+from tray.restart import Life, Phase
+
+_EVERY_S = 1.0
+_STARTING_S = 0.1
+
+
+class Watch:
+    def __init__(self, places: WorkerPlaces, life: Callable[[], Life], *, window: bool) -> None:
+        """
+        Args:
+            life: how it is with the runner's process.
+            window: this session can show one.
+        """
+        self._places, self._life = places, life
+        self._looker = Looker()
+        self._look = asyncio.Event()
+        self._settings_seen: tuple[int, object] | None = None
+        """Which runner told the settings, and which file it had."""
+        self.level: Level = "trouble"
+        self.known = Known(window=window)
+        self.view = View(AppState.STARTING, "Starting", self.known)
+        self.changed: Callable[[View, View], None] = lambda before, after: None
+        """Called with the last view and the next one, which may be equal."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._look.clear()
+            await self.refresh()
+            starting = self.view.state is AppState.STARTING and self.known.status is None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), _STARTING_S if starting else _EVERY_S)
+
+    def look_now(self) -> None:
+        self._look.set()
+
+    def forget_settings(self) -> None:
+        """They have been changed."""
+        self._settings_seen = None
+        self.look_now()
+
+    async def refresh(self) -> View:
+        """Ask the runner, if there is one, and show what it says."""
+        loop = asyncio.get_running_loop()
+        status: WorkerStatus | None = None
+        if self._life().phase is Phase.RUNS:
+            answer = await self.ask(AskStatus())
+            status = answer if isinstance(answer, WorkerStatus) else None
+            await self._refresh_settings(status)
+        self.known = replace(self.known, life=self._life(), status=status)
+        before, self.view = self.view, self._looker.view(self.known, loop.time())
+        self.changed(before, self.view)
+        return self.view
+
+    async def ask(self, question: Ask) -> Answer | None:
+        """Of the running worker; None: there is none, or it does not answer."""
+        try:
+            return await asyncio.to_thread(ask, self._places.control, question)
+        except NotRunningError:
+            return None
+
+    async def _refresh_settings(self, status: WorkerStatus | None) -> None:
+        """Again when another runner tells them, or their file has changed."""
+        if status is None:
+            return
+        seen = (status.pid, _stamp(self._places.config))
+        if seen == self._settings_seen:
+            return
+        answer = await self.ask(AskSettings())
+        if isinstance(answer, Settings):
+            self._settings_seen = seen
+            self.level = notifications(answer)
+            self.known = replace(self.known, choices=choices(answer))
+        else:
+            self.known = replace(self.known, choices=Choices())
+
+
+def _stamp(file: Path) -> object:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
