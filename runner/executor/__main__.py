@@ -22,6 +22,7 @@ from gogrid.protocol.messages import FailCode, Failed, Finished, LoadStage
 from gogrid.protocol.wire import Wire
 from runner.errors import JobError, ModelError
 from runner.executor.batches import into_steps
+from runner.executor.company import Company, patience_of
 from runner.executor.engines.base import Engine
 from runner.executor.engines.registry import create
 from runner.executor.messages import Abort, Item, Load, LoadFailed, Loading, Submit, ToExecutor
@@ -48,6 +49,13 @@ class Pipes:
         """The next command, however long it takes."""
         return self._inbox.get()
 
+    def wait_for(self, seconds: float) -> Load | Submit | Abort | None:
+        """The next command; None if none comes in time."""
+        try:
+            return self._inbox.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
     def waiting(self) -> bool:
         return not self._inbox.empty()
 
@@ -72,20 +80,35 @@ class Pipes:
 class Server:
     """Feeds one engine from the pipes until they close."""
 
-    def __init__(self, engine: Engine, pipes: Pipes, pacer: Pacer) -> None:
-        self._engine, self._pipes, self._pacer = engine, pipes, pacer
+    def __init__(self, engine: Engine, pipes: Pipes, pacer: Pacer, company: Company) -> None:
+        self._engine, self._pipes, self._pacer, self._company = engine, pipes, pacer, company
         self._open: set[int] = set()
 
     def serve(self) -> NoReturn:
         while True:
-            refused: list[Item] = []
-            while self._pipes.waiting() or not (self._engine.busy or refused):
-                refused += self._obey(self._pipes.wait())
+            refused = self._obey_all()
             try:
                 items = self._engine.step() if self._engine.busy else ()
             except Exception as error:  # noqa: BLE001  the boundary of the engine: whatever it was, everyone is told
                 self._broken(error)
             self._say(self._pacer.due((*refused, *items), time.monotonic()))
+
+    def _obey_all(self) -> list[Item]:
+        """Do what has come; while there is nothing to do, wait for it, and then for its company."""
+        refused: list[Item] = []
+        while True:
+            command: Load | Submit | Abort | None
+            if self._pipes.waiting() or not (self._engine.busy or refused):
+                command = self._pipes.wait()
+            else:
+                pause = self._company.pause(len(self._open), time.monotonic())
+                command = self._pipes.wait_for(pause) if pause and not refused else None
+                if command is None:
+                    return refused
+            idle = not self._engine.busy
+            refused += self._obey(command)
+            if isinstance(command, Submit) and self._engine.busy:
+                self._company.came(time.monotonic(), first=idle)
 
     def _obey(self, command: Load | Submit | Abort) -> list[Item]:
         """Do as told; what has to be said at once about it."""
@@ -152,7 +175,7 @@ def main() -> NoReturn:
     if load.convert:
         engine.close()
         os._exit(0)
-    Server(engine, pipes, Pacer(beat_of(load.device))).serve()
+    Server(engine, pipes, Pacer(beat_of(load.device)), Company(patience_of(load.engine, load.device))).serve()
 
 
 def _end(pipes: Pipes, failure: LoadFailed) -> NoReturn:
