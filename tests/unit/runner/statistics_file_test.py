@@ -51,7 +51,7 @@ def test_two_weeks_of_busy_minutes_stay_below_a_megabyte_and_only_the_owner_read
     file.load()
     for minute in range(14 * 1440):
         rows = history.add(NOON + minute * MINUTE_S, Step(7, 1, 9**9, 1.5, 2.5, 60.0, 2**36))
-        if minute % 15 == 0:
+        if minute % 60 == 0:
             file.save(rows, KEEP)
     file.close()
     assert path.stat().st_size < 1_000_000

@@ -14,7 +14,7 @@ export function firstRunPage(content, show) {
   const shown = el("div", { id: "token-shown" });
   const after = el("div", { id: "after" });
   const begin = el("div", { class: "steps", id: "begin" },
-    el("p", { class: "lead", text: "Paste the token that your coordinator's admin gave you. Nothing is sent until you join." }),
+    el("p", { class: "lead", text: "Paste the token that your coordinator's admin gave you. Until you join, nothing of it or of this computer is sent: the coordinator is only asked for its name." }),
     el("div", {},
       el("label", { for: "token", text: "Join token" }),
       token,
@@ -26,10 +26,13 @@ export function firstRunPage(content, show) {
 
   let timer = 0, asked = 0, gone = false;
   const stopWatching = watch((overview) => {
-    already.hidden = !overview.joined || after.childElementCount > 0;
-    already.textContent = overview.runner?.connected
-      ? `This computer works for the coordinator at ${overview.runner.coordinator}, as ${overview.runner.worker}. Another token replaces that.`
-      : "This computer has joined a coordinator already. Another token replaces that.";
+    if (after.childElementCount > 0) return;
+    const runner = overview.runner;
+    already.hidden = !overview.joined;
+    begin.hidden = runner !== null;
+    already.textContent = !runner ? "This computer has joined a coordinator already. Another token replaces that."
+      : runner.connected ? `This computer works for the coordinator at ${runner.coordinator}, as ${runner.worker}. To join another one, quit GoGrid first, then run: gogrid-worker join`
+      : `This computer has joined the coordinator at ${runner.coordinator}, which it does not reach: ${runner.connection} To join another one, quit GoGrid first, then run: gogrid-worker join`;
   });
 
   function readSoon() {
@@ -147,6 +150,6 @@ export function firstRunPage(content, show) {
       buttons);
   }
 
-  token.focus();
+  if (!begin.hidden) token.focus();
   return () => { gone = true; stopWatching(); };
 }

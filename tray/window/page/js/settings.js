@@ -52,24 +52,23 @@ export function settingsPage(content, show) {
     for (const refresh of fresh) refresh();
   });
 
-  async function load(focus) {
+  async function load() {
     try {
       const found = await call("ReadSettings");
-      if (!gone) present(found, focus);
+      if (!gone) present(found);
     } catch (error) {
       if (!gone) replace(body, el("p", { class: "card pad problem", role: "alert", text: error.message }));
     }
   }
 
-  function present(found, focus) {
+  function present(found) {
     fresh.length = 0;
     const byKey = new Map(found.settings.map((setting) => [setting.key, setting]));
     const rest = found.settings.filter((setting) => !KNOWN.has(setting.key)).map((setting) => ({ key: setting.key, label: labelOf(setting.key), kind: "text", help: setting.help }));
     const groups = GROUPS.map(([title, rows]) => group(title, rows, byKey));
-    const more = el("details", { id: "more", open: document.getElementById("more")?.open ?? false }, el("summary", { text: "More settings" }), group("", rest, byKey));
+    const more = el("details", { id: "more" }, el("summary", { text: "More settings" }), group("", rest, byKey));
     replace(body, ...groups, more, el("p", { class: "quiet", id: "config-file", text: `Kept in ${found.file}; comments there stay.` }));
     for (const refresh of fresh) refresh();
-    if (focus) document.getElementById(focus)?.focus();
   }
 
   function group(title, rows, byKey) {
@@ -89,24 +88,34 @@ export function settingsPage(content, show) {
     const say = el("p", { class: "say", id: `${id}-say`, role: "status", text: originOf(setting, fixed) });
     const about = { id, disabled: fixed, "aria-describedby": `${id}-help ${id}-say` };
 
-    async function change(value, control) {
+    let turn = Promise.resolve();
+    /** One after the other: the last press of a key is the one that stays. */
+    function change(value, control) {
+      turn = turn.then(() => write(value, control));
+    }
+
+    async function write(value, control) {
       say.className = "say";
       try {
         const done = await call("Change", { setting: row.key, value });
         control?.removeAttribute("aria-invalid");
-        await look();
-        const answer = done.note || (setting.live ? "Saved." : "Saved; it counts when the worker starts again.");
-        if (gone) return;
-        const focused = document.activeElement?.id;
-        await load(focused);
-        const now = document.getElementById(`${id}-say`);
-        if (now) { now.textContent = answer; now.classList.add("good"); }
-        if (!setting.live && runner) now?.append(" ", el("button", { type: "button", class: "plain", text: "Start it anew", on: { click: restart } }));
+        say.textContent = !done.note || done.note.endsWith("it counts at once.") ? "Saved." : done.note;
+        say.classList.add("good");
+        if (!setting.live && runner) say.append(" ", el("button", { type: "button", class: "plain", text: "Start it anew", on: { click: restart } }));
+        await follow(control);
       } catch (error) {
         say.textContent = error.message;
         say.classList.add("bad");
         control?.setAttribute("aria-invalid", "true");
       }
+    }
+
+    /** Show the value as it was understood. */
+    async function follow(control) {
+      const found = (await call("ReadSettings")).settings.find((one) => one.key === row.key);
+      Object.assign(setting, found, { twin: false });
+      if (row.kind === "text" && document.activeElement !== control) control.value = setting.value;
+      look();
     }
 
     const control = kinds[row.kind](row, setting, about, change);
@@ -174,19 +183,20 @@ export function settingsPage(content, show) {
     const tell = () => {
       const found = device();
       const lent = found ? ` · ${bytes((found.memory_bytes * slider.value) / 100)}` : "";
-      out.textContent = `${slider.value} %${lent}`;
+      out.textContent = slider.disabled && !found ? "–" : `${slider.value} %${lent}`;
       slider.setAttribute("aria-valuetext", out.textContent);
     };
     slider.addEventListener("input", tell);
     slider.addEventListener("change", () => change(`${slider.value}%`, slider));
     fresh.push(() => {
       const found = device();
+      slider.disabled = about.disabled || (runner !== null && found === null);
       if (document.activeElement !== slider) slider.value = percentOf(setting, found, row.usual);
       tell();
       const help = document.getElementById(`${about.id}-help`);
       const computing = runner?.devices.find((one) => one.usable);
       const held = computing && (computing.kind === "cpu") === (row.of === "cpu") ? `, models hold ${bytes(runner.memory_in_use)} now` : "";
-      if (help) help.textContent = found ? `${found.name}, ${bytes(found.memory_bytes)}${held}` : runner ? (row.of === "gpu" ? "No GPU is used on this computer" : "") : "Shown when the worker runs";
+      if (help) help.textContent = found ? `${found.name}, ${bytes(found.memory_bytes)}${held}` : runner ? (row.of === "gpu" ? "No GPU was found that could be used" : "") : "Shown when the worker runs";
     });
     tell();
     return [slider, out];

@@ -39,7 +39,7 @@ export function statisticsPage(content) {
         total("Tokens", number(count(found.tokens), "tokens")), total("Tokens/s now", now)),
       el("div", { class: "plots" },
         plot({ ...about, title: "Jobs", shown: count, top: 2, keys: [{ class: "one", text: "done" }, { class: "red", text: "failed" }], bars: [{ class: "one", values: samples.map((sample) => sample.jobs_done) }, { class: "two", values: samples.map((sample) => sample.jobs_failed) }] }),
-        plot({ ...about, title: "Tokens a second", shown: rate, top: 0.5, bars: [{ class: "one", values: samples.map((sample) => sample.tokens / stepS) }] }),
+        plot({ ...about, title: "Tokens a second", shown: rate, top: 1, bars: [{ class: "one", values: samples.map((sample) => sample.tokens / stepS) }] }),
         plot({ ...about, title: gpuSeen ? "Processor and GPU" : "Processor", shown: percent, top: 1, keys: gpuSeen ? [{ class: "one", text: "processor" }, { class: "two", text: "GPU" }] : [], lines: [{ class: "line-one", values: samples.map((sample) => sample.cpu) }, ...(gpuSeen ? [{ class: "line-two", values: gpu }] : [])] }),
         plot({ ...about, title: "Memory of models", shown: bytes, top: 1e9, area: samples.map((sample) => sample.memory) })),
       table(found, stepS, gpuSeen));

@@ -40,7 +40,8 @@ function show(overview) {
   const state = stateOf(overview);
   document.getElementById("state-dot").dataset.state = state;
   put("state-word", NAMES[state]);
-  put("state-sentence", sentenceOf(overview, state));
+  const sentence = sentenceOf(overview, state);
+  put("state-sentence", sentence.toLowerCase() === NAMES[state].toLowerCase() ? "" : sentence);
   put("state-coordinator", overview.runner?.connected ? `Coordinator: ${overview.runner.coordinator}` : "");
   button.hidden = !overview.runner && !(overview.app && overview.joined);
   button.textContent = overview.runner ? (overview.runner.readiness === "paused" ? "Resume" : "Pause") : "Start";
