@@ -51,12 +51,13 @@ from runner.models.residence import Turns
 from runner.models.shown import models_shown
 from runner.owner import Owner
 from runner.pause_file import PauseFile
-from runner.probes.all import probe_machine
+from runner.probes.all import Machine, engine_words, probe_machine
 from runner.probes.gpu_memory import GpuMemory, GpuUnreadableError
 from runner.probes.nvidia_memory import nvidia_memory
 from runner.reporter import Reporter
 from runner.sandbox.base import Launcher
 from runner.sandbox.choose import choose_launcher
+from runner.sandbox.interpreter import running_interpreter
 from runner.scripts import ScriptRunner
 from runner.serving.bring import Engine
 from runner.serving.memory_guard import Caps, MemoryGuard
@@ -87,11 +88,12 @@ async def run(settings: SettingsSource, places: WorkerPlaces) -> None:
             raise NotJoinedError(
                 "This worker has not joined a coordinator yet; paste its token: gogrid-worker join TOKEN"
             )
-        machine = await asyncio.to_thread(probe_machine)
-        launcher, no_sandbox = await _sandbox(machine.nvidia)
+        machine = await asyncio.to_thread(probe_machine, places.engines, config.device)
+        launcher, no_sandbox = await _sandbox(machine)
         survey = Survey(machine, launcher.report if launcher is not None else None, no_sandbox)
         facts = survey.facts(config)
         log.info("device: %s", facts.device.why)
+        log.info("engine: %s", engine_words(machine))
         log.info("sandbox: %s", facts.sandbox)
         if facts.problem:
             log.error("this worker takes no jobs: %s", facts.problem)
@@ -104,10 +106,10 @@ def addresses_of(config: WorkerConfig, membership: Membership) -> tuple[Address,
     return named + tuple(address for address in membership.addresses if address not in named)
 
 
-async def _sandbox(gpus: tuple[str, ...]) -> tuple[Launcher | None, str]:
+async def _sandbox(machine: Machine) -> tuple[Launcher | None, str]:
     """The launcher, or why there is none."""
     try:
-        return await choose_launcher(gpus=gpus), ""
+        return await choose_launcher(python=running_interpreter(machine.site), gpus=machine.nvidia), ""
     except SandboxUnavailableError as error:
         return None, str(error)
 
@@ -237,6 +239,8 @@ class _Runner:
             self._cache.relimit(config.disk_cap)
         if self._parts is not None:
             self._parts.pool.turns = Turns(least_s=config.model_turn_s)
+        if config.gates != before.gates:
+            self._owner.look_soon()
         facts = self._survey.facts(config)
         if facts != self._facts:
             self._facts = facts
@@ -264,7 +268,7 @@ class _Runner:
             turns=Turns(least_s=self._config.model_turn_s),
         )
         first_test = FirstTest(pool, watched, lambda: smallest_model(self._access), self._tested)
-        return _Parts(pool, ScriptRunner(watched, blobs, self._places.jobs), first_test)
+        return _Parts(pool, ScriptRunner(watched, blobs, self._places.jobs, facts.packages), first_test)
 
     def _tested(self) -> None:
         """The owner has seen the answer: where the worker may not work now, its model gives the memory back."""

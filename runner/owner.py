@@ -45,6 +45,8 @@ class Owner:
         self._gates = Gates()
         self._owner: OwnerSeen | None = None
         self._machine = MachineSeen()
+        self._asked = 0
+        """How often somebody wanted a look at once."""
         self._unhurried = False
         self._hurry = asyncio.Event()
         """Set when a look has to come earlier than it was planned."""
@@ -81,6 +83,11 @@ class Owner:
             self._unhurried = False
             self._hurry.set()
 
+    def look_soon(self) -> None:
+        """Settings have changed."""
+        self._asked += 1
+        self._hurry.set()
+
     def pause(self, reason: str, *, finish: bool, until: float) -> str:
         """Why there is no pause, in words; empty: it holds.
 
@@ -109,10 +116,10 @@ class Owner:
     async def _look_on(self, look: Callable[[], Awaitable[None]], every: Callable[[Pace], float]) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            looked = loop.time()
+            looked, asked = loop.time(), self._asked
             await look()
             self._judge()
-            while (left := looked + every(self._pace()) - loop.time()) > 0:
+            while asked == self._asked and (left := looked + every(self._pace()) - loop.time()) > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left):
                         await self._hurry.wait()
