@@ -52,7 +52,10 @@ def _lock(file: IO[str]) -> None:
     if sys.platform == "win32":
         import msvcrt
 
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:  # a file that is open can be locked, unless it is; its number tells no more
+            raise BlockingIOError(errno.EAGAIN, "it is locked") from error
     else:
         import fcntl
 

@@ -12,11 +12,13 @@ def on_stop_signal(stop: Callable[[], None]) -> None:
     """Have the running loop, which is the main thread's, call `stop` for each of them."""
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":
+        from gogrid.windows.console import on_console_end
 
         def asked(*_: object) -> None:
             with suppress(RuntimeError):  # the loop has ended already
                 loop.call_soon_threadsafe(stop)
 
+        on_console_end(asked)
         for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
             signal.signal(number, asked)
     else:

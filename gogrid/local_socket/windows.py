@@ -13,7 +13,6 @@ assert sys.platform == "win32"
 
 import _winapi
 import asyncio
-import ctypes
 import hashlib
 import os
 import time
@@ -23,22 +22,21 @@ from pathlib import Path
 from typing import Any, cast
 
 from gogrid.local_socket.errors import LocalSocketError, NobodyListensError
-from gogrid.windows.calls import DWORD, HANDLE, INVALID_HANDLE, POINTER, TEXT, Calls, fail, last_error
-from gogrid.windows.security import KERNEL_OBJECT, OWNER, attributes, described, own_user, private
+from gogrid.windows.named_pipe import (
+    ACCESS_DENIED,
+    ANONYMOUS_CLIENT,
+    BROKEN_PIPE,
+    FILE_NOT_FOUND,
+    PIPE_BUSY,
+    NameTakenError,
+    new_pipe,
+)
+from gogrid.windows.security import KERNEL_OBJECT, OWNER, described, own_user
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
-_DUPLEX, _OVERLAPPED, _FIRST_INSTANCE = 0x3, 0x40000000, 0x80000
-_REJECT_REMOTE_CLIENTS = 0x8
-_UNLIMITED_INSTANCES = 255
-_BUFFER = 1 << 16
-_ANONYMOUS_CLIENT = 0x100000  # SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS
-_FILE_NOT_FOUND, _ACCESS_DENIED, _PIPE_BUSY, _BROKEN_PIPE = 2, 5, 231, 109
+_PIECE = 1 << 16
 _LOOK_AGAIN_S = 0.05
-
-_calls = Calls(
-    {"CreateNamedPipeW": ("kernel32", HANDLE, (TEXT, DWORD, DWORD, DWORD, DWORD, DWORD, DWORD, POINTER))},
-)
 
 
 def pipe_name(path: Path) -> str:
@@ -98,7 +96,7 @@ def exchange(path: Path, line: bytes, max_line: int, timeout_s: float) -> bytes:
         answer = b""
         while not answer.endswith(b"\n") and len(answer) < max_line:
             try:
-                reading, _ = _winapi.ReadFile(handle, _BUFFER, overlapped=True)
+                reading, _ = _winapi.ReadFile(handle, _PIECE, overlapped=True)
                 _finished(reading, deadline)
             except BrokenPipeError:
                 break
@@ -116,16 +114,16 @@ def _connected(path: Path, deadline: float) -> int:
                 name,
                 _winapi.GENERIC_READ | _winapi.GENERIC_WRITE,
                 *(0, _winapi.NULL, _winapi.OPEN_EXISTING),
-                *(_winapi.FILE_FLAG_OVERLAPPED | _ANONYMOUS_CLIENT, _winapi.NULL),
+                *(_winapi.FILE_FLAG_OVERLAPPED | ANONYMOUS_CLIENT, _winapi.NULL),
             )
         except OSError as error:
-            if error.winerror == _FILE_NOT_FOUND:
+            if error.winerror == FILE_NOT_FOUND:
                 raise NobodyListensError(f"No program listens on {path}.") from None
-            if error.winerror == _ACCESS_DENIED:
+            if error.winerror == ACCESS_DENIED:
                 raise LocalSocketError(
                     f"The program that listens on {path} is not yours; it is asked nothing."
                 ) from None
-            if error.winerror != _PIPE_BUSY or time.monotonic() >= deadline:
+            if error.winerror != PIPE_BUSY or time.monotonic() >= deadline:
                 raise
         time.sleep(_LOOK_AGAIN_S)
 
@@ -138,22 +136,12 @@ def _finished(operation: Any, deadline: float) -> None:
         operation.GetOverlappedResult(True)
         raise TimeoutError("it takes too long")
     _, code = operation.GetOverlappedResult(True)
-    if code == _BROKEN_PIPE:
+    if code == BROKEN_PIPE:
         raise BrokenPipeError("it hung up")
 
 
 def _new_pipe(name: str, *, first: bool) -> PipeHandle:
-    with attributes(private(own_user())) as security:
-        handle = _calls.function("CreateNamedPipeW")(
-            name,
-            _DUPLEX | _OVERLAPPED | (_FIRST_INSTANCE if first else 0),
-            _REJECT_REMOTE_CLIENTS,
-            *(_UNLIMITED_INSTANCES, _BUFFER, _BUFFER, 0),
-            ctypes.byref(security),
-        )
-    if handle is None or handle == INVALID_HANDLE:
-        code = last_error()
-        if code == _ACCESS_DENIED:
-            raise LocalSocketError(f"Another program listens on {name}; end it, or give another --data.")
-        fail("CreateNamedPipeW", code)
-    return PipeHandle(handle)
+    try:
+        return PipeHandle(new_pipe(name, first=first))
+    except NameTakenError as error:
+        raise LocalSocketError(f"{error}; end it, or give another --data.") from None

@@ -10,11 +10,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
+from gogrid.windows import console as windows_console
+from gogrid.windows import named_pipe as windows_pipe
+from gogrid.windows import private_file as windows_files
+from gogrid.windows import security as windows_security
 from runner.sandbox.windows import api as windows_api
 from runner.sandbox.windows import job as windows_job
 from runner.sandbox.windows import process as windows_process
 from runner.sandbox.windows import token as windows_token
 from sandbox_profiles import windows
+from tray import windows_job as children_job
 
 _COMPILER = "x86_64-w64-mingw32-gcc"
 _CREATION = {
@@ -64,6 +69,36 @@ _CONSTANTS = (
     ("INFINITE", windows_api.INFINITE),
     ("ERROR_INSUFFICIENT_BUFFER", windows_api.INSUFFICIENT_BUFFER),
     ("(DWORD)STATUS_ACCESS_VIOLATION", 0xC0000005),
+    ("JobObjectExtendedLimitInformation", children_job._EXTENDED_LIMITS),
+    ("JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE", children_job._KILL_ON_JOB_CLOSE),
+    ("JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK", children_job._SILENT_BREAKAWAY_OK),
+    ("PROCESS_TERMINATE", children_job._TERMINATE),
+    ("PROCESS_SET_QUOTA", children_job._SET_QUOTA),
+    ("CTRL_CLOSE_EVENT", windows_console._CLOSE),
+    ("CTRL_LOGOFF_EVENT", windows_console._LOGOFF),
+    ("CTRL_SHUTDOWN_EVENT", windows_console._SHUTDOWN),
+    ("TokenUser", windows_security._USER),
+    ("TOKEN_QUERY", windows_security._QUERY),
+    ("SDDL_REVISION_1", windows_security._SDDL_REVISION),
+    ("SE_FILE_OBJECT", windows_security.FILE_OBJECT),
+    ("SE_KERNEL_OBJECT", windows_security.KERNEL_OBJECT),
+    ("OWNER_SECURITY_INFORMATION", windows_security.OWNER),
+    ("DACL_SECURITY_INFORMATION", windows_security.DACL),
+    ("GENERIC_WRITE", windows_files._GENERIC_WRITE),
+    ("READ_CONTROL", windows_files._READ_CONTROL),
+    ("CREATE_NEW", windows_files._CREATE_NEW),
+    ("PIPE_ACCESS_DUPLEX", windows_pipe._DUPLEX),
+    ("FILE_FLAG_OVERLAPPED", windows_pipe._OVERLAPPED),
+    ("FILE_FLAG_FIRST_PIPE_INSTANCE", windows_pipe._FIRST_INSTANCE),
+    ("PIPE_REJECT_REMOTE_CLIENTS", windows_pipe._REJECT_REMOTE_CLIENTS),
+    ("PIPE_UNLIMITED_INSTANCES", windows_pipe._UNLIMITED_INSTANCES),
+    ("(SECURITY_SQOS_PRESENT|SECURITY_ANONYMOUS)", windows_pipe.ANONYMOUS_CLIENT),
+    ("ERROR_FILE_NOT_FOUND", windows_pipe.FILE_NOT_FOUND),
+    ("ERROR_ACCESS_DENIED", windows_pipe.ACCESS_DENIED),
+    ("ERROR_PIPE_BUSY", windows_pipe.PIPE_BUSY),
+    ("ERROR_BROKEN_PIPE", windows_pipe.BROKEN_PIPE),
+    ("OPEN_EXISTING", windows_files._OPEN_EXISTING),
+    ("(FILE_SHARE_READ|FILE_SHARE_WRITE|FILE_SHARE_DELETE)", windows_files._SHARE_ALL),
 )
 _LAYOUTS = {
     windows_api.BasicLimits: "JOBOBJECT_BASIC_LIMIT_INFORMATION",

@@ -1,0 +1,89 @@
+"""A machine that runs Windows Python, for tests on Linux: one worker in a folder of its own, and commands beside it."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+WINE = str(ROOT / "packaging" / "windows_tests" / "wine")
+PYTHON = "build/windows/python/python.exe"
+UNTESTED = "packaging/windows_tests/untested_worker.py"
+
+
+@dataclass
+class WindowsMachine:
+    data: Path
+    log: Path
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def folder(self) -> str:
+        """As Windows writes it."""
+        return f"Z:{self.data}"
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [WINE, PYTHON, "-B", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def worker(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A `gogrid-worker` command."""
+        return self.python("-m", "tray.cli", "--data", self.folder, *words)
+
+    def start(self, *program: str) -> None:
+        """Args: `program`: `-m tray.cli`, or a file; gets `--headless`."""
+        with self.log.open("ab") as file:
+            self._started.append(
+                subprocess.Popen(
+                    [WINE, PYTHON, "-B", *program, "--data", self.folder, "--headless"],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of this machine's worker and its sandboxes, as Linux sees them."""
+        return [process for process in psutil.process_iter() if self._is_ours(_words(process))]
+
+    def supervisor(self) -> psutil.Process:
+        return next(each for each in self.processes() if "--headless" in _words(each) and "bash" not in _words(each)[0])
+
+    def executors(self) -> list[psutil.Process]:
+        return [each for each in psutil.process_iter() if "runner.executor" in _words(each)]
+
+    def end(self) -> None:
+        for process in self.processes():
+            if "bash" not in _words(process)[0]:
+                process.kill()
+        for started in self._started:
+            started.wait(10)
+        self._started.clear()
+
+    def _is_ours(self, words: list[str]) -> bool:
+        return any(self.data.name in word for word in words)
+
+
+def within(seconds: float, true: Callable[[], object]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.02)
+    return bool(true())
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline() or [""]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return [""]

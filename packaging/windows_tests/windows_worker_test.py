@@ -1,0 +1,164 @@
+"""The worker itself on Windows Python under Wine, with a real coordinator beside it on Linux.
+
+Run by `make test-windows`. What a worker's owner does, in order: join, run, look, pause, change a limit, use, end.
+"""
+# ruff: noqa: S101 - a test that lies outside tests/, because it needs what `make test` does not
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from windows_machine import UNTESTED, WindowsMachine, alive, within
+
+from gogrid.client.answers import Worker
+from gogrid.client.local_grid import LocalGrid, TokenAnswer
+
+CLEAN_END_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGrid]:
+    with LocalGrid(tmp_path_factory.mktemp("grid")) as made:
+        made.init()
+        made.start_coordinator()
+        made.add_model("echo")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def machine(grid: LocalGrid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindowsMachine]:
+    """Joined to the grid with a token of its own."""
+    data = tmp_path_factory.mktemp("machine") / f"windows-{grid.endpoint.port}"
+    made = WindowsMachine(data, data.with_suffix(".log"))
+    token = grid._admin(TokenAnswer, "token", "create", "--address", f"127.0.0.1:{grid.endpoint.port}").token
+    joined = made.worker("join", token, "--name", "wine")
+    assert joined.returncode == 0, joined.stdout
+    assert f"Joined local (pin {grid.pin[:8]}" in joined.stdout
+    yield made
+    made.end()
+
+
+def seen(grid: LocalGrid) -> Worker | None:
+    with grid.client() as client:
+        return next((worker for worker in client.workers() if worker.connected), None)
+
+
+def connected(grid: LocalGrid) -> bool:
+    return seen(grid) is not None
+
+
+def status(machine: WindowsMachine) -> dict[str, object]:
+    asked = machine.worker("status", "--json")
+    assert asked.returncode == 0, asked.stdout
+    told: dict[str, object] = json.loads(asked.stdout)
+    return told
+
+
+def test_a_worker_as_it_is_connects_and_says_truthfully_that_its_sandbox_does_not_hold(
+    grid: LocalGrid, machine: WindowsMachine
+) -> None:
+    machine.start("-m", "tray.cli")
+    assert within(30, lambda: connected(grid)), machine.log.read_text()
+    worker = seen(grid)
+    assert worker is not None
+    assert (worker.name, worker.platform, worker.readiness) == ("wine", "windows-x86_64", "unable")
+    assert "did not enforce: no writing to the owner's files" in worker.reason
+    assert worker.python_jobs is False
+    told = status(machine)
+    assert told["connected"] is True
+    assert told["python_jobs"] is False
+    assert str(told["sandbox"]).startswith("none: Job Object")
+    again = machine.worker("--headless")
+    assert again.returncode == 2
+    assert "runs" in again.stdout
+
+
+def test_end_of_the_supervisor_by_terminate_process_leaves_nothing(grid: LocalGrid, machine: WindowsMachine) -> None:
+    before = machine.processes()
+    assert len(before) >= 2
+    killed = machine.python(
+        "-c",
+        f"import psutil; psutil.Process({status(machine)['pid']}).parent().kill()",
+    )
+    assert killed.returncode == 0, killed.stdout
+    assert within(3, lambda: not alive(before)), [each.cmdline() for each in alive(before)]
+    assert within(15, lambda: not connected(grid))
+
+
+def test_a_chat_is_answered_from_the_windows_sandbox(grid: LocalGrid, machine: WindowsMachine) -> None:
+    machine.start(UNTESTED)
+    assert within(30, lambda: (worker := seen(grid)) is not None and worker.readiness == "ready"), (
+        machine.log.read_text()
+    )
+    answer = chat(grid, "one two three")
+    assert answer["choices"][0]["message"]["content"].split() == ["one", "two", "three"]
+    assert machine.executors()
+
+
+def test_pause_resume_and_a_changed_limit_reach_the_worker_and_its_coordinator(
+    grid: LocalGrid, machine: WindowsMachine
+) -> None:
+    paused = machine.worker("pause")
+    assert (paused.returncode, paused.stdout.strip()) == (0, "paused")
+    assert within(5, lambda: (worker := seen(grid)) is not None and worker.readiness == "paused")
+    assert within(5, lambda: not alive(machine.executors()))
+    assert machine.worker("resume").returncode == 0
+    assert within(5, lambda: (worker := seen(grid)) is not None and worker.readiness == "ready")
+    changed = machine.worker("config", "max_ram", "1GB")
+    assert changed.returncode == 0, changed.stdout
+    assert "max_ram" in (machine.data / "config.toml").read_text()
+    worker = seen(grid)
+    assert worker is not None
+    assert within(5, lambda: "1.0 GB of memory for scripts" in (machine.data / "logs" / "worker.log").read_text())
+
+
+def test_an_answer_that_is_being_given_ends_with_the_killed_supervisor_and_its_executor(
+    grid: LocalGrid, machine: WindowsMachine
+) -> None:
+    assert chat(grid, "four")["choices"]
+    held = [*machine.processes(), *machine.executors()]
+    assert len(held) >= 3
+    machine.supervisor().kill()
+    assert within(3, lambda: not alive(held)), [each.cmdline() for each in alive(held)]
+
+
+def test_quit_ends_everything_cleanly_and_soon(grid: LocalGrid, machine: WindowsMachine) -> None:
+    machine.start(UNTESTED)
+    assert within(30, lambda: (worker := seen(grid)) is not None and worker.readiness == "ready"), (
+        machine.log.read_text()
+    )
+    assert chat(grid, "five")["choices"]
+    held = [*machine.processes(), *machine.executors()]
+    asked = machine.python(
+        "-c",
+        "import time; import sys; from pathlib import Path; from tray.instance import ask_app\n"
+        "from tray.instance_messages import Quit; print(ask_app(Path(sys.argv[1]), Quit()))",
+        f"{machine.folder}/app.sock",
+    )
+    assert asked.returncode == 0, asked.stdout
+    began = time.monotonic()
+    assert within(CLEAN_END_S, lambda: not alive(held)), [each.cmdline() for each in alive(held)]
+    assert time.monotonic() - began < CLEAN_END_S
+    assert within(2, lambda: not connected(grid))
+    log = (machine.data / "logs" / "worker.log").read_text()
+    assert log.rstrip().endswith("stopping") or "did not end in time" not in log
+
+
+def chat(grid: LocalGrid, text: str) -> dict[str, list[dict[str, dict[str, str]]]]:
+    import httpx
+
+    answer = httpx.post(
+        f"{grid.endpoint.plain_url}/v1/chat/completions",
+        headers={"Authorization": f"Bearer {grid.admin_key}"},
+        json={"model": "echo", "messages": [{"role": "user", "content": text}], "max_tokens": 8},
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    told: dict[str, list[dict[str, dict[str, str]]]] = answer.json()
+    return told
