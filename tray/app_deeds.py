@@ -5,7 +5,6 @@ Each deed is done at once and the runner looked at right behind it, so that what
 
 import asyncio
 import os
-import webbrowser
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime
@@ -98,7 +97,7 @@ class Deeds:
             self._refused(Refused(reason="The worker does not answer.") if answer is None else answer)
             self._watch.forget_settings()
         elif action.kind is Kind.DASHBOARD:
-            await asyncio.to_thread(webbrowser.open, action.value)
+            await asyncio.to_thread(_open_in_browser, action.value)
         elif (question := _question(action)) is not None:
             self._refused(await self.answer(question))
 
@@ -141,6 +140,12 @@ class Deeds:
             await self.look_up_autostart()
             self._watch.look_now()
         return Done()
+
+
+def _open_in_browser(address: str) -> None:
+    import webbrowser  # rarely needed
+
+    webbrowser.open(address)
 
 
 def _question(action: Action) -> AppAsk | None:

@@ -16,7 +16,6 @@ from gogrid.errors import GoGridError
 from gogrid.places import worker_places
 from tray.app import run_app
 from tray.commands.base import REFUSED, Context, FailedError, RefusedError
-from tray.commands.registry import COMMANDS, command_parser
 from tray.restart import CANNOT_RUN
 
 
@@ -83,6 +82,8 @@ def main_parser() -> argparse.ArgumentParser:
 
 
 def _command(parser: argparse.ArgumentParser, words: list[str], context: Context) -> int:
+    from tray.commands.registry import COMMANDS, command_parser  # with libraries that a running app must not carry
+
     if words[0] not in COMMANDS:
         parser.error(f"there is no command {words[0]!r}; use {', '.join(COMMANDS)}, or --headless to run")
     command = COMMANDS[words[0]]

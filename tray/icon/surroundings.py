@@ -27,13 +27,15 @@ def why_no_tray() -> CannotShow | None:
         return None
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return CannotShow("There is no display here.", display=False)
+    os.environ.setdefault("GDK_GL", "disable")  # nothing here is drawn by a GPU, and its driver weighs 25 MB
     try:
         import gi
 
         gi.require_version("Gtk", "3.0")
-        from gi.repository import Gtk
+        from gi.repository import GLib, Gtk
     except (ImportError, ValueError) as error:
         return CannotShow(f"Python's bindings for GTK 3 are missing ({error}); install python3-gi and gir1.2-gtk-3.0.")
+    GLib.set_prgname("gogrid-worker")
     if not Gtk.init_check()[0]:
         return CannotShow("The display cannot be reached.", display=False)
     return _why_no_host()

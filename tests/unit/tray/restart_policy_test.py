@@ -17,9 +17,7 @@ def test_a_crashing_runner_comes_back_later_each_time_and_is_given_up_in_the_end
 
 def test_a_good_long_run_forgives_earlier_crashes() -> None:
     restarts = Restarts(RULES)
-    expected = Life(
-        Phase.WAITS, "the worker ended with status 70; starting it again in 1 s", crashed=True, delay_s=1
-    )
+    expected = Life(Phase.WAITS, "the worker ended with status 70; starting it again in 1 s", crashed=True, delay_s=1)
     for _ in range(20):
         assert restarts.ended(70, 0.1).phase is Phase.WAITS
         assert restarts.ended(70, 61.0) == expected
