@@ -288,6 +288,12 @@ class _Runner:
             return None
         return Access(address.host, welcome.https_port, welcome.ticket, self._trust)
 
+    def _dashboard(self) -> str:
+        welcome, address = self._link.welcome, self._link.address
+        if welcome is None or address is None:
+            return ""
+        return f"https://{Address(address.host, welcome.https_port)}"
+
     def _answer(self, question: Ask) -> Answer:
         match question:
             case AskStatus():
@@ -298,6 +304,7 @@ class _Runner:
                     parts.pool if parts is not None else None,
                     self._cache,
                     coordinator=str(self._link.address or self._addresses[0]),
+                    dashboard=self._dashboard(),
                     connection=self._link.status,
                     now=time.monotonic(),
                     tokens_per_s=self._recorder.tokens_per_s,

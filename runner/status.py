@@ -17,6 +17,7 @@ def worker_status(
     cache: ModelCache,
     *,
     coordinator: str,
+    dashboard: str,
     connection: str,
     now: float,
     tokens_per_s: float,
@@ -52,6 +53,8 @@ def worker_status(
         tokens_per_s=tokens_per_s,
         holds=work.holds.reasons,
         paused_until=work.holds.paused_until,
+        order=work.holds.order,
+        dashboard=dashboard,
         unseen=unseen,
         memory_in_use=pool.memory_held if pool is not None else 0,
     )
