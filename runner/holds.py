@@ -6,6 +6,7 @@ ends by itself. Pure: what follows is for `work.py` to do.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from gogrid.protocol.messages import Readiness
 
@@ -47,6 +48,13 @@ class Holds:
         if self.pause is not None and not self.pause.finish:
             return f"The worker is {self.pause.reason}."
         return f"The worker has given its machine back: {'; '.join(self.gates)}."
+
+    @property
+    def order(self) -> Literal["", "pause", "finish"]:
+        """What its owner asked for by hand."""
+        if self.pause is None:
+            return ""
+        return "finish" if self.pause.finish else "pause"
 
     @property
     def paused_until(self) -> float:
