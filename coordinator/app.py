@@ -34,6 +34,8 @@ from coordinator.interactive.desk import InteractiveRequests, RequestLimits
 from coordinator.live import Live
 from coordinator.quic.server import QuicServer, serve_quic
 from coordinator.quic.terms import Terms
+from coordinator.releases.shelf import Shelf
+from coordinator.releases.store import ReleaseStore
 from coordinator.state.blobs import BlobStore
 from coordinator.state.folder import StateFolder
 from coordinator.state.retention import INTERVAL_S, tidy
@@ -99,6 +101,7 @@ class _Parts:
     directory: Directory
     dispatcher: Dispatcher
     live: Live
+    shelf: Shelf
     http: HttpServer
     quic: QuicServer
     tls: ssl.SSLContext
@@ -127,6 +130,8 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         stack.push_async_callback(jobs.close)
         live = Live(directory, dispatcher, blobs, tally)
         live.learn_models(directory.catalogue.models())
+        shelf = Shelf(ReleaseStore(folder))
+        shelf.refresh()
         recovered = await jobs.recover()
         if recovered:
             log.info("%d jobs are unfinished; workers have %.0f s to come back with theirs", recovered, config.lease_s)
@@ -140,6 +145,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
             blobs=blobs,
             identity_pem=identity.pem,
             name=config.name,
+            releases=shelf,
         )
         plain = Listen("127.0.0.1", config.loopback_http_port) if config.loopback_http_port else None
         http = HttpServer(create_app(services), tls=Listen(config.host, config.port), context=tls, plain=plain)
@@ -155,7 +161,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         directory.subscribe(lambda change: _tell_workers(change, dispatcher))
         live.set_unready([])
         _announce(folder, config, http)
-        yield _Parts(config, identity, store, blobs, directory, dispatcher, live, http, quic, tls)
+        yield _Parts(config, identity, store, blobs, directory, dispatcher, live, shelf, http, quic, tls)
         live.set_unready(["the coordinator is stopping"])
 
 
@@ -210,6 +216,7 @@ async def _tick(parts: _Parts) -> None:
         now = time.monotonic()
         parts.dispatcher.expire_leases()
         try:
+            parts.shelf.refresh()
             await parts.directory.refresh()
             if (now_there := parts.directory.catalogue.models()) != models:
                 parts.live.learn_models(now_there)

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 from coordinator.cli.output import show
 from coordinator.cli.shell import Shell, Subparsers, verb
@@ -11,6 +12,7 @@ from coordinator.config import DEFAULT_PORT, NAME, PUBLIC, load_config
 from coordinator.errors import StateError
 from coordinator.own_addresses import reachable_addresses
 from coordinator.records import KeyRecord, Scope
+from coordinator.releases.store import ReleaseStore
 from gogrid.addresses import Address, parse_address
 from gogrid.apikey import ApiKey, new_api_key
 from gogrid.files import make_folder, write_whole
@@ -26,6 +28,9 @@ def add(commands: Subparsers) -> None:
         metavar="NAME[:PORT]",
         type=str,
         help="an address under which workers and clients reach it; may be given three times",
+    )
+    parser.add_argument(
+        "--root-keys", metavar="FILE", help="the publisher's root-keys.json, by which updates are judged"
     )
 
 
@@ -43,6 +48,8 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
         asyncio.run(_make_database(shell, key))
         save_identity(identity, shell.folder.identity_key, shell.folder.identity_certificate)
         make_folder(shell.folder.blobs)
+        if args.root_keys:
+            ReleaseStore(shell.folder).trust(Path(args.root_keys).expanduser())
         if args.name or args.host:
             config_text = _config_text(args.name, args.host, reachable_addresses(config)[0].port).encode()
             write_whole(shell.folder.config_file, config_text, private=False, replace=False)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gogrid
-from coordinator.cli import backup, doctor, init, keys, models, serve, tokens, workers
+from coordinator.cli import backup, doctor, init, keys, models, releases, serve, tokens, workers
 from coordinator.cli.output import complain
 from coordinator.cli.shell import Handler, Shell, everywhere
 from coordinator.config import DATA_VARIABLE, state_folder
@@ -70,7 +70,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--version", action="version", version=f"gogrid-coordinator {gogrid.__version__}")
     everywhere(parser, None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (init, serve, tokens, workers, keys, models, backup, doctor):
+    for module in (init, serve, tokens, workers, keys, models, releases, backup, doctor):
         module.add(commands)
     return parser
 

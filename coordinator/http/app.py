@@ -11,6 +11,7 @@ from coordinator.errors import CoordinatorError
 from coordinator.http.asgi import is_http
 from coordinator.http.blob_routes import blob_routes
 from coordinator.http.docs import docs_config
+from coordinator.http.download_routes import download_routes
 from coordinator.http.errors import ErrorDetail, ErrorReply, reply_to, type_of
 from coordinator.http.front import FrontDoor
 from coordinator.http.jobs_routes import job_handlers, job_stream_routes, job_submission
@@ -18,6 +19,8 @@ from coordinator.http.metrics import HttpMetrics
 from coordinator.http.openai_routes import OpenAIRoutes, model_handlers
 from coordinator.http.services import Services
 from coordinator.http.system_routes import system_handlers
+from coordinator.http.update_routes import update_routes
+from coordinator.http.visitors import Visitors
 
 _LOG = logging.getLogger("gogrid.http")
 _AnyRequest = Request[Any, Any, Any]
@@ -40,7 +43,13 @@ def create_app(services: Services) -> ASGIApp:
     )
     exact = OpenAIRoutes(services, metrics).lean()
     submitting = job_submission(services)
-    patterns = [*blob_routes(services), *job_stream_routes(services)]
+    visitors = Visitors()
+    patterns = [
+        *blob_routes(services),
+        *job_stream_routes(services),
+        *update_routes(services, visitors),
+        *download_routes(services, visitors),
+    ]
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]

@@ -2,7 +2,8 @@
 
 Promises: everything but `PUBLIC_PATHS` needs one or the other, also paths that do not exist; a key is read from
 `Authorization: Bearer` or `x-api-key` only, never from the address or a cookie; two different keys are refused.
-Worker blobs (`/blobs/…`) are opened by a session ticket and by nothing else.
+Updates and downloads (`PUBLIC_PREFIXES`) are for machines that have not joined yet, too: releases are no secret, and
+`visitors.py` bounds what they cost. Worker blobs (`/blobs/…`) are opened by a session ticket and by nothing else.
 """
 
 from litestar.types import HTTPScope
@@ -13,7 +14,8 @@ from coordinator.http.services import Services
 from coordinator.records import KeyRecord, Scope
 from gogrid.ids import WorkerId
 
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/version", "/identity.pem"})
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/version", "/identity.pem", "/downloads", "/downloads/style.css"})
+PUBLIC_PREFIXES = ("/updates/", "/files/")
 BLOB_PREFIX = "/blobs/"
 
 _KEY = "gogrid_key"
@@ -28,7 +30,7 @@ def admit(services: Services, scope: HTTPScope) -> None:
         KeyRefusedError: nobody we know.
     """
     path = scope["path"]
-    if path in PUBLIC_PATHS:
+    if path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES):
         return
     bearer = _bearer(scope["headers"])
     if path.startswith(BLOB_PREFIX):

@@ -29,6 +29,7 @@ from coordinator.http.auth import worker_of
 from coordinator.http.errors import HttpRefusal
 from coordinator.http.services import Services
 from coordinator.records import ModelKind
+from coordinator.state.blobs import BlobStore
 from gogrid.ids import Sha256, WorkerId
 from gogrid.protocol.tasks import ModelRef
 
@@ -79,12 +80,17 @@ async def _store(
 
 
 async def send_blob(
-    services: Services, digest: str, scope: HTTPScope, send: Send, extra: tuple[tuple[bytes, bytes], ...] = ()
+    services: Services,
+    digest: str,
+    scope: HTTPScope,
+    send: Send,
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+    blobs: BlobStore | None = None,
 ) -> None:
-    """Answer a GET or HEAD with a blob, whole or the one range asked for."""
+    """Answer a GET or HEAD with a blob (of `blobs`, if not the models' and jobs'), whole or the one range asked for."""
     headers = scope["headers"]
     etag = _etag(digest)
-    with services.blobs.open(digest) as file:
+    with (blobs or services.blobs).open(digest) as file:
         size = file.seek(0, 2)
         common = (_BYTES, (b"etag", etag), (b"accept-ranges", b"bytes"), *extra)
         if header(headers, b"if-none-match") == etag.decode():

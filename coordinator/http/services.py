@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coordinator.records import KeyRecord, ModelRecord
+from coordinator.releases.offers import NoReleases, Releases
 from coordinator.state.blobs import BlobStore
 from coordinator.store.base import Store
 from coordinator.tickets import Jobs, Requests
@@ -66,6 +67,9 @@ class Limits:
     """A stream whose model is loading begins after this long, and gets a comment line as often."""
 
 
+_NONE = NoReleases()
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     requests: Requests
@@ -79,6 +83,7 @@ class Services:
     """Public certificate of the identity key, for clients that hold its pin."""
     name: str
     """The coordinator's display name."""
+    releases: Releases = _NONE
     limits: Limits = Limits()
     docs: bool = True
     """Whether `/docs` is served."""

@@ -52,6 +52,16 @@ class StateFolder:
         return self.root / "blobs"
 
     @property
+    def releases(self) -> Path:
+        """What is offered to machines as updates, and its files."""
+        return self.root / "releases"
+
+    @property
+    def root_keys(self) -> Path:
+        """The publisher's public root keys, by which releases are judged."""
+        return self.root / "root-keys.json"
+
+    @property
     def config_file(self) -> Path:
         return self.root / "coordinator.toml"
 
@@ -101,7 +111,7 @@ class StateFolder:
     def abandon(self) -> None:
         """Remove what was made since `begin`."""
         database = self.database.name
-        for name in (database, f"{database}-wal", f"{database}-shm", "identity.key", "identity.pem"):
+        for name in (database, f"{database}-wal", f"{database}-shm", "identity.key", "identity.pem", "root-keys.json"):
             (self.root / name).unlink(missing_ok=True)
         shutil.rmtree(self.blobs, ignore_errors=True)
         self._unfinished.unlink(missing_ok=True)
