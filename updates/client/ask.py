@@ -1,0 +1,89 @@
+"""One check: ask the endpoints in order, fetch the keys that are not known yet, and judge what came.
+
+Promises: what was learned is on the disk before anybody acts on it; the first endpoint that answers decides, also when
+its answer is refused (a better one behind a lying one is no reason to believe either).
+"""
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from updates.client.endpoints import Endpoint
+from updates.client.errors import AskError
+from updates.client.http import small
+from updates.client.layout import Installation
+from updates.errors import TrustError
+from updates.trust.answer import LARGEST_ANSWER, Offer, parse_answer, parse_keys_answer
+from updates.trust.chain import MOST_EPOCHS, SignedKeys
+from updates.trust.trusted_state import TrustedState
+from updates.trust.verdict import Current, Documents, InstallFacts, Refuse, Verdict, evaluate, quiet
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to ask, and who may answer there."""
+
+    endpoint: Endpoint
+    trust: ssl.SSLContext | None
+    """None: whom this system trusts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    verdict: Verdict
+    place: Place
+    """Who said it."""
+
+
+def ask(places: Sequence[Place], installation: Installation, facts: InstallFacts, now: float) -> Outcome:
+    """Args: `now` in seconds since 1970.
+
+    Raises:
+        AskError: nobody answers.
+        StateFileError, OSError: what is remembered cannot be read or written.
+    """
+    state = installation.load()
+    problems = []
+    for place in places:
+        try:
+            raw = small(place.endpoint.check, place.trust, LARGEST_ANSWER)
+            if raw is None:
+                return Outcome(quiet(state, now), place)
+            documents = _documents(raw, place, state, facts)
+        except AskError as error:
+            problems.append(str(error))
+            continue
+        except TrustError as error:
+            return Outcome(Refuse(error.alarm, str(error)), place)
+        return Outcome(_judge(documents, installation, facts, now), place)
+    raise AskError(" ".join(problems) or "No endpoint for updates is known; set updates.endpoints.")
+
+
+def _documents(raw: bytes, place: Place, state: TrustedState, facts: InstallFacts) -> Documents:
+    offer = parse_answer(raw)
+    return Documents(_missing_keys(offer, place, state, facts), offer.signed_timestamp, offer.signed_release)
+
+
+def _judge(documents: Documents, installation: Installation, facts: InstallFacts, now: float) -> Verdict:
+    verdict: Verdict = Current()
+
+    def learn(state: TrustedState) -> TrustedState:
+        nonlocal verdict
+        evaluation = evaluate(documents, state, facts, now)
+        verdict = evaluation.verdict
+        return evaluation.state
+
+    installation.change(learn)
+    return verdict
+
+
+def _missing_keys(offer: Offer, place: Place, state: TrustedState, facts: InstallFacts) -> tuple[SignedKeys, ...]:
+    first = max(state.key_epoch + 1, facts.anchors.first_epoch)
+    last = min(offer.key_epoch, first + MOST_EPOCHS - 1)
+    found = []
+    for epoch in range(first, last + 1):
+        raw = small(place.endpoint.keys(epoch), place.trust, LARGEST_ANSWER)
+        if raw is None:
+            raise AskError(f"The keys of epoch {epoch} are not there.")
+        found.append(parse_keys_answer(raw))
+    return tuple(found)

@@ -1,0 +1,185 @@
+"""Fetch the file of an update: resumable, of bounded size and memory, and checked before it gets its name.
+
+Promises: what lies there without `.unverified` was signed for exactly this release, version and target; a cut transfer
+goes on where it stopped; the first byte too many ends it; on a full disk everything that it took is given back, and
+nothing else has changed. Runs in a thread.
+"""
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from updates.client.ask import Place
+from updates.client.disk import Step, make_folder, rename, unnoticed
+from updates.client.errors import DownloadError, NoRoomError, StoppedError
+from updates.client.http import Unreachable, get
+from updates.errors import Alarm, TrustError
+from updates.trust.trusted_state import TrustedState
+from updates.trust.verdict import Install, verify_artifact
+
+if TYPE_CHECKING:
+    import httpx
+
+_PIECE = 1 << 16
+_MARGIN = 64 << 20
+"""Bytes that stay free: a disk filled to the last one hurts everybody on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    waits_s: tuple[float, ...] = (1.0, 5.0, 15.0, 60.0)
+    """Before each further try of a transfer that was cut; one that brought something starts them anew."""
+
+
+class Download:
+    """One file of one release."""
+
+    def __init__(
+        self,
+        offer: Install,
+        place: Place,
+        folder: Path,
+        *,
+        stop: threading.Event,
+        moved: Callable[[int], None] = lambda have: None,
+        patience: Patience | None = None,
+        step: Step = unnoticed,
+    ) -> None:
+        """
+        Args:
+            folder: where it is kept; this user's alone.
+            stop: ends it with `StoppedError`; what came stays.
+            moved: told how many bytes there are, in the thread that `run` runs in.
+        """
+        self._offer, self._place, self._folder, self._stop, self._moved = offer, place, folder, stop, moved
+        self._patience, self._step = patience or Patience(), step
+        self._size = offer.artifact.size
+
+    @property
+    def ready(self) -> Path:
+        return self._folder / f"{self._offer.artifact.sha256}.{self._offer.artifact.format}"
+
+    @property
+    def unverified(self) -> Path:
+        return self.ready.with_name(f"{self.ready.name}.unverified")
+
+    def run(self, state: Callable[[], TrustedState]) -> Path:
+        """The verified file.
+
+        Args:
+            state: asked when it is there; what was revoked meanwhile counts.
+
+        Raises:
+            DownloadError: it did not come; the next try goes on behind what is there.
+            NoRoomError: the disk is full.
+            TrustError: other bytes came; they are gone.
+        """
+        make_folder(self._folder)
+        _tidy(self._folder, keep=(self.ready.name, self.unverified.name))
+        try:
+            if self.ready.exists():
+                rename(self.ready, self.unverified)  # whoever cut us short may have been the disk: it is read again
+            self._require_room()
+            self._fetch()
+            self._verify(state())
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise DownloadError(f"The update cannot be stored: {error.strerror or error}.") from error
+            self.unverified.unlink(missing_ok=True)
+            raise NoRoomError("The disk is full, so the update was not downloaded; it is tried again later.") from error
+        return self.ready
+
+    def _require_room(self) -> None:
+        missing = self._size - self._have()
+        free = shutil.disk_usage(self._folder).free
+        if missing > 0 and free < missing + _MARGIN:
+            needed = (missing + _MARGIN) >> 20
+            raise NoRoomError(f"The update needs {needed} MB of free disk, there are {free >> 20} MB; free some.")
+
+    def _have(self) -> int:
+        try:
+            return self.unverified.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _fetch(self) -> None:
+        waits = iter(self._patience.waits_s)
+        while (have := self._have()) != self._size:
+            try:
+                self._attempt(have if have < self._size else 0)
+                problem = "it ended early"
+            except Unreachable as error:
+                problem = str(error)
+            if self._have() > have:
+                waits = iter(self._patience.waits_s)
+            if self._have() == self._size:
+                break
+            wait = next(waits, None)
+            if wait is None:
+                raise DownloadError(f"The update cannot be downloaded: {problem}; the next try goes on from there.")
+            if self._stop.wait(wait):
+                raise StoppedError("The download was stopped.")
+        self._step("downloaded")
+
+    def _attempt(self, have: int) -> None:
+        url = self._place.endpoint.file(self._offer.artifact.url)
+        headers = {"range": f"bytes={have}-"} if have else {}
+        with get(url, self._place.trust, headers) as response:
+            status = response.status_code
+            if status == 416:
+                self.unverified.unlink(missing_ok=True)
+                raise Unreachable("the rest of it is not there any more")
+            if status not in (200, 206):
+                raise DownloadError(f"The update cannot be downloaded: {url.split('/files/')[0]} answers {status}.")
+            resumed = (
+                status == 206 and have > 0 and response.headers.get("content-range", "").startswith(f"bytes {have}-")
+            )
+            if status == 206 and not resumed:
+                raise Unreachable("another part of it came than was asked for")
+            self._receive(response, have if resumed else 0)
+
+    def _receive(self, response: "httpx.Response", have: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if have else os.O_TRUNC) | getattr(os, "O_BINARY", 0)
+        with open(os.open(self.unverified, flags, 0o600), "wb", buffering=0) as file:
+            for piece in response.iter_raw(_PIECE):
+                if self._stop.is_set():
+                    raise StoppedError("The download was stopped.")
+                have += len(piece)
+                if have > self._size:
+                    file.close()
+                    self.unverified.unlink()
+                    text = f"More than the {self._size} bytes that the release says came; they were thrown away."
+                    raise TrustError(Alarm.MIXED, text)
+                _write_all(file.fileno(), piece)
+                self._moved(have)
+
+    def _verify(self, state: TrustedState) -> None:
+        with self.unverified.open("rb+") as file:
+            os.fsync(file.fileno())
+            try:
+                verify_artifact(file, self._offer, state)
+            except TrustError:
+                file.close()
+                self.unverified.unlink()
+                raise
+        self._step("verified")
+        rename(self.unverified, self.ready)
+        self._step("named")
+
+
+def _write_all(handle: int, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _tidy(folder: Path, keep: tuple[str, ...]) -> None:
+    """What is left of other releases' downloads."""
+    for path in folder.iterdir():
+        if path.name not in keep:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,31 @@
+"""What keeps a machine from an update; each one sentence for its owner. What runs goes on."""
+
+from updates.errors import UpdateError
+
+
+class AskError(UpdateError):
+    """No endpoint gives an answer that can be used."""
+
+
+class DownloadError(UpdateError):
+    """The file did not come; another try may go on where this one stopped."""
+
+
+class StoppedError(DownloadError):
+    """It was asked to stop."""
+
+
+class NoRoomError(UpdateError):
+    """The disk is full; what an update had taken of it is free again."""
+
+
+class StageError(UpdateError):
+    """What was downloaded cannot be made ready."""
+
+
+class CopyError(UpdateError):
+    """A copy of the program is not as it must be."""
+
+
+class NoWayBackError(UpdateError):
+    """There is no release that may be gone back to."""

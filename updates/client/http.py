@@ -1,0 +1,71 @@
+"""GET and nothing else: bounded answers, no redirects, no proxy or secret of the environment, errors as one sentence.
+
+What is trusted is not this connection but signatures; TLS keeps others from seeing and stopping updates.
+"""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from updates.client.errors import AskError
+
+if TYPE_CHECKING:
+    import httpx
+
+_CONNECT_S, _SILENCE_S = 10.0, 30.0
+
+
+class Unreachable(Exception):
+    """This attempt failed; why, in words. Never leaves this folder."""
+
+
+@contextmanager
+def get(url: str, trust: ssl.SSLContext | None, headers: Mapping[str, str] | None = None) -> "Iterator[httpx.Response]":
+    """One answer, its body not read yet.
+
+    Args:
+        trust: None: whom this system trusts.
+
+    Raises:
+        Unreachable: no connection, or it was lost meanwhile.
+    """
+    import httpx  # 7 MB of memory that an idle machine does not pay
+
+    sent = {"accept-encoding": "identity", "user-agent": "gogrid-updater", **(headers or {})}
+    timeout = httpx.Timeout(_SILENCE_S, connect=_CONNECT_S)
+    try:
+        with (
+            httpx.Client(verify=True if trust is None else trust, timeout=timeout, trust_env=False) as client,
+            client.stream("GET", url, headers=sent) as response,
+        ):
+            yield response
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(str(error) or type(error).__name__) from error
+
+
+def small(url: str, trust: ssl.SSLContext | None, most: int) -> bytes | None:
+    """The whole body of a 200; None for a 204.
+
+    Raises:
+        AskError: anything else, or more than `most` bytes.
+    """
+    try:
+        with get(url, trust) as response:
+            if response.status_code == 204:
+                return None
+            if response.status_code != 200:
+                raise AskError(f"{_host(url)} answers {response.status_code} when asked for updates.")
+            body = bytearray()
+            for piece in response.iter_raw(1 << 14):
+                body += piece
+                if len(body) > most:
+                    raise AskError(f"{_host(url)} answers with more than {most} bytes when asked for updates.")
+            return bytes(body)
+    except Unreachable as error:
+        raise AskError(f"{_host(url)} cannot be asked for updates: {error}.") from error
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc

@@ -1,0 +1,85 @@
+"""Make a verified archive a version that can be started: unpacked, flushed, judged, and only then under its number.
+
+Promises: `versions/SEQ` is there completely or not at all, whenever this is cut short; on a full disk everything that
+it took is given back. What starts does not change here; `switch.py` does that.
+"""
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from updates.archive import ArchiveError, Bounds, unpack
+from updates.client.disk import Step, flush_folder, make_folder, rename, unnoticed
+from updates.client.errors import CopyError, NoRoomError, StageError
+from updates.client.layout import AppFolder, Copy, Installation, read_copy
+from updates.trust.verdict import Install
+
+BOUNDS = Bounds(total_bytes=2 << 30, members=20_000)
+"""An app is some 90 MB in some thousand files."""
+
+
+def stage(archive: Path, offer: Install, installation: Installation, program: str, step: Step = unnoticed) -> Path:
+    """Unpack what `Download` gave into its place; the archive is gone then.
+
+    Args:
+        program: the file name of what must be there to be started.
+
+    Raises:
+        StageError: the archive is not what a release of this app must be.
+        NoRoomError: the disk is full.
+    """
+    folder = installation.folder
+    fresh, final = folder.versions / f".{offer.seq}.new", folder.version(offer.seq)
+    make_folder(folder.versions)
+    remove(fresh, folder)
+    remove(final, folder)
+    try:
+        unpack(archive, fresh, BOUNDS)
+        step("unpacked")
+        _judge(fresh, offer, installation.copy, program)
+        step("judged")
+        rename(fresh, final)
+        step("staged")
+        archive.unlink(missing_ok=True)
+        step("archive removed")
+    except (ArchiveError, CopyError) as error:
+        remove(fresh, folder)
+        archive.unlink(missing_ok=True)
+        raise StageError(f"Version {offer.release.version} cannot be used: {error}") from error
+    except OSError as error:
+        remove(fresh, folder)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            archive.unlink(missing_ok=True)
+            raise NoRoomError("The disk is full, so the update was not unpacked; it is tried again later.") from error
+        raise StageError(f"The update cannot be unpacked: {error.strerror or error}.") from error
+    return final
+
+
+def remove(path: Path, folder: AppFolder) -> None:
+    """Take a version away, so that half of one never looks like a whole one; Windows keeps what somebody runs."""
+    if not path.exists():
+        return
+    gone = path
+    if not path.name.startswith("."):
+        gone = folder.versions / f".{path.name}.old"
+        shutil.rmtree(gone, ignore_errors=True)
+        try:
+            path.rename(gone)
+        except OSError:
+            return  # Windows: somebody runs it
+        flush_folder(folder.versions)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _judge(fresh: Path, offer: Install, running: Copy, program: str) -> None:
+    """Whether it is the release that was signed for: also an honest signer may pack the wrong folder."""
+    copy = read_copy(fresh)
+    said = (copy.app, copy.channel, copy.target, copy.version, copy.seq)
+    meant = (running.app, running.channel, offer.target, offer.release.version, offer.seq)
+    if said != meant:
+        raise CopyError(f"it says that it is {' '.join(map(str, said))}, not {' '.join(map(str, meant))}.")
+    path = fresh / program
+    if not path.is_file() or (sys.platform != "win32" and not os.access(path, os.X_OK)):
+        raise CopyError(f"it has no program {program}.")
