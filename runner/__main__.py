@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _join(config, places, as_json=options.json)
         if options.errand == "doctor":
             return _doctor(config, places)
+        if options.errand == "bench":
+            return _bench(config, places)
         return _run(settings, config.log_level, places)
     except LinkError as error:
         return _say(error, REFUSED)
@@ -102,6 +104,15 @@ def _doctor(config: WorkerConfig, places: WorkerPlaces) -> int:
     from runner.doctor import examine
 
     print(msgspec.json.encode(asyncio.run(examine(config, places))).decode())
+    return 0
+
+
+def _bench(config: WorkerConfig, places: WorkerPlaces) -> int:
+    import msgspec
+
+    from runner.bench import measure
+
+    print(msgspec.json.encode(asyncio.run(measure(config, places))).decode())
     return 0
 
 

@@ -65,6 +65,7 @@ from runner.serving.pool import ExecutorPool
 from runner.serving.watched_launcher import WatchedLauncher
 from runner.settings_file import FileStamp
 from runner.settings_source import SettingsSource
+from runner.speed import load_speed, speed_file
 from runner.statistics.recorder import Counters, Recorder
 from runner.status import worker_status
 from runner.survey import Survey, taken_up
@@ -165,6 +166,7 @@ class _Runner:
 
     async def run(self) -> None:
         self._cache.open()
+        self._take_speed()
         await self._owner.open()
         await self._control.open()
         on_stop_signal(self._stop.set)
@@ -215,11 +217,19 @@ class _Runner:
                 self._parts.pool.close_unused(self._config.executor_idle_s)
 
     async def _watch_settings(self) -> None:
-        stamp = FileStamp(self._places.config)
+        settings, speed = FileStamp(self._places.config), FileStamp(speed_file(self._places))
         while True:
             await asyncio.sleep(_LOOK_AT_SETTINGS_S)
-            if stamp.changed():
+            if settings.changed():
                 self._reload()
+            if speed.changed():
+                self._take_speed()
+
+    def _take_speed(self) -> None:
+        """As it was measured last."""
+        found = load_speed(self._places, self._facts)
+        self._work.speed = found.told if found is not None else None
+        self._reporter.changed()
 
     def _reload(self) -> str:
         """Take up what counts at once; why the settings stay as they were, in words, if they do."""

@@ -24,6 +24,7 @@ from gogrid.protocol.messages import (
     Finished,
     JobMessage,
     LeaseHeld,
+    MeasuredSpeed,
     Progress,
     Readiness,
     Tokens,
@@ -118,6 +119,8 @@ class Work:
         self.name = ""
         """This worker's name at the coordinator."""
         self.session: Welcome | None = None
+        self.speed: MeasuredSpeed | None = None
+        """Of the device that is lent now, if it was measured."""
         self.refuse: Refusals = lambda job_id, epoch, reason: None
         """Gives an assigned job back; the link's, which is made after this."""
         self.open_stream: JobStreams = lambda job_id, epoch: None
@@ -277,7 +280,7 @@ class Work:
         return sum(map(_script_memory, self._jobs.values()))
 
     def report(self) -> WorkerReport:
-        return worker_report(self._facts, self.holds, self._pool, self._cache)
+        return worker_report(self._facts, self.holds, self._pool, self._cache, self.speed)
 
     async def close(self) -> None:
         """Give every job back: the coordinator places it elsewhere."""

@@ -1,13 +1,15 @@
 """What a worker says of itself to its coordinator, put together from its parts."""
 
-from gogrid.protocol.messages import WorkerReport
+from gogrid.protocol.messages import MeasuredSpeed, WorkerReport
 from runner.facts import Facts
 from runner.holds import Holds
 from runner.models.cache import ModelCache
 from runner.serving.pool import ExecutorPool
 
 
-def worker_report(facts: Facts, holds: Holds, pool: ExecutorPool | None, cache: ModelCache) -> WorkerReport:
+def worker_report(
+    facts: Facts, holds: Holds, pool: ExecutorPool | None, cache: ModelCache, speed: MeasuredSpeed | None
+) -> WorkerReport:
     readiness, reason = holds.readiness(facts.standing)
     return WorkerReport(
         software=facts.software,
@@ -26,4 +28,5 @@ def worker_report(facts: Facts, holds: Holds, pool: ExecutorPool | None, cache: 
         refused=pool.refused if pool is not None else (),
         packages=facts.packages,
         gpu_scripts=facts.gpu_scripts,
+        speed=speed,
     )

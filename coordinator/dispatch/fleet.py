@@ -31,6 +31,8 @@ from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
 _KINDS = 512
 """For so many kinds of jobs what the rules said is kept."""
 _CHANGES = 8192
+FASTEST = 1e6
+"""Tokens a second: no machine is faster, so one that says so is not believed."""
 
 
 @dataclass(slots=True)
@@ -362,7 +364,14 @@ def _candidate(worker_id: WorkerId, member: _Member) -> Candidate:
         cached=frozenset(report.cached if report is not None else ()),
         refused={model.digest: model.reason for model in report.refused} if report is not None else {},
         gpu_scripts=report is not None and report.gpu_scripts,
+        tokens_per_s=_pace(report),
     )
+
+
+def _pace(report: WorkerReport | None) -> float:
+    """Tokens a second as measured; 0 for what is no speed: a worker may say anything."""
+    told = report.speed.tokens_per_s if report is not None and report.speed is not None else 0.0
+    return told if 0 < told < FASTEST else 0.0
 
 
 def _barred(member: _Member) -> str:

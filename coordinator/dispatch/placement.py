@@ -2,8 +2,8 @@
 
 Nothing here gives a worker more than it said it can hold: model memory under the owner's cap, engine slots, script
 memory and cores, streams per connection. Among the workers that can take a job now the cheapest is taken: the model
-loaded > cached > to be downloaded, then a GPU over a CPU, then the smaller share of busy slots, then a steady order by
-id. A rule that says no says why in words, which the API shows.
+loaded > cached > to be downloaded, then a GPU over a CPU, then the smaller share of busy slots, then the faster one as
+far as its owner had it measured, then a steady order by id. A rule that says no says why in words, which the API shows.
 
 The rules depend on their arguments alone: `fleet.py` keeps what they said until one of these has changed.
 """
@@ -56,7 +56,7 @@ class Need:
 
 Kind = tuple[Sha256 | None, str, int, float]
 """What a job asks of a worker, without whose it is: model, engine, memory, cores."""
-Cost = tuple[int, int, float, float, WorkerId]
+Cost = tuple[int, int, float, float, float, WorkerId]
 
 
 def wants_gpu(kind: Kind) -> bool:
@@ -107,6 +107,8 @@ class Candidate:
     """Models that it does not serve for a while, and why."""
     gpu_scripts: bool = False
     """Its owner lends the GPU to scripts."""
+    tokens_per_s: float = 0.0
+    """As it was measured, with the same model on every worker; 0: not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +248,11 @@ def cost(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -
     """Of giving the job to this worker, which can take it: the smallest is best."""
     if need.model is None:
         scripts = held.get(None, Held(0, 0)).cores
-        return (0, 0, scripts / max(1, candidate.cores), -candidate.ram_bytes, candidate.worker_id)
+        return (0, 0, scripts / max(1, candidate.cores), 0.0, -candidate.ram_bytes, candidate.worker_id)
     distance = _distance(need, need.model, candidate)
     slow = 1 if candidate.device is DeviceKind.CPU else 0
     share = _running(need.model, held) / _slots(need.model, candidate)
-    return (distance, slow, share, -candidate.cap_bytes, candidate.worker_id)
+    return (distance, slow, share, -candidate.tokens_per_s, -candidate.cap_bytes, candidate.worker_id)
 
 
 def _distance(need: Need, model: Sha256, candidate: Candidate) -> int:

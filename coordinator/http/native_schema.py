@@ -8,7 +8,7 @@ import msgspec
 from coordinator.http.model_status import ModelStatus, model_status
 from coordinator.records import ModelRecord
 from coordinator.views import WorkerView
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.messages import MeasuredSpeed, Readiness
 
 
 class DeviceShape(msgspec.Struct, frozen=True):
@@ -18,6 +18,15 @@ class DeviceShape(msgspec.Struct, frozen=True):
     cap_bytes: int
     usable: bool
     why: str
+
+
+class SpeedShape(msgspec.Struct, frozen=True):
+    tokens_per_s: float
+    """Of eight answers at once, together."""
+    stream_tokens_per_s: float
+    """Of one answer alone."""
+    memory_bandwidth: float
+    """Bytes each second that the device's memory reads and writes."""
 
 
 class WorkerShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +52,8 @@ class WorkerShape(msgspec.Struct, frozen=True, kw_only=True):
     gpu_scripts: bool
     """Whether its owner lends the GPU to scripts."""
     cores: int
+    speed: SpeedShape | None
+    """As its owner had it measured, with the same model on every worker; null: not yet."""
     devices: list[DeviceShape]
     models: list[str]
     running: int
@@ -80,6 +91,10 @@ class ModelListShape(msgspec.Struct, frozen=True):
     object: str = "list"
 
 
+def _speed(speed: MeasuredSpeed) -> SpeedShape:
+    return SpeedShape(speed.tokens_per_s, speed.stream_tokens_per_s, speed.memory_bandwidth)
+
+
 def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
     report = view.report
     devices = report.devices if report else ()
@@ -100,6 +115,7 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
         packages=list(report.packages) if report else [],
         gpu_scripts=report.gpu_scripts if report else False,
         cores=report.cores if report else 0,
+        speed=_speed(report.speed) if report and report.speed else None,
         devices=[DeviceShape(d.kind.value, d.name, d.memory_bytes, d.cap_bytes, d.usable, d.why) for d in devices],
         models=list(view.models),
         running=len(view.running),

@@ -154,6 +154,17 @@ class RefusedModel(Value, frozen=True):
     """In words: `its process crashed 3 times in a row`."""
 
 
+class MeasuredSpeed(Value, frozen=True):
+    """What `gogrid-worker bench` found, the same model on every machine."""
+
+    tokens_per_s: float
+    """Of eight answers at once, together."""
+    stream_tokens_per_s: float
+    """Of one answer alone."""
+    memory_bandwidth: float
+    """Bytes each second that the device's memory reads and writes."""
+
+
 class WorkerReport(Wire, frozen=True):
     """What the worker can do and is doing; sent after `Welcome` and whenever it changes."""
 
@@ -180,6 +191,8 @@ class WorkerReport(Wire, frozen=True):
     """What scripts can import here besides the standard library, as far as it is well known: `numpy 2.4.6`."""
     gpu_scripts: bool = False
     """Its owner lends the GPU to scripts, too: to one at a time, and to no model meanwhile."""
+    speed: MeasuredSpeed | None = None
+    """None: not measured yet, or on another device than the one it lends now."""
 
 
 # --- work ------------------------------------------------------------------------------------------------------------

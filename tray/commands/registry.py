@@ -3,6 +3,7 @@
 from gogrid.arguments import CommandParser
 from tray.commands.autostart import AUTOSTART
 from tray.commands.base import Command
+from tray.commands.bench import BENCH
 from tray.commands.config import CONFIG
 from tray.commands.doctor import DOCTOR
 from tray.commands.joining import JOIN
@@ -12,7 +13,8 @@ from tray.commands.orders import FINISH, PAUSE, RESUME
 from tray.commands.status import STATUS
 
 COMMANDS: dict[str, Command] = {
-    command.name: command for command in (JOIN, STATUS, PAUSE, FINISH, RESUME, CONFIG, LOGS, DOCTOR, MODELS, AUTOSTART)
+    command.name: command
+    for command in (JOIN, STATUS, PAUSE, FINISH, RESUME, CONFIG, LOGS, DOCTOR, MODELS, BENCH, AUTOSTART)
 }
 
 

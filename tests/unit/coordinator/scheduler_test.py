@@ -7,7 +7,7 @@ import pytest
 from coordinator.dispatch.placement import STREAMS_PER_WORKER, Need
 from coordinator.dispatch.scheduler import Grant, Hopeless, Lost, Scheduler
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
+from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, MeasuredSpeed, Readiness, WorkerReport
 
 GIB = 1 << 30
 MODEL = Sha256("a" * 64)
@@ -24,6 +24,7 @@ def report(
     kind: DeviceKind = DeviceKind.CPU,
     cores: int = 2,
     python_jobs: bool = True,
+    tokens_per_s: float | None = None,
 ) -> WorkerReport:
     devices = (Device(kind=kind, name="d", memory_bytes=cap, cap_bytes=cap, why="test"),)
     if kind is not DeviceKind.CPU:
@@ -41,6 +42,7 @@ def report(
         loaded=loaded,
         cached=cached,
         cores=cores,
+        speed=MeasuredSpeed(tokens_per_s, 1.0, 1e9) if tokens_per_s is not None else None,
     )
 
 
@@ -64,6 +66,29 @@ def scheduler():
     made = Scheduler(lease_s=30.0)
     yield made
     made.check()
+
+
+def test_of_two_workers_that_are_equal_otherwise_the_one_measured_faster_is_taken(scheduler: Scheduler) -> None:
+    worker(scheduler, "a unmeasured")
+    worker(scheduler, "b slow", report(tokens_per_s=40.0))
+    fast = worker(scheduler, "c fast", report(tokens_per_s=300.0))
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == [Grant(JobId("j"), fast)]
+
+
+def test_a_measured_speed_decides_nothing_that_something_else_decides(scheduler: Scheduler) -> None:
+    worker(scheduler, "fast", report(tokens_per_s=300.0))
+    warm = worker(scheduler, "warm", report(loaded=(loaded(MODEL),)))
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == [Grant(JobId("j"), warm)]
+
+
+@pytest.mark.parametrize("told", [-5.0, float("nan"), float("inf"), 1e9])
+def test_a_worker_that_claims_an_impossible_speed_is_not_preferred(scheduler: Scheduler, told: float) -> None:
+    honest = worker(scheduler, "z honest", report(tokens_per_s=1.0))
+    worker(scheduler, "a liar", report(tokens_per_s=told))
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == [Grant(JobId("j"), honest)]
 
 
 def test_a_job_goes_to_the_worker_that_has_the_model_loaded(scheduler: Scheduler) -> None:

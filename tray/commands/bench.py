@@ -1,0 +1,61 @@
+"""`bench`: measures this machine while its worker rests, so that neither disturbs the other."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from gogrid.sizes import format_size
+from runner.control_messages import AskPause, AskResume, AskStatus, WorkerStatus
+from tray.commands.base import Command, Context, RefusedError, fetch, maybe_running, nothing_more, running, say
+
+_LONGEST_S = 600.0
+"""A measurement that was cut short leaves the worker paused for no longer."""
+
+
+class Speed(msgspec.Struct, frozen=True):
+    """As the runner prints it; more fields may come."""
+
+    device: str
+    engine: str
+    tokens_per_s: float
+    stream_tokens_per_s: float
+    memory_bandwidth: float
+
+
+def _run(options: argparse.Namespace, context: Context) -> int:
+    with _at_rest(context):
+        found = fetch(context, ("bench",))
+    speed = msgspec.json.decode(found, type=Speed)
+    lines = (
+        f"Device   {speed.device} ({speed.engine})",
+        f"Tokens   {speed.tokens_per_s:.1f} a second for eight answers at once, {speed.stream_tokens_per_s:.1f} for one",
+        f"Memory   {format_size(round(speed.memory_bandwidth))} a second",
+        "The coordinator is told, and prefers the faster of two workers that are equal otherwise.",
+    )
+    return say(options.json, msgspec.Raw(found.strip()), "\n".join(lines))
+
+
+@contextmanager
+def _at_rest(context: Context) -> Iterator[None]:
+    """The running worker is paused meanwhile, unless it is anyway. Raises `RefusedError` if it has work."""
+    status = maybe_running(context, AskStatus())
+    if not isinstance(status, WorkerStatus) or status.order:
+        yield
+        return
+    if status.jobs:
+        raise RefusedError(
+            "The worker has work now, which comes first; try again later, or pause it: gogrid-worker pause"
+        )
+    running(context, AskPause(reason="measuring its speed", until=time.time() + _LONGEST_S))
+    try:
+        yield
+    finally:
+        running(context, AskResume())
+
+
+BENCH = Command(
+    "bench", "Measure this machine's tokens a second and its memory, for the coordinator.", nothing_more, _run
+)
