@@ -37,6 +37,11 @@ class WorkerPlaces:
         return self.data / "models"
 
     @property
+    def engines(self) -> Path:
+        """Engine packs."""
+        return self.data / "engines"
+
+    @property
     def jobs(self) -> Path:
         return self.data / "jobs"
 

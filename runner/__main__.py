@@ -23,7 +23,7 @@ from runner.settings_source import SettingsSource
 from runner.watch import end_with
 
 _FLAGGED = tuple(setting for setting in SETTINGS if not setting.key.startswith("updates."))
-_ERRANDS = ("run", "join", "doctor", "config", "models", "bench")
+_ERRANDS = ("run", "join", "doctor", "config", "models", "bench", "engine")
 REFUSED = 1
 CANNOT_RUN = 2
 NOT_JOINED = 3
@@ -32,7 +32,7 @@ NOT_JOINED = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.words and options.errand not in ("config", "models"):
+    if options.words and options.errand not in ("config", "models", "engine"):
         parser.error(f"unexpected words: {' '.join(options.words)}")
     if options.supervised_by is not None:
         end_with(options.supervised_by)
@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.errand == "models":
             return _models(places, options.words, as_json=options.json)
         config = settings.load()
+        if options.errand == "engine":
+            return _engine(config, places, options.words)
         if options.errand == "join":
             return _join(config, places, as_json=options.json)
         if options.errand == "doctor":
@@ -139,6 +141,18 @@ def _models(places: WorkerPlaces, words: Sequence[str], *, as_json: bool) -> int
     return 0
 
 
+def _engine(config: WorkerConfig, places: WorkerPlaces, words: Sequence[str]) -> int:
+    import msgspec
+
+    from runner.engine_pack.errand import engine_errand
+
+    try:
+        print(msgspec.json.encode(engine_errand(places, config.device, words)).decode())
+    except OSError as error:
+        return _say(f"{error.filename or places.engines}: {error.strerror or error}", CANNOT_RUN)
+    return 0
+
+
 def _say(error: GoGridError | str, code: int) -> int:
     print(f"gogrid-worker: {error}", file=sys.stderr)
     return code
@@ -147,7 +161,7 @@ def _say(error: GoGridError | str, code: int) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser(prog="gogrid-worker", allow_abbrev=False)
     parser.add_argument(
-        "errand", choices=("run", "join", "doctor", "config", "models", "bench"), nargs="?", default="run"
+        "errand", choices=("run", "join", "doctor", "config", "models", "bench", "engine"), nargs="?", default="run"
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path)

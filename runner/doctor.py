@@ -24,33 +24,38 @@ from runner.gates.probes.choose import find_eyes
 from runner.link.membership import load_membership
 from runner.models.disk import ModelDisk
 from runner.models.eviction import disk_use
-from runner.probes.all import Machine, probe_machine
+from runner.probes.all import Machine, engine_words, probe_machine
 from runner.probes.choose import choose_device
 from runner.sandbox.base import SandboxReport
 from runner.sandbox.choose import choose_launcher
+from runner.sandbox.interpreter import running_interpreter
 from runner.threads import in_thread
 
 _LEAST_DISK = 2 * 10**9
+_ADVICE = "; install an engine pack (gogrid-worker engine install FILE), or from source: pip install 'gogrid[engine]'"
 
 
 async def examine(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ...]:
     """Every check, in the order in which they build on each other."""
     settings = Check("settings", True, f"{places.config}{'' if places.config.exists() else ' (absent: defaults)'}")
     machine, coordinator, activity = await asyncio.gather(
-        _machine(config), _coordinator(config, places), in_thread(lambda _stop: _activity(config), "activity check")
+        _machine(config, places),
+        _coordinator(config, places),
+        in_thread(lambda _stop: _activity(config), "activity check"),
     )
     return (settings, *machine, _disk(config, places), *_models(places), activity, *coordinator)
 
 
-async def _machine(config: WorkerConfig) -> list[Check]:
-    machine = await in_thread(lambda _stop: probe_machine(), "device check")
+async def _machine(config: WorkerConfig, places: WorkerPlaces) -> list[Check]:
+    machine = await in_thread(lambda _stop: probe_machine(places.engines, config.device), "device check")
     sandbox, found = await _sandbox(machine)
-    return [*found, _device(config, machine, sandbox), *_drivers(machine)]
+    engine = Check("engine", machine.engine.torch, engine_words(machine) + ("" if machine.engine.torch else _ADVICE))
+    return [*found, engine, _device(config, machine, sandbox), *_drivers(machine)]
 
 
 async def _sandbox(machine: Machine) -> tuple[SandboxReport | None, list[Check]]:
     try:
-        report = (await choose_launcher(gpus=machine.nvidia)).report
+        report = (await choose_launcher(python=running_interpreter(machine.site), gpus=machine.nvidia)).report
     except SandboxUnavailableError as error:
         return None, [Check("sandbox", False, str(error))]
     found = [Check("sandbox", True, f"{report.name}; proved: {', '.join(report.layers)}")]
@@ -73,8 +78,6 @@ def _device(config: WorkerConfig, machine: Machine, sandbox: SandboxReport | Non
     )
     if chosen.problem:
         return Check("device", False, chosen.problem)
-    if not machine.engine.torch:
-        return Check("device", False, f"{chosen.why}; {machine.engine.problem}: pip install 'gogrid[engine]'")
     return Check("device", True, f"{chosen.why}; lends {format_size(chosen.cap_bytes)}")
 
 

@@ -38,8 +38,11 @@ class BlobStore(Protocol):
 
 
 class ScriptRunner:
-    def __init__(self, launcher: Launcher, blobs: BlobStore, folder: Path) -> None:
-        """`folder` is for jobs alone; what an earlier process left there is removed."""
+    def __init__(
+        self, launcher: Launcher, blobs: BlobStore, folder: Path, packages: tuple[str, ...] | None = None
+    ) -> None:
+        """`folder` is for jobs alone; what an earlier process left there is removed. `packages`: see `run_python`."""
+        self._packages = packages
         self._launcher, self._blobs, self._folder = launcher, blobs, folder
         delete_tree(folder)
         folder.mkdir(parents=True, mode=0o700)
@@ -63,7 +66,7 @@ class ScriptRunner:
         try:
             inputs = await self._inputs(folder, task, stream)
             never = asyncio.Event()
-            done = await run_python(self._launcher, task, inputs, send, save, never, gpus)
+            done = await run_python(self._launcher, task, inputs, send, save, never, gpus, self._packages)
             return Finished(result=done)
         finally:
             await in_thread(lambda _stop: delete_tree(folder), "sweep job")

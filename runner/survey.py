@@ -41,7 +41,7 @@ class Survey:
             engine=machine.engine,
             sandbox=self.sandbox,
             no_sandbox=self.no_sandbox,
-            packages=offered(),
+            packages=offered(machine.site),
             gpu_scripts=config.gpu_scripts,
         )
 

@@ -52,12 +52,14 @@ async def run_python(
     save_output: SaveOutput,
     cancel: asyncio.Event,
     gpus: tuple[str, ...] = (),
+    packages: tuple[str, ...] | None = None,
 ) -> PythonDone:
     """Run the script to its end, its limits, or `cancel`.
 
     Args:
         inputs: where each of `task.files` lies on this machine, by name.
         gpus: UUIDs of the GPUs granted.
+        packages: what a script that misses one is told it can import; None: what this program's environment has.
 
     Raises:
         JobError: the task cannot be carried out as it is, or its sandbox did not start.
@@ -67,6 +69,8 @@ async def run_python(
     spec = sandbox_spec(task, inputs, gpus)
     process = await launcher.launch(spec)
     run = _Run(process, task.limits, _device(spec), on_message, save_output)
+    if packages is not None:
+        run.packages = packages
     try:
         process.stdin.close()
         return await run.to_end(cancel)
@@ -146,6 +150,7 @@ class _Run:
         self._intake = Intake(limits)
         self._script_ended = asyncio.Event()
         self._files: list[OutputFile] = []
+        self.packages = offered()
         self._renamed: list[tuple[str, str]] = []
         """What the script had called files, and what they are called now."""
 
@@ -191,7 +196,7 @@ class _Run:
             broke = str(error)
         if not broke and self._intake.ended is not None:
             evidence = verdict.Evidence(
-                self._intake.errors, self._process.over_memory, offered(), self._renamed, logs_truncated=truncated
+                self._intake.errors, self._process.over_memory, self.packages, self._renamed, logs_truncated=truncated
             )
             return verdict.judge(self._intake.ended, limits, tuple(self._files), evidence)
         self._process.kill()

@@ -6,6 +6,7 @@ from tray.commands.base import Command
 from tray.commands.bench import BENCH
 from tray.commands.config import CONFIG
 from tray.commands.doctor import DOCTOR
+from tray.commands.engine import ENGINE
 from tray.commands.joining import JOIN
 from tray.commands.logs import LOGS
 from tray.commands.models import MODELS
@@ -14,7 +15,7 @@ from tray.commands.status import STATUS
 
 COMMANDS: dict[str, Command] = {
     command.name: command
-    for command in (JOIN, STATUS, PAUSE, FINISH, RESUME, CONFIG, LOGS, DOCTOR, MODELS, BENCH, AUTOSTART)
+    for command in (JOIN, STATUS, PAUSE, FINISH, RESUME, CONFIG, LOGS, DOCTOR, MODELS, ENGINE, BENCH, AUTOSTART)
 }
 
 

@@ -1,0 +1,55 @@
+"""Which engine pack this machine's executors import from: a pure function of what is installed and what was found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gogrid.protocol.messages import DeviceKind
+from runner.config import DeviceChoice
+from runner.engine_pack.shelf import EnginePack
+from runner.probes.base import GpuFindings
+
+_ORDER = ("cuda", "mps", "cpu")
+"""A pack for a GPU computes on processors, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackChoice:
+    pack: EnginePack | None
+    why: str
+    """In words, why this one or none."""
+
+
+NO_PACK = PackChoice(None, "")
+
+
+def accelerator(wanted: DeviceChoice, findings: Sequence[GpuFindings]) -> str:
+    """What this machine's torch should be built for: `cpu`, `cuda` or `mps`."""
+    if wanted is not DeviceChoice.AUTO:
+        return str(wanted.value)
+    kinds = [found.kind for found in findings if found.gpus]
+    return (kinds[0] if kinds else DeviceKind.CPU).value
+
+
+def choose_pack(packs: Sequence[EnginePack], system: str, python: str, wanted: str) -> PackChoice:
+    """The pack for this system and Python that serves the accelerator best; of equals the newest torch.
+
+    Args:
+        system: `linux-x86_64`.
+        python: `cp311`.
+        wanted: what `accelerator` said.
+    """
+    fitting = [pack for pack in packs if pack.manifest.system == system and pack.manifest.python == python]
+    if not fitting:
+        others = "; ".join(pack.manifest.label for pack in packs)
+        return PackChoice(None, f"no engine pack for {system}, {python}" + (f", only {others}" if others else ""))
+    order = (wanted, *(name for name in _ORDER if name != wanted))
+    known = [pack for pack in fitting if pack.manifest.accelerator in order]
+    if not known:
+        return PackChoice(None, f"no engine pack for {wanted}, only {fitting[0].manifest.label}")
+    best = min(known, key=lambda pack: (order.index(pack.manifest.accelerator), _newest_first(pack), pack.sha256))
+    return PackChoice(best, best.manifest.label)
+
+
+def _newest_first(pack: EnginePack) -> tuple[int, ...]:
+    numbers = pack.manifest.version.split("+")[0].split(".")
+    return tuple(-int(number) if number.isdecimal() else 0 for number in numbers)

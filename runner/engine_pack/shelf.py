@@ -1,0 +1,158 @@
+"""The engine packs of one worker, below `data/engines`, each in a folder named by the SHA-256 of its archive.
+
+Promises: a pack is there whole or not at all, whatever ends the process or the power; a folder that is not exactly what
+its manifest says is no pack. What was left half done is removed by the next installation.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gogrid.files import flush_folder, make_folder
+from runner.errors import RunnerError
+from updates.archive import ArchiveError, Bounds, unpack
+from updates.engine_pack.manifest import (
+    LARGEST_MANIFEST,
+    LARGEST_PACK,
+    MANIFEST,
+    MOST_FILES,
+    SITE,
+    PackError,
+    PackManifest,
+    parse_manifest,
+)
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_FRESH = ".fresh-"
+_BOUNDS = Bounds(LARGEST_PACK, members=MOST_FILES + 1, ratio=1000)
+
+
+class EnginePackError(RunnerError):
+    """An engine pack cannot be used; one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePack:
+    """One that is installed."""
+
+    folder: Path
+    manifest: PackManifest
+
+    @property
+    def sha256(self) -> str:
+        return self.folder.name
+
+    @property
+    def site(self) -> Path:
+        """To import from."""
+        return self.folder / SITE
+
+
+class Shelf:
+    def __init__(self, folder: Path) -> None:
+        """`folder` need not exist."""
+        self._folder = folder
+
+    def packs(self) -> tuple[tuple[EnginePack, ...], tuple[str, ...]]:
+        """Those whose files are all there in their sizes, by name; and what is wrong with others, in words."""
+        found, wrong = [], []
+        for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            if not _NAME.fullmatch(folder.name) or not folder.is_dir():
+                continue
+            try:
+                pack = _read(folder)
+                _check_sizes(pack)
+            except (EnginePackError, PackError, OSError) as error:
+                wrong.append(f"the engine pack {folder.name[:12]} cannot be used: {error}")
+            else:
+                found.append(pack)
+        return tuple(found), tuple(wrong)
+
+    def install(self, archive: Path, sha256: str) -> EnginePack:
+        """Unpack an archive that has this SHA-256, which the caller has reason to trust. Fine if it is there already.
+
+        Raises:
+            EnginePackError: it is another file, or no sound pack.
+            OSError: the disk; for a full one nothing is left of it.
+        """
+        if _sha256(archive) != sha256:
+            raise EnginePackError(f"{archive} is not the engine pack that was meant: its SHA-256 is another.")
+        target = self._folder / sha256
+        make_folder(self._folder)
+        self._sweep()
+        if target.exists():
+            pack = _read(target)
+            verify(pack)
+            return pack
+        fresh = self._folder / f"{_FRESH}{os.getpid()}"
+        try:
+            unpacked = unpack(archive, fresh, _BOUNDS)
+            manifest = _manifest(fresh)
+            listed = {(file.path, file.size, file.sha256) for file in manifest.files}
+            there = {(file.name, file.size, file.sha256) for file in unpacked if file.name != MANIFEST}
+            if listed != there or len(listed) != len(manifest.files):
+                raise EnginePackError(f"{archive} does not hold the files that its manifest lists.")
+            fresh.rename(target)
+        except (ArchiveError, PackError) as error:
+            raise EnginePackError(f"{archive}: {error}") from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        flush_folder(self._folder)
+        return EnginePack(target, manifest)
+
+    def remove(self, start: str) -> EnginePack:
+        """Remove the one pack whose SHA-256 starts so. Raises `EnginePackError`: none, or several do."""
+        names = [path for path in self._folder.glob("*") if _NAME.fullmatch(path.name) and path.name.startswith(start)]
+        if not start or len(names) != 1:
+            raise EnginePackError(f"{len(names)} engine packs have a name that starts with {start!r}; name one.")
+        pack = _read(names[0])
+        going = self._folder / f"{_FRESH}{names[0].name[:12]}"
+        names[0].rename(going)
+        shutil.rmtree(going)
+        return pack
+
+    def _sweep(self) -> None:
+        for left in self._folder.glob(f"{_FRESH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def verify(pack: EnginePack) -> None:
+    """Read every file of it. Raises `EnginePackError`: one is missing, changed, or more than there should be."""
+    _check_sizes(pack)
+    for file in pack.manifest.files:
+        if _sha256(pack.folder / file.path) != file.sha256:
+            raise EnginePackError(f"{file.path} in it has changed; remove the pack and install it again.")
+    expected = {MANIFEST, *(file.path for file in pack.manifest.files)}
+    for path in pack.folder.rglob("*"):
+        if not path.is_dir() and path.relative_to(pack.folder).as_posix() not in expected:
+            raise EnginePackError(f"{path} is no part of it; remove the pack and install it again.")
+
+
+def _read(folder: Path) -> EnginePack:
+    return EnginePack(folder, _manifest(folder))
+
+
+def _manifest(folder: Path) -> PackManifest:
+    path = folder / MANIFEST
+    if not path.is_file() or path.stat().st_size > LARGEST_MANIFEST:
+        raise EnginePackError("it has no manifest; it is no engine pack.")
+    return parse_manifest(path.read_bytes())
+
+
+def _check_sizes(pack: EnginePack) -> None:
+    for file in pack.manifest.files:
+        path = pack.folder / file.path
+        try:
+            size = path.lstat().st_size
+        except OSError:
+            size = -1
+        if size != file.size:
+            raise EnginePackError(f"{file.path} is missing from it or was cut; remove the pack and install it again.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
