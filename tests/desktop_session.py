@@ -110,9 +110,7 @@ class TrayMenu:
         from gi.repository import Gio, GLib
 
         self._gio, self._glib = Gio, GLib
-        flags = (
-            Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
-        )
+        flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
         address = session.environment["DBUS_SESSION_BUS_ADDRESS"]
         self._bus = Gio.DBusConnection.new_for_address_sync(address, flags, None, None)
         self._owner = self._find(icon_pid)

@@ -17,7 +17,7 @@ def choices(settings: Settings) -> Choices:
     if in_gb is not None and in_gb.origin != "default" and (limit is None or limit.origin == "default"):
         limit = in_gb  # the limit's other name, by which it was set
     return Choices(
-        max_vram=limit.value if limit is not None else "",
+        max_vram="" if limit is None else f"{limit.value} GB" if _is_number(limit.value) else limit.value,
         pause_on_activity=_switch(settings, "worker.pause_on_activity"),
         run_on_battery=_switch(settings, "worker.run_on_battery"),
     )
@@ -26,6 +26,10 @@ def choices(settings: Settings) -> Choices:
 def notifications(settings: Settings) -> Level:
     value = next((setting.value for setting in settings.settings if setting.key == "worker.notifications"), "")
     return _LEVELS.get(value, "trouble")
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
 
 
 def _switch(settings: Settings, key: str) -> bool | None:

@@ -5,6 +5,7 @@ coordinator that is away for a moment is no trouble yet.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
 
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import WorkerStatus
@@ -56,10 +57,12 @@ class View:
 class Looker:
     """Makes views of what is known; remembers when there was work, and since when the coordinator is away."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: tzinfo | None = None) -> None:
+        """Args: `zone` in which times of day are told; None: this machine's."""
+        self._zone = zone
         self._worked_at: float | None = None
         self._worked_on = ""
-        self._jobs_ended = 0
+        self._jobs_ended: int | None = None
         self._away_since: float | None = None
 
     def view(self, known: Known, now: float) -> View:
@@ -76,7 +79,7 @@ class Looker:
 
     def _remember(self, status: WorkerStatus, now: float) -> None:
         ended = status.jobs_done + status.jobs_failed
-        if status.jobs or ended > self._jobs_ended:
+        if status.jobs or (self._jobs_ended is not None and ended > self._jobs_ended):
             self._worked_at = now
         if status.jobs:
             self._worked_on = _work(status)
@@ -90,13 +93,23 @@ class Looker:
         if status.readiness is Readiness.UNABLE:
             return AppState.TROUBLE, _capital(status.reason)
         if status.readiness is not Readiness.READY:
-            return AppState.PAUSED, _paused(status)
+            return AppState.PAUSED, self._paused(status)
         if self._away_since is not None:
             state = AppState.STARTING if now - self._away_since < _AWAY_S else AppState.TROUBLE
             return state, f"Not connected to {status.coordinator}: {status.connection}"
         if self._worked_at is not None and now - self._worked_at < _WORKED_LATELY_S:
             return AppState.WORKING, f"Working{self._worked_on and ': '}{self._worked_on}"
         return AppState.READY, "Ready for work"
+
+    def _paused(self, status: WorkerStatus) -> str:
+        """With all reasons; the first is as the coordinator is told."""
+        first = status.reason
+        if status.paused_until:
+            first += f" until {datetime.fromtimestamp(status.paused_until, self._zone):%a %H:%M}"
+        reasons = "; ".join((first, *status.holds[1:]))
+        if status.order == "finish" and status.jobs:
+            return f"Finishing: {reasons}"
+        return _capital(reasons) if reasons.startswith("paused") else f"Paused: {reasons}"
 
 
 def _work(status: WorkerStatus) -> str:
@@ -108,14 +121,6 @@ def _work(status: WorkerStatus) -> str:
     if any(not job.model for job in status.jobs):
         shown.append("a script")
     return ", ".join(shown)
-
-
-def _paused(status: WorkerStatus) -> str:
-    """With all reasons; the first is as the coordinator is told."""
-    reasons = "; ".join((status.reason, *status.holds[1:]))
-    if status.order == "finish" and status.jobs:
-        return f"Finishing: {reasons}"
-    return _capital(reasons) if reasons.startswith("paused") else f"Paused: {reasons}"
 
 
 def _capital(sentence: str) -> str:
