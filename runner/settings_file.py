@@ -60,9 +60,7 @@ def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] 
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and try again.") from error
     if found is not None and not found.st_mode & 0o222:
-        raise ConfigError(
-            f"{path} is read-only, so its owner wants it to stay as it is; chmod u+w {path} to change it."
-        )
+        raise ConfigError(f"{path} is read-only and stays as it is; make it writable to change a setting.")
     for key, value in values.items():
         table, _, name = key.partition(".")
         _table(document, table, path)[name] = value
