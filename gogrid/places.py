@@ -51,6 +51,16 @@ class WorkerPlaces:
         return self.custom_logs or self.data / "logs"
 
     @property
+    def app(self) -> Path:
+        """Newer versions of the program, and what is remembered of updates."""
+        return self.data / "app"
+
+    @property
+    def update_note(self) -> Path:
+        """What became of the last update, in words, for the owner and the coordinator; absent or empty: nothing new."""
+        return self.app / "note"
+
+    @property
     def lock(self) -> Path:
         """Held while a runner runs: one per data folder."""
         return self.data / "runner.lock"

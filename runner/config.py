@@ -4,6 +4,7 @@ Built once, frozen, passed down. Precedence is flag > environment > file > defau
 VRAM limit. Refuses, as one line, whatever it does not understand.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +20,7 @@ from runner.limits import Limit, limit, limit_in_gb
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_PORT = 8443
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,63}")
 
 
 class DeviceChoice(Enum):
@@ -43,6 +45,8 @@ class WorkerConfig:
     port: int
     updates_enabled: bool
     update_endpoints: tuple[str, ...]
+    update_pin: str | None
+    """The only version that may be installed."""
     max_vram: Limit
     max_ram: Limit
     cpu_cores: int
@@ -76,6 +80,7 @@ def load_config(places: WorkerPlaces, *, flags: Mapping[str, object], environmen
         port=found.value(_PORT),
         updates_enabled=found.value(_UPDATES),
         update_endpoints=found.value(_ENDPOINTS),
+        update_pin=found.value(_PIN),
         max_vram=_max_vram(found),
         max_ram=found.value(_MAX_RAM),
         cpu_cores=found.value(_CORES),
@@ -125,7 +130,8 @@ def shown_values(found: Resolved) -> dict[str, str]:
 
 def _shown(setting: Setting[Any], value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(_shown(setting, part) for part in value)
+        between = "; " if setting.parse is parse_schedule else ", "
+        return between.join(_shown(setting, part) for part in value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Enum):
@@ -177,6 +183,12 @@ def _endpoints(value: object) -> tuple[str, ...]:
         if not isinstance(word, str) or not word.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             raise allowed
     return tuple(words)
+
+
+def _version(value: object) -> str:
+    if isinstance(value, str) and _VERSION.fullmatch(value):
+        return value
+    raise ValueError("a version such as 1.4.0")
 
 
 def _device(value: object) -> DeviceChoice:
@@ -232,6 +244,7 @@ _UPDATES = Setting("updates.enabled", boolean, True, "GOGRID_UPDATES_ENABLED", "
 _ENDPOINTS: Setting[tuple[str, ...]] = Setting(
     "updates.endpoints", _endpoints, (), "GOGRID_UPDATE_ENDPOINTS", "where updates are looked for"
 )
+_PIN: Setting[str | None] = Setting("updates.pin", _version, None, "GOGRID_UPDATE_PIN", "the only version to install")
 _MAX_VRAM_GB: Setting[Limit | None] = Setting(
     "worker.max_vram_gb", limit_in_gb, None, "GOGRID_MAX_VRAM_GB", "GPU memory lent, in GB (also 80% or 12GB)"
 )
@@ -279,8 +292,8 @@ _NOTIFICATIONS = Setting(
 _LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, info, warning or error")
 
 SETTINGS: tuple[Setting[Any], ...] = (
-    _HOST, _PORT, _UPDATES, _ENDPOINTS, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU, _GPU_SCRIPTS,
-    _IDLE, _TURN, _ACTIVITY, _ACTIVITY_IDLE, _BATTERY, _FULLSCREEN, _APPS, _TEMPERATURE, _OTHER_LOAD, _SCHEDULE, _NAME,
+    _HOST, _PORT, _UPDATES, _ENDPOINTS, _PIN, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU,
+    _GPU_SCRIPTS, _IDLE, _TURN, _ACTIVITY, _ACTIVITY_IDLE, _BATTERY, _FULLSCREEN, _APPS, _TEMPERATURE, _OTHER_LOAD, _SCHEDULE, _NAME,
     _NOTIFICATIONS, _LOG,
 )  # fmt: skip
 AT_START = frozenset({"coordinator.host", "coordinator.port", "worker.device", "worker.gpu"})
