@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from gogrid.errors import GoGridError
+from tray.app_window import has_desktop
 from tray.instance_messages import AppAsk, Page, ShowWindow, decode_app_ask
 from tray.window.bridge.dispatch import Dispatcher
 from tray.window.document import document
@@ -36,6 +37,8 @@ def show_window(page: Page, dispatcher: Dispatcher, orders: Iterable[str] | None
     Raises:
         NoWindowError: there is nothing to show a window with.
     """
+    if not has_desktop(os.environ, sys.platform):
+        raise NoWindowError("There is no desktop here to show a window on; gogrid-worker has a command for everything.")
     try:
         import webview
         from webview.errors import WebViewException
@@ -49,7 +52,7 @@ def show_window(page: Page, dispatcher: Dispatcher, orders: Iterable[str] | None
         height=_SIZE[1],
         min_size=_LEAST,
         text_select=True,
-        background_color="#1b1b1e",
+        background_color="#f6f6f7",
     )
 
     def call(text: str) -> str:

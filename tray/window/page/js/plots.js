@@ -29,11 +29,11 @@ export function plot({ title, keys = [], samples, stepS, bars = [], lines = [], 
     svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `${title}: highest ${shown(Math.max(0, ...sums, ...(area ?? []), ...lines.flatMap((line) => line.values.map((value) => value ?? 0))))}. The numbers are in the table below.` }, ...parts.flat()));
 }
 
-/** The next of 1, 2, 5, 10, 20, … above it. */
+/** The next of 1, 2, 4, 10, 20, 40, … above it: half of it is a short number, too. */
 function nice(most) {
   if (!(most > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= most * 0.999);
+  return [1, 2, 4, 10].map((step) => step * power).find((step) => step >= most * 0.999);
 }
 
 function grid(most, y, shown) {

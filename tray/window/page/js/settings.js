@@ -175,7 +175,7 @@ export function settingsPage(content, show) {
 
   /** A limit as a slider of per cent, and what that is on this computer. */
   function share(row, setting, about, change) {
-    const device = () => (runner?.devices ?? []).find((one) => (row.of === "cpu") === (one.kind === "cpu") && (row.of === "cpu" || one.usable)) ?? null;
+    const device = () => (runner?.devices ?? []).find((one) => (row.of === "cpu") === (one.kind === "cpu") && (row.of === "cpu" || one.usable !== false)) ?? null;
     const start = percentOf(setting, device(), row.usual);
     const slider = el("input", { ...about, type: "range", min: 0, max: 100, step: 5, value: start });
     const out = el("output", { for: about.id, id: `${about.id}-out` });
@@ -194,7 +194,7 @@ export function settingsPage(content, show) {
       if (document.activeElement !== slider) slider.value = percentOf(setting, found, row.usual);
       tell();
       const help = document.getElementById(`${about.id}-help`);
-      const computing = runner?.devices.find((one) => one.usable);
+      const computing = runner?.devices.find((one) => one.usable !== false);
       const held = computing && (computing.kind === "cpu") === (row.of === "cpu") ? `, models hold ${bytes(runner.memory_in_use)} now` : "";
       if (help) help.textContent = found ? `${found.name}, ${bytes(found.memory_bytes)}${held}` : runner ? (row.of === "gpu" ? "No GPU was found that could be used" : "") : "Shown when the worker runs";
     });

@@ -2,7 +2,7 @@
 
 export function bytes(count) {
   if (!(count > 0)) return "0 GB";
-  if (count >= 99.5e9) return `${Math.round(count / 1e9)} GB`;
+  if (count >= 19.95e9 || (count >= 1e9 && count % 1e9 === 0)) return `${Math.round(count / 1e9)} GB`;
   if (count >= 1e8) return `${(count / 1e9).toFixed(1)} GB`;
   return `${Math.max(1, Math.round(count / 1e6))} MB`;
 }
