@@ -293,8 +293,8 @@ _LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, i
 
 SETTINGS: tuple[Setting[Any], ...] = (
     _HOST, _PORT, _UPDATES, _ENDPOINTS, _PIN, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU,
-    _GPU_SCRIPTS, _IDLE, _TURN, _ACTIVITY, _ACTIVITY_IDLE, _BATTERY, _FULLSCREEN, _APPS, _TEMPERATURE, _OTHER_LOAD, _SCHEDULE, _NAME,
-    _NOTIFICATIONS, _LOG,
+    _GPU_SCRIPTS, _IDLE, _TURN, _ACTIVITY, _ACTIVITY_IDLE, _BATTERY, _FULLSCREEN, _APPS, _TEMPERATURE, _OTHER_LOAD,
+    _SCHEDULE, _NAME, _NOTIFICATIONS, _LOG,
 )  # fmt: skip
 AT_START = frozenset({"coordinator.host", "coordinator.port", "worker.device", "worker.gpu"})
 """What counts from the worker's next start; it takes up all the rest while it runs."""
