@@ -68,17 +68,19 @@ async def _run(places: WorkerPlaces, named: Sequence[str], settings: Sequence[st
 class _App:
     def __init__(self, places: WorkerPlaces, named: Sequence[str], settings: Sequence[str], *, headless: bool) -> None:
         self._log = RotatingLog(places.logs, "tray")
+        desktop = not headless and has_desktop(os.environ, sys.platform)
+        if not headless and not desktop:
+            self._say("no tray icon: there is no display here. The worker goes on without; use gogrid-worker status.")
         shared = ("--config", str(places.config), "--data", str(places.data))
         self._supervisor = Supervisor(
             runner_command(("run", *shared, *settings)),
             places.logs,
-            stays=not headless,
+            stays=desktop,
             changed=self._life_changed,
         )
-        can_show = not headless and has_desktop(os.environ, sys.platform)
-        self._watch = Watch(places, lambda: self._supervisor.life, window=can_show)
+        self._watch = Watch(places, lambda: self._supervisor.life, window=desktop)
         self._watch.changed = self._show
-        self._icon = None if headless else AppIcon(icon_command(), self._hear, self._say)
+        self._icon = AppIcon(icon_command(), self._hear, self._say) if desktop else None
         self._window = AppWindow(window_command(shared), self._say)
         self._deeds = Deeds(
             self._watch, self._supervisor, self._window, autostart(places, named), self._icon, self._say

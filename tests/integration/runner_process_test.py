@@ -17,7 +17,10 @@ from gogrid.addresses import Address
 from gogrid.identity import create_identity, create_worker_key
 from gogrid.ids import WorkerId
 from gogrid.jointoken import mint
+from runner.control_messages import Done, Refused
 from runner.link.membership import Membership, save_membership
+from tray.instance import ask_app
+from tray.instance_messages import AppState, AppStatus, AskApp, Quit, ShowWindow
 
 WORKER = (sys.executable, "-m", "tray.cli")
 pytestmark = [
@@ -161,8 +164,6 @@ def test_an_idle_runner_is_small(supervisor: subprocess.Popen[bytes]) -> None:
 
 def test_what_a_new_owner_meets(tmp_path: Path) -> None:
     assert "No worker is running here" in one_line(worker(tmp_path, "status"), 2)
-    assert "gogrid-worker --headless" in one_line(worker(tmp_path), 2)
-    assert "has not joined" in worker(tmp_path, "--headless").stderr
     doctor = worker(tmp_path, "doctor", "--json")
     assert doctor.returncode == 1
     checks = {check["name"]: check for check in json.loads(doctor.stdout)}
@@ -174,13 +175,53 @@ def test_what_a_new_owner_meets(tmp_path: Path) -> None:
     }
 
 
+def test_a_worker_that_has_joined_nobody_says_so_and_waits_until_it_has(tmp_path: Path) -> None:
+    """Without a display it is the same with and without `--headless`, and says that too."""
+    for words, more in (((), "no tray icon: there is no display here"), (("--headless",), "")):
+        environment = {name: value for name, value in os.environ.items() if not name.endswith("DISPLAY")}
+        process = subprocess.Popen([*WORKER, "--data", str(tmp_path), *words], stderr=subprocess.PIPE, env=environment)
+        try:
+            assert process.stderr is not None
+            said = ""
+            while "supervisor: not joined" not in said:
+                line = process.stderr.readline().decode()
+                assert line, said
+                said += line
+            assert "has not joined a coordinator yet; paste its token: gogrid-worker join TOKEN" in said
+            assert more in said
+            assert ("tray icon" in said) is bool(more)
+            app = ask_app(tmp_path / "app.sock", AskApp())
+            assert isinstance(app, AppStatus)
+            assert (app.state, app.runner, app.icon) == (AppState.NOT_JOINED, None, False)
+            window = ask_app(tmp_path / "app.sock", ShowWindow())
+            assert isinstance(window, Refused)
+            assert psutil.Process(process.pid).children() == []
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
+            process.stderr.close()
+
+
+def test_quit_over_the_socket_ends_the_app_and_its_runner(supervisor: subprocess.Popen[bytes], data: Path) -> None:
+    runner = runner_of(supervisor)
+    assert ask_app(data / "app.sock", Quit()) == Done()
+    assert supervisor.wait(20) == 0
+    assert not runner.is_running()
+
+
+def test_a_headless_worker_carries_nothing_of_the_desktop(supervisor: subprocess.Popen[bytes]) -> None:
+    for process in (psutil.Process(supervisor.pid), runner_of(supervisor)):
+        maps = " ".join(each.path for each in process.memory_maps())
+        for library in ("libgtk", "/PIL/", "/gi/", "libX11"):
+            assert library not in maps, process
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
         (("join", "hello"), 2, "a join token starts with ggj1_"),
         (("join", "ggj1_0000"), 2, "cut short"),
         (("join", "-"), 2, "No join token was given"),
-        ((), 2, "--headless"),
         (("--headless", "--max-vram", "lots"), 2, "worker.max_vram = 'lots' (from --max-vram)"),
         (("--headless", "--device", "gpu"), 2, "one of auto, cpu, cuda, mps"),
     ],
