@@ -10,8 +10,9 @@ import msgspec
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
-from runner.control_messages import AskChange, AskSettings, Done, Settings, SettingShown
-from tray.commands.base import Command, Context, fetch, maybe_running, running, say, unexpected
+from runner.control_messages import AskChange, AskSettings, Done, Refused, Settings, SettingShown
+from tray.commands.base import Command, Context, fetch, maybe_running, say, unexpected
+from tray.control_client import ask
 
 _VERBS = ("get", "set", "unset", "path", "show")
 
@@ -65,7 +66,9 @@ def _change(options: argparse.Namespace, context: Context) -> int:
     value = options.value if options.verb == "set" else ""
     running_file = _running_file(context)
     if running_file is not None:
-        answer = running(context, AskChange(setting=options.setting, value=value))
+        answer = ask(context.places.control, AskChange(setting=options.setting, value=value))
+        if isinstance(answer, Refused):
+            raise GoGridError(answer.reason)  # wrong words, whoever says so
         if not isinstance(answer, Done):
             raise unexpected(answer)
         note = answer.note

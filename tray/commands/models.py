@@ -32,8 +32,7 @@ def _words(parser: CommandParser) -> None:
 def _run(options: argparse.Namespace, context: Context) -> int:
     if options.verb == "list":
         models = _ask(context, AskModels(), ("models",)).models
-        total = sum(model.disk_bytes for model in models)
-        lines = [*map(_line, models), f"{len(models)} models, {format_size(total)}" if models else "no models on disk"]
+        lines = [*map(_line, models), _sum(models) if models else "no models on disk"]
         return say(options.json, models, "\n".join(lines))
     try:
         unused_s = parse_duration(options.unused_since)
@@ -60,10 +59,13 @@ def _ask(context: Context, question: Ask, errand: tuple[str, ...]) -> CachedMode
 def _outcome(models: tuple[CachedModelShown, ...], *, removed: bool) -> str:
     if not models:
         return "no model is unused for so long"
-    size = format_size(sum(model.disk_bytes for model in models))
-    what = f"{len(models)} {'model' if len(models) == 1 else 'models'}, {size}"
-    last = f"removed {what}" if removed else f"{what} would be removed; to do it, say --yes"
+    last = f"removed {_sum(models)}" if removed else f"{_sum(models)} would be removed; to do it, say --yes"
     return "\n".join((*map(_line, models), last))
+
+
+def _sum(models: tuple[CachedModelShown, ...]) -> str:
+    size = format_size(sum(model.disk_bytes for model in models))
+    return f"{len(models)} {'model' if len(models) == 1 else 'models'}, {size}"
 
 
 def _line(model: CachedModelShown) -> str:
