@@ -131,6 +131,11 @@ class LocalGrid:
             raise LocalGridError(f"The local {name} has not been started.")
         return self._workers[name].pid
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What its programs run with."""
+        return self._environment
+
     def client(self) -> GoGrid:
         """The admin's, over TLS."""
         return GoGrid(Profile(self.endpoint.url, self.admin_key, self.certificate.read_text()))
@@ -164,6 +169,17 @@ class LocalGrid:
         source = ("--engine", "echo") if path is None else (str(path),)
         self._run("gogrid-coordinator", "model", "add", *source, "--name", name, "--data", str(self.data))
 
+    def join_worker(self, name: str = WORKER) -> None:
+        """With a fresh token, the first time; without starting it."""
+        if name in self._joined:
+            return
+        place = ("--data", str(self.folder / name))
+        address = f"127.0.0.1:{self.endpoint.port}"
+        token = self._admin(TokenAnswer, "token", "create", "--address", address).token
+        named = () if name == WORKER else ("--name", name)
+        self._run("gogrid-worker", *place, "join", "-", *named, given=token.encode())
+        self._joined.add(name)
+
     def start_worker(self, name: str = WORKER) -> Worker:
         """Join with a fresh token the first time, start the worker and wait until the coordinator may give it work.
 
@@ -174,12 +190,7 @@ class LocalGrid:
             LocalGridError: it ended, or was not ready in time; with its reason.
         """
         place = ("--data", str(self.folder / name))
-        if name not in self._joined:
-            address = f"127.0.0.1:{self.endpoint.port}"
-            token = self._admin(TokenAnswer, "token", "create", "--address", address).token
-            named = () if name == WORKER else ("--name", name)
-            self._run("gogrid-worker", *place, "join", "-", *named, given=token.encode())
-            self._joined.add(name)
+        self.join_worker(name)
         began = time.monotonic()
         with self.client() as client:
             before = {worker.id: worker.connected_since for worker in client.workers()}
