@@ -1,5 +1,6 @@
 """A machine that runs Windows Python, for tests on Linux: one worker in a folder of its own, and commands beside it."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +12,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 WINE = str(ROOT / "packaging" / "windows_tests" / "wine")
 PYTHON = "build/windows/python/python.exe"
+_NOBODY_ELSE = {"GOGRID_MAX_OTHER_LOAD": "100%", "GOGRID_PAUSE_ON_ACTIVITY": "false"}
+"""This machine runs the coordinator and other tests beside it."""
 UNTESTED = "packaging/windows_tests/untested_worker.py"
 
 
@@ -41,6 +44,7 @@ class WindowsMachine:
                 subprocess.Popen(
                     [WINE, PYTHON, "-B", *program, "--data", self.folder, "--headless"],
                     cwd=ROOT,
+                    env=os.environ | _NOBODY_ELSE,
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
@@ -48,25 +52,27 @@ class WindowsMachine:
             )
 
     def processes(self) -> list[psutil.Process]:
-        """Those of this machine's worker and its sandboxes, as Linux sees them."""
-        return [process for process in psutil.process_iter() if self._is_ours(_words(process))]
-
-    def supervisor(self) -> psutil.Process:
-        return next(each for each in self.processes() if "--headless" in _words(each) and "bash" not in _words(each)[0])
+        """Those of this machine's worker, as Linux sees them; not the script that started Wine."""
+        return [
+            each
+            for each in psutil.process_iter()
+            if (words := _words(each))[0] != "bash" and any(self.data.name in word for word in words)
+        ]
 
     def executors(self) -> list[psutil.Process]:
-        return [each for each in psutil.process_iter() if "runner.executor" in _words(each)]
+        """Whoever's they are: nothing else here runs executors on Windows Python."""
+        return [
+            each
+            for each in psutil.process_iter()
+            if "runner.executor" in (words := _words(each)) and words[0].endswith("python.exe")
+        ]
 
     def end(self) -> None:
         for process in self.processes():
-            if "bash" not in _words(process)[0]:
-                process.kill()
+            process.kill()
         for started in self._started:
             started.wait(10)
         self._started.clear()
-
-    def _is_ours(self, words: list[str]) -> bool:
-        return any(self.data.name in word for word in words)
 
 
 def within(seconds: float, true: Callable[[], object]) -> bool:
