@@ -144,6 +144,12 @@ def test_logs_are_followed_and_filtered(joined: Desk, page: Page) -> None:
     expect(page.locator("#log > div")).to_have_count(1)
 
 
+def test_an_answer_can_be_seen_again_whenever_its_owner_likes(joined: Desk, page: Page) -> None:
+    page.goto(joined.url + "?page=first_run")
+    page.click("#try")
+    expect(page.locator("#answered-by")).to_contain_text("Answered by echo on this computer")
+
+
 def test_pause_and_resume_are_one_press_away(joined: Desk, page: Page) -> None:
     page.goto(joined.url + "?page=statistics")
     page.get_by_role("button", name="Pause").click()

@@ -124,3 +124,12 @@ async def test_size_is_checked_on_the_stream_not_on_what_the_header_says(http, b
 
     reply = await http.put(f"/blobs/{'0' * 64}", content=endless())
     assert reply.status_code == 413
+
+
+async def test_the_smallest_model_that_can_chat_is_named_to_workers_alone(http, backend):
+    reply = await http.get("/blobs/test-model")
+    chats = [model for model in backend.catalogue.models() if model.kind.value == "chat"]
+    smallest = min(chats, key=lambda model: model.memory_bytes)
+    assert reply.json() == {"name": smallest.name, "digest": smallest.digest}
+    assert (await http.get("/blobs/test-model", headers={"authorization": "Bearer nobody"})).status_code == 401
+    assert (await http.put("/blobs/test-model", content=b"x")).status_code == 405

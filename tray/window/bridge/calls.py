@@ -191,7 +191,7 @@ _calls: msgspec.json.Decoder[AnyCall] = msgspec.json.Decoder(AnyCall)
 
 
 def decode_call(text: str | bytes) -> AnyCall:
-    """Raises `msgspec.MsgspecError`, or `UnicodeDecodeError`."""
+    """Raises `msgspec.MsgspecError` or `UnicodeError` for anything else."""
     return _calls.decode(text)
 
 

@@ -59,7 +59,7 @@ class Dispatcher:
         """JSON of one `calls.AnyCall` in, of one `calls.AnyReply` out."""
         try:
             call = calls.decode_call(request)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeError):
             return calls.encode_reply(
                 calls.Failed(reason="The page asked for something that this version does not know.")
             )

@@ -22,13 +22,15 @@ export function firstRunPage(content, show) {
       problem),
     shown);
   const already = el("p", { class: "lead", id: "already", hidden: true });
-  content.append(el("h1", { text: "Join a coordinator" }), already, begin, after);
+  const tryIt = el("button", { type: "button", class: "main", id: "try", text: "See it answer", hidden: true, on: { click: tryNow } });
+  content.append(el("h1", { text: "Join a coordinator" }), already, tryIt, begin, after);
 
   let timer = 0, asked = 0, gone = false;
   const stopWatching = watch((overview) => {
     if (after.childElementCount > 0) return;
     const runner = overview.runner;
     already.hidden = !overview.joined;
+    tryIt.hidden = !runner?.connected;
     begin.hidden = runner !== null;
     already.textContent = !runner ? "This computer has joined a coordinator already. Another token replaces that."
       : runner.connected ? `This computer works for the coordinator at ${runner.coordinator}, as ${runner.worker}. To join another one, quit GoGrid first, then run: gogrid-worker join`
@@ -80,7 +82,7 @@ export function firstRunPage(content, show) {
     try {
       const joined = await call("Join", { token: text, name: name.value.trim() });
       token.value = "";
-      begin.hidden = already.hidden = true;
+      begin.hidden = already.hidden = tryIt.hidden = true;
       carryOn(joined);
     } catch (error) {
       problem.textContent = error.message;
@@ -96,11 +98,23 @@ export function firstRunPage(content, show) {
       connected: el("li", { "data-done": joined.started ? "now" : "no", text: joined.started ? "Starting the worker…" : joined.note }),
       test: el("li", { text: "First answer" }),
     };
+    const result = progress(steps);
+    if (joined.pending) steps.connected.textContent = "Waiting until the coordinator's admin approves this computer…";
+    if (joined.started) waitForConnection(steps, result, joined.pending);
+  }
+
+  function tryNow() {
+    tryIt.hidden = true;
+    const steps = { test: el("li", { text: "An answer" }) };
+    test(steps, progress(steps));
+  }
+
+  /** Show the steps; returns where the answer goes. */
+  function progress(steps) {
     const result = el("div", { id: "test-result", class: "steps", role: "status" });
     replace(after, el("div", { class: "card pad steps" }, el("ol", { class: "progress", "aria-label": "Progress" }, ...Object.values(steps)), result));
     content.focus();
-    if (joined.pending) steps.connected.textContent = "Waiting until the coordinator's admin approves this computer…";
-    if (joined.started) waitForConnection(steps, result, joined.pending);
+    return result;
   }
 
   function waitForConnection(steps, result, pending) {
