@@ -50,7 +50,6 @@ class FirstThatWorks(Generic[T]):
                 self.close()
         if self._clock() < self._again_at:
             return None
-        self._again_at = self._clock() + _LOOK_AGAIN_S
         reasons = []
         for make in self._makers:
             try:
@@ -67,6 +66,7 @@ class FirstThatWorks(Generic[T]):
             self._opened, self.why_not = made, ""
             return answer
         self.why_not = " ".join(reasons)
+        self._again_at = self._clock() + _LOOK_AGAIN_S
         return None
 
     def close(self) -> None:

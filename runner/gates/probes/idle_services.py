@@ -8,6 +8,7 @@ from typing import Any
 
 from jeepney import DBusAddress
 
+from runner.errors import RunnerError
 from runner.gates.probes.base import LostError
 from runner.gates.probes.message_bus import MessageBus
 
@@ -59,14 +60,17 @@ class LogindIdle:
     name = "logind's idle hint"
 
     def __init__(self, user: int, address: str) -> None:
-        """Args: address: of the system bus."""
+        """Raises `LostError` if this user has no graphical session.
+
+        Args:
+            address: of the system bus.
+        """
         self._bus = MessageBus(address)
-        manager = DBusAddress("/org/freedesktop/login1", _LOGIN, f"{_LOGIN}.Manager")
-        path = self._bus.call(manager, "GetUser", "u", user)[0]
-        session, where = self._property(path, f"{_LOGIN}.User", "Display")
-        if not session:
-            raise LostError("This user has no graphical session.")
-        self._session = where
+        try:
+            self._session = self._graphical_session(user)
+        except RunnerError:
+            self.close()
+            raise
 
     def idle_s(self) -> float:
         """On the clock of the wall, as logind has it."""
@@ -78,6 +82,15 @@ class LogindIdle:
 
     def close(self) -> None:
         self._bus.close()
+
+    def _graphical_session(self, user: int) -> str:
+        """Its path."""
+        manager = DBusAddress("/org/freedesktop/login1", _LOGIN, f"{_LOGIN}.Manager")
+        path = self._bus.call(manager, "GetUser", "u", user)[0]
+        session, where = self._property(path, f"{_LOGIN}.User", "Display")
+        if not session:
+            raise LostError("This user has no graphical session.")
+        return str(where)
 
     def _property(self, path: str, interface: str, name: str) -> Any:
         return self._bus.call(DBusAddress(path, _LOGIN, _PROPERTIES), "Get", "ss", interface, name)[0][1]

@@ -62,7 +62,7 @@ class X11:
         try:
             self._display.close()
         except _LOST:
-            return  # it was gone already
+            self._display.display.socket.close()  # it was gone already, and its library leaves this to others
 
     def _asked(self, question: Callable[[], T]) -> T:
         try:
