@@ -19,8 +19,8 @@ from updates.release_folder import write_new
 from updates.trust.signatures import PublicKey, parse_public_key
 
 _LARGEST_KEY_FILE = 8 << 10
-_OPERATIONS, _MEMORY = 1 << 23, 1 << 28
-"""Work and bytes that scrypt takes for one try of a passphrase: about a second, 256 MB."""
+_OPERATIONS, _MEMORY = 1 << 22, 1 << 27
+"""Work and bytes that scrypt takes for one try of a passphrase: about half a second, 128 MB."""
 _PASSPHRASE_BYTES = 4096
 
 
