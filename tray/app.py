@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gogrid.file_lock import FileLock, LockHeldError
 from gogrid.places import WorkerPlaces
@@ -21,32 +22,43 @@ from tray.app_window import AppWindow, has_desktop
 from tray.autostart.choose import autostart
 from tray.icon.messages import Chosen, FromIcon, NoTray, SessionEnds, Show
 from tray.instance import app_server, ask_app
-from tray.instance_messages import AppState, ShowWindow
+from tray.instance_messages import AppState, ShowWindow, UpdateState
 from tray.menu import menu, tooltip
 from tray.notes import note
 from tray.rotating_log import RotatingLog
 from tray.runner_command import icon_command, runner_command, window_command
 from tray.supervisor import Supervisor
+from tray.update_start import Updatable
+from tray.updater import Updater
 
 REFUSED = 1
 CANNOT_RUN = 2
 
 
-def run_app(places: WorkerPlaces, named: Sequence[str], settings: Sequence[str], *, headless: bool) -> int:
+def run_app(
+    places: WorkerPlaces,
+    named: Sequence[str],
+    settings: Sequence[str],
+    updatable: Updatable | None,
+    *,
+    headless: bool,
+) -> int:
     """Until it is asked to end; the exit code of this program.
 
     Args:
         named: `--config` and `--data` as they were given, for what is started at login.
         settings: those given on the command line, for the runner.
+        updatable: None: this installation is not updated by itself.
 
     Raises:
         GoGridError, OSError: it cannot run.
     """
     try:
         with FileLock(places.app_lock):
-            return asyncio.run(_run(places, named, settings, headless=headless))
+            status = asyncio.run(_run(places, named, settings, updatable, headless=headless))
     except LockHeldError:
         return _second_start(places, headless=headless)
+    return updatable.start_anew() if status is None and updatable is not None else status or 0
 
 
 def _second_start(places: WorkerPlaces, *, headless: bool) -> int:
@@ -61,12 +73,31 @@ def _second_start(places: WorkerPlaces, *, headless: bool) -> int:
     return 0
 
 
-async def _run(places: WorkerPlaces, named: Sequence[str], settings: Sequence[str], *, headless: bool) -> int:
-    return await _App(places, named, settings, headless=headless).run()
+async def _run(
+    places: WorkerPlaces,
+    named: Sequence[str],
+    settings: Sequence[str],
+    updatable: Updatable | None,
+    *,
+    headless: bool,
+) -> int | None:
+    """None: what is installed now is to run in our place."""
+    app = _App(places, named, settings, updatable, headless=headless)
+    status = await app.run()
+    return None if app.restarts else status
 
 
 class _App:
-    def __init__(self, places: WorkerPlaces, named: Sequence[str], settings: Sequence[str], *, headless: bool) -> None:
+    def __init__(
+        self,
+        places: WorkerPlaces,
+        named: Sequence[str],
+        settings: Sequence[str],
+        updatable: Updatable | None,
+        *,
+        headless: bool,
+    ) -> None:
+        self.restarts = False
         self._log = RotatingLog(places.logs, "tray")
         desktop = not headless and has_desktop(os.environ, sys.platform)
         if not headless and not desktop:
@@ -82,11 +113,34 @@ class _App:
         self._watch.changed = self._show
         self._icon = AppIcon(icon_command(), self._hear, self._say) if desktop else None
         self._window = AppWindow(window_command(shared), self._say)
+        self._updater = self._make_updater(places, updatable, attended=desktop) if updatable is not None else None
         self._deeds = Deeds(
-            self._watch, self._supervisor, self._window, autostart(places, named), self._icon, self._say
+            self._watch, self._supervisor, self._window, autostart(places, named), self._icon, self._updater, self._say
         )
         self._server = app_server(places.instance, self._deeds.answer)
         self._had_icon = self._welcomed = False
+
+    def _make_updater(self, places: WorkerPlaces, updatable: Updatable, *, attended: bool) -> Updater:
+        def changed(state: UpdateState) -> None:
+            self._watch.known = replace(self._watch.known, update=state)
+            self._watch.look_now()
+
+        updater = Updater(
+            updatable.work(places),
+            self._watch.ask,
+            lambda: self._supervisor.life,
+            self._watch.update_settings,
+            self._restart,
+            self._say,
+            attended=attended,
+            changed=changed,
+        )
+        changed(updater.state)
+        return updater
+
+    def _restart(self) -> None:
+        self.restarts = True
+        self._supervisor.stop()
 
     async def run(self) -> int:
         on_stop_signal(self._supervisor.stop)
@@ -98,6 +152,8 @@ class _App:
                 asyncio.create_task(self._icon.keep(), name="icon"),
                 asyncio.create_task(self._look(), name="watch"),
             ]
+        if self._updater is not None:
+            helpers.append(asyncio.create_task(self._updater.keep(), name="updater"))
         try:
             return await self._until_end(supervising, helpers)
         finally:

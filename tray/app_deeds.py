@@ -27,13 +27,16 @@ from tray.instance_messages import (
     CheckUpdates,
     Page,
     Quit,
+    RollBackUpdate,
     SetAutostart,
     ShowWindow,
     StartRunner,
 )
 from tray.supervisor import Supervisor
+from tray.update_start import FROM_SOURCE
+from tray.updater import Updater
 
-_NO_UPDATER = Refused(reason="This installation of GoGrid has no updater.")
+_NO_UPDATER = Refused(reason=FROM_SOURCE)
 _NO_WINDOW = Refused(reason="The GoGrid that runs here has no desktop to show a window on; use: gogrid-worker --help")
 _PAGES: tuple[Page, ...] = get_args(Page)
 
@@ -46,11 +49,16 @@ class Deeds:
         window: AppWindow,
         autostart: Autostart,
         icon: AppIcon | None,
+        updater: Updater | None,
         say: Callable[[str], None],
     ) -> None:
-        """Args: `say` writes a sentence into the log."""
+        """
+        Args:
+            updater: None: this installation has none.
+            say: writes a sentence into the log.
+        """
         self._watch, self._supervisor, self._window, self._autostart = watch, supervisor, window, autostart
-        self._icon, self._say = icon, say
+        self._icon, self._updater, self._say = icon, updater, say
         self._running: set[asyncio.Task[None]] = set()
 
     async def answer(self, question: AppAsk) -> AppAnswer:
@@ -64,8 +72,8 @@ class Deeds:
                 self._supervisor.start(anew=anew)
             case SetAutostart(on=on):
                 return await self._set_autostart(on)
-            case CheckUpdates() | ApplyUpdate():
-                return _NO_UPDATER
+            case CheckUpdates() | ApplyUpdate() | RollBackUpdate():
+                return await self._update(question)
             case Quit():
                 asyncio.get_running_loop().call_soon(self._supervisor.stop)
         self._watch.look_now()
@@ -130,6 +138,16 @@ class Deeds:
             return Refused(reason=f"The window cannot be started: {error.strerror or error}.")
         self._start(self.look_up_autostart())
         return Done()
+
+    async def _update(self, question: CheckUpdates | ApplyUpdate | RollBackUpdate) -> AppAnswer:
+        if self._updater is None:
+            return _NO_UPDATER
+        if isinstance(question, CheckUpdates):
+            self._updater.check_now()
+            return Done()
+        applying = isinstance(question, ApplyUpdate)
+        refusal = await (self._updater.apply() if applying else self._updater.roll_back())
+        return Refused(reason=refusal) if refusal else Done()
 
     async def _set_autostart(self, on: bool) -> AppAnswer:
         try:

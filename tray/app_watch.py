@@ -17,6 +17,7 @@ from tray.control_client import NotRunningError, ask
 from tray.instance_messages import AppState
 from tray.notes import Level
 from tray.restart import Life, Phase
+from tray.update_settings import UpdateSettings, update_settings
 
 _EVERY_S = 1.0
 _STARTING_S = 0.1
@@ -76,6 +77,11 @@ class Watch:
             return await asyncio.to_thread(ask, self._places.control, question)
         except NotRunningError:
             return None
+
+    async def update_settings(self) -> UpdateSettings | None:
+        """As the worker has them; None: it does not answer, then the file's defaults count."""
+        answer = await self.ask(AskSettings())
+        return update_settings(answer) if isinstance(answer, Settings) else None
 
     async def _refresh_settings(self, status: WorkerStatus | None) -> None:
         """Again when another runner tells them, or their file has changed."""

@@ -17,6 +17,7 @@ from gogrid.places import worker_places
 from tray.app import run_app
 from tray.commands.base import REFUSED, Context, FailedError, RefusedError
 from tray.restart import CANNOT_RUN
+from tray.update_start import begin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,13 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         user=os.getuid() if hasattr(os, "getuid") else 0,
     )
     context = Context(places, _named(options))
+    commanded = bool(rest) and not rest[0].startswith("-")
     try:
-        if rest and not rest[0].startswith("-"):
+        updatable = begin(places, sys.argv[1:], supervising=not commanded and not options.help)
+        if isinstance(updatable, int):
+            return updatable
+        if commanded:
             return _command(parser, [*rest, *(["--help"] if options.help else [])], context)
         if options.help:
             parser.print_help()
             return 0
-        return run_app(places, context.named, rest, headless=options.headless)
+        return run_app(places, context.named, rest, updatable, headless=options.headless)
     except FailedError as error:
         return error.code
     except RefusedError as error:

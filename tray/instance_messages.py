@@ -70,6 +70,10 @@ class ApplyUpdate(ControlMessage, frozen=True):
     """Let jobs end or move, then restart into the version that is `ready`."""
 
 
+class RollBackUpdate(ControlMessage, frozen=True):
+    """Let jobs move, then restart into the version before this one; this one is not installed again."""
+
+
 class Quit(ControlMessage, frozen=True):
     """End the runner cleanly, then the app. Answered before it happens."""
 
@@ -88,7 +92,7 @@ class AppStatus(ControlMessage, frozen=True):
     pid: int
 
 
-AppAsk = AskApp | ShowWindow | StartRunner | SetAutostart | CheckUpdates | ApplyUpdate | Quit
+AppAsk = AskApp | ShowWindow | StartRunner | SetAutostart | CheckUpdates | ApplyUpdate | RollBackUpdate | Quit
 AppAnswer = AppStatus | Done | Refused
 
 _asks: msgspec.json.Decoder[AppAsk] = msgspec.json.Decoder(AppAsk)

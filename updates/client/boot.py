@@ -70,7 +70,9 @@ class Launch:
 
     installation: Installation
     program: Path
-    """This one."""
+    """This one; the same name is looked for in every version."""
+    launcher: Path
+    """What to start for starting anew: this program, or the one file that it was unpacked from."""
     arguments: Sequence[str]
     environment: Mapping[str, str]
     say: Callable[[str], None]
@@ -95,7 +97,7 @@ class Launch:
 
     @property
     def _here(self) -> Here:
-        return Here(self.program, self.installation.copy.seq)
+        return Here(self.launcher, self.installation.copy.seq)
 
     def _follow(self) -> Here | int:
         seq = chosen(self.installation.load(), self.installation.copy.seq, self.installation.folder.present())
@@ -149,7 +151,7 @@ class Launch:
         command = self._command(seq)
         if sys.platform == "win32":
             while (status := subprocess.run(command, env=self._environment("wait"), check=False).returncode) == RESTART:
-                return _again(self.program, self.arguments, self.environment)
+                return _again(self.launcher, self.arguments, self.environment)
             return status
         os.execve(command[0], command, self._environment("gone"))  # noqa: S606  # no shell
 
@@ -175,7 +177,7 @@ class Launch:
                     deadline = float("inf")
                     continue
                 self._end(child)
-                return 1, Ended.TOO_LATE
+                return 1, Ended.ASKED if self._proved(seq) else Ended.TOO_LATE
 
     def _judge(self, seq: int, status: int) -> tuple[int, Ended | None]:
         if status == RESTART and not self._asked_to_end:
@@ -201,7 +203,7 @@ class Launch:
         return [str(self.installation.folder.version(seq) / self.program.name), *self.arguments]
 
     def _environment(self, launcher: str) -> dict[str, str]:
-        told = f"{launcher} {self.installation.copy.seq} {self.program}"
+        told = f"{launcher} {self.installation.copy.seq} {self.launcher}"
         return {**self.environment, **_FRESH, STARTED_BY: told}
 
     @contextmanager

@@ -12,18 +12,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from updates.client.ask import Place
 from updates.client.disk import Step, make_folder, rename, unnoticed
 from updates.client.errors import DownloadError, NoRoomError, StoppedError
-from updates.client.http import Unreachable, get
+from updates.client.http import Reply, Unreachable, get
 from updates.errors import Alarm, TrustError
 from updates.trust.trusted_state import TrustedState
 from updates.trust.verdict import Install, verify_artifact
-
-if TYPE_CHECKING:
-    import httpx
 
 _PIECE = 1 << 16
 _MARGIN = 64 << 20
@@ -129,24 +125,22 @@ class Download:
     def _attempt(self, have: int) -> None:
         url = self._place.endpoint.file(self._offer.artifact.url)
         headers = {"range": f"bytes={have}-"} if have else {}
-        with get(url, self._place.trust, headers) as response:
-            status = response.status_code
+        with get(url, self._place.trust, headers) as reply:
+            status = reply.status
             if status == 416:
                 self.unverified.unlink(missing_ok=True)
                 raise Unreachable("the rest of it is not there any more")
             if status not in (200, 206):
                 raise DownloadError(f"The update cannot be downloaded: {url.split('/files/')[0]} answers {status}.")
-            resumed = (
-                status == 206 and have > 0 and response.headers.get("content-range", "").startswith(f"bytes {have}-")
-            )
+            resumed = status == 206 and have > 0 and reply.content_range.startswith(f"bytes {have}-")
             if status == 206 and not resumed:
                 raise Unreachable("another part of it came than was asked for")
-            self._receive(response, have if resumed else 0)
+            self._receive(reply, have if resumed else 0)
 
-    def _receive(self, response: "httpx.Response", have: int) -> None:
+    def _receive(self, reply: Reply, have: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if have else os.O_TRUNC) | getattr(os, "O_BINARY", 0)
         with open(os.open(self.unverified, flags, 0o600), "wb", buffering=0) as file:
-            for piece in response.iter_raw(_PIECE):
+            for piece in reply.pieces(_PIECE):
                 if self._stop.is_set():
                     raise StoppedError("The download was stopped.")
                 have += len(piece)

@@ -4,17 +4,23 @@ What is trusted is not this connection but signatures; TLS keeps others from see
 """
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from updates.client.errors import AskError
 
-if TYPE_CHECKING:
-    import httpx
-
 _CONNECT_S, _SILENCE_S = 10.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    content_range: str
+    """Of the header; empty: there is none."""
+    pieces: Callable[[int], Iterator[bytes]]
+    """The body, as it came, in pieces of so many bytes."""
 
 
 class Unreachable(Exception):
@@ -22,7 +28,7 @@ class Unreachable(Exception):
 
 
 @contextmanager
-def get(url: str, trust: ssl.SSLContext | None, headers: Mapping[str, str] | None = None) -> "Iterator[httpx.Response]":
+def get(url: str, trust: ssl.SSLContext | None, headers: Mapping[str, str] | None = None) -> Iterator[Reply]:
     """One answer, its body not read yet.
 
     Args:
@@ -40,7 +46,7 @@ def get(url: str, trust: ssl.SSLContext | None, headers: Mapping[str, str] | Non
             httpx.Client(verify=True if trust is None else trust, timeout=timeout, trust_env=False) as client,
             client.stream("GET", url, headers=sent) as response,
         ):
-            yield response
+            yield Reply(response.status_code, response.headers.get("content-range", ""), response.iter_raw)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreachable(str(error) or type(error).__name__) from error
 
@@ -52,13 +58,13 @@ def small(url: str, trust: ssl.SSLContext | None, most: int) -> bytes | None:
         AskError: anything else, or more than `most` bytes.
     """
     try:
-        with get(url, trust) as response:
-            if response.status_code == 204:
+        with get(url, trust) as reply:
+            if reply.status == 204:
                 return None
-            if response.status_code != 200:
-                raise AskError(f"{_host(url)} answers {response.status_code} when asked for updates.")
+            if reply.status != 200:
+                raise AskError(f"{_host(url)} answers {reply.status} when asked for updates.")
             body = bytearray()
-            for piece in response.iter_raw(1 << 14):
+            for piece in reply.pieces(1 << 14):
                 body += piece
                 if len(body) > most:
                     raise AskError(f"{_host(url)} answers with more than {most} bytes when asked for updates.")

@@ -39,6 +39,8 @@ def switch(installation: Installation, seq: int, step: Step = unnoticed) -> None
 def prove(installation: Installation, step: Step = unnoticed) -> None:
     """What runs has reached its coordinator: it stays. Older ones are taken away."""
     running = installation.copy.seq
+    if installation.load().last_good != running:
+        installation.folder.write_note("")
     state = installation.change(lambda state: proved(state) if state.installed == running else state, step)
     step("proved")
     collect(installation.folder, state, installation.copy.seq, step)

@@ -1,0 +1,160 @@
+"""What the updater does on the disk and over the network; blocking, called in threads, one at a time.
+
+Loaded only by a program that was built for a release.
+"""
+
+import platform
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gogrid.errors import IdentityError
+from gogrid.identity import client_context
+from tray.update_settings import UpdateSettings, asked
+from updates.client.ask import Place, ask
+from updates.client.boot import Here
+from updates.client.download import Download
+from updates.client.endpoints import Endpoint
+from updates.client.errors import AskError
+from updates.client.layout import Installation
+from updates.client.stage import stage
+from updates.client.switch import prove, ready, roll_back, switch, version_of
+from updates.errors import TrustError
+from updates.trust.verdict import Current, Install, InstallFacts, Refuse, Wait
+
+_COORDINATOR = "coordinator"
+"""The file with the address that was last known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check came to."""
+
+    sentence: str
+    warning: str = ""
+    """What a person should be told."""
+    urgent: bool = False
+    version: str = ""
+    install: Install | None = None
+    """To be fetched."""
+    place: Place | None = None
+
+
+class UpdateWork:
+    def __init__(self, installation: Installation, here: Here, program: str, identity: Path) -> None:
+        """
+        Args:
+            program: what a version must have to be started.
+            identity: the joined coordinator's certificate; need not be there.
+        """
+        self._installation, self._here, self._program, self._identity = installation, here, program, identity
+        self._coordinator = ""
+
+    def coordinator_is(self, address: str) -> None:
+        """Remembered for when the worker does not run. Args: `address` as `https://host:port`."""
+        if address != self._coordinator:
+            self._coordinator = address
+            path = self._installation.folder.root / _COORDINATOR
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_text(address, encoding="ascii")
+
+    def note(self) -> str:
+        return self._installation.folder.note()
+
+    def ready(self, pinned: str | None) -> int | None:
+        """Raises `StateFileError`."""
+        return ready(self._installation, self._installation.load(), pinned)
+
+    def version_of(self, seq: int) -> str:
+        return version_of(self._installation, seq)
+
+    def failed_once(self, seq: int) -> bool:
+        """Raises `StateFileError`."""
+        state = self._installation.load()
+        return state.trial == seq and state.failed_starts > 0
+
+    def prove(self) -> bool:
+        """Raises `StateFileError`, `OSError`."""
+        prove(self._installation)
+        return True
+
+    def check(self, settings: UpdateSettings) -> Found:
+        """Raises `UpdateError`, `OSError`."""
+        installation = self._installation
+        copy = installation.copy
+        facts = InstallFacts(
+            anchors=installation.anchors,
+            app=copy.app,
+            channel=copy.channel,
+            target=copy.target,
+            version=copy.version,
+            seq=copy.seq,
+            install_id=installation.folder.install_id(),
+            os_version=os_version(),
+            python_abi=copy.python_abi,
+            pinned=settings.pinned,
+        )
+        outcome = ask(self._places(settings), installation, facts, time.time())
+        match outcome.verdict:
+            case Current():
+                return Found(f"Version {copy.version} is the newest.")
+            case Wait() as wait:
+                return Found(wait.sentence, warning=wait.sentence if wait.warn else "")
+            case Refuse() as refuse:
+                raise TrustError(refuse.alarm, f"An update was offered that is not to be believed: {refuse.sentence}")
+            case Install() as install:
+                version, there = install.release.version, install.seq in installation.folder.present()
+                return Found(
+                    f"Version {version} is there.",
+                    urgent=install.urgent,
+                    version=version,
+                    install=None if there else install,
+                    place=outcome.place,
+                )
+
+    def fetch(self, found: Found, stop: threading.Event) -> None:
+        """Download, check and unpack. Raises `UpdateError`, `OSError`."""
+        if found.install is None or found.place is None:
+            return
+        folder = self._installation.folder
+        archive = Download(found.install, found.place, folder.downloads, stop=stop).run(self._installation.load)
+        stage(archive, found.install, self._installation, self._program)
+
+    def switch(self, seq: int) -> None:
+        """Raises `StateFileError`, `OSError`."""
+        switch(self._installation, seq)
+
+    def roll_back(self) -> str:
+        """The version that runs next. Raises `NoWayBackError`, `StateFileError`, `OSError`."""
+        return version_of(self._installation, roll_back(self._installation, self._here.own))
+
+    def _places(self, settings: UpdateSettings) -> tuple[Place, ...]:
+        found = []
+        copy = self._installation.copy
+        for one in asked(settings, self._known_coordinator(), copy.target, copy.version):
+            try:
+                trust = client_context(self._identity.read_bytes()) if one.pinned else None
+            except (IdentityError, OSError) as error:
+                raise AskError(f"The joined coordinator's identity cannot be read: {error}") from error
+            found.append(Place(Endpoint(one.check, one.base), trust))
+        return tuple(found)
+
+    def _known_coordinator(self) -> str:
+        try:
+            return self._coordinator or (self._installation.folder.root / _COORDINATOR).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+
+def os_version() -> tuple[int, ...]:
+    """What a release's `os_min` is compared with: macOS's and Windows' own version, on Linux the C library's."""
+    if sys.platform == "darwin":
+        text = platform.mac_ver()[0]
+    elif sys.platform == "win32":
+        text = platform.version()
+    else:
+        text = platform.libc_ver()[1]
+    parts = text.split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()

@@ -1,0 +1,258 @@
+"""The app's updater: asks, downloads without a word, waits until it suits, and switches.
+
+Promises: nothing that goes wrong here touches the worker; jobs end or move before a switch; a switch happens only while
+the coordinator can be reached, because the new version must reach it to stay. With an icon its owner decides when, at
+the latest the next start does; without one it happens as soon as nothing runs. A version that is revoked or unsafe does
+not wait for a click.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, WorkerStatus
+from tray.instance_messages import UpdateState
+from tray.restart import Life, Phase
+from tray.update_settings import UpdateSettings
+from updates.client.errors import StoppedError
+from updates.client.schedule import Rhythm, asked, asked_by_hand, due, started
+from updates.errors import UpdateError
+
+if TYPE_CHECKING:
+    from tray.update_work import UpdateWork
+
+T = TypeVar("T")
+_RESTARTING = "restarting into a new version"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """In seconds."""
+
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    look: float = 0.5
+    """While something is about to happen."""
+    idle: float = 30.0
+    jobs_end: float = 120.0
+    """Before jobs that still run are moved."""
+    unattended: float = 3600.0
+    """Nobody watches: a machine that always works is not waited for any longer."""
+    after_failure: float = 3600.0
+    """Before a version that failed here once is tried again without being asked for."""
+
+
+class Updater:
+    def __init__(
+        self,
+        work: "UpdateWork",
+        ask: Callable[[Ask], Awaitable[Answer | None]],
+        life: Callable[[], Life],
+        settings: Callable[[], Awaitable[UpdateSettings | None]],
+        restart: Callable[[], None],
+        say: Callable[[str], None],
+        *,
+        attended: bool,
+        changed: Callable[[UpdateState], None] = lambda state: None,
+        waits: Waits | None = None,
+    ) -> None:
+        """
+        Args:
+            work: what it does on the disk and over the network.
+            ask: the running worker.
+            restart: ends this program, so that what is installed starts.
+            attended: it has an icon with "Restart to update" in its menu.
+        """
+        self._work, self._ask, self._life, self._settings = work, ask, life, settings
+        self._restart, self._say, self._changed = restart, say, changed
+        self._attended, self._waits = attended, waits or Waits()
+        self._wake, self._stop = asyncio.Event(), threading.Event()
+        self._checking: asyncio.Task[None] | None = None
+        self._applying = asyncio.Lock()
+        self._schedule = started(time.time(), self._waits.rhythm)
+        self._proved = self._restarting = self._urgent = False
+        self._found_at_start = self._failed_once = False
+        self._ready: int | None = None
+        self._ready_since = 0.0
+        self.state = UpdateState(state="current", sentence=work.note())
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+        try:
+            settings = await self._settings() or UpdateSettings()
+            await self._find_ready(settings.pinned)
+            self._found_at_start = self._ready is not None
+            while not self._restarting:
+                self._wake.clear()
+                settings = await self._settings() or UpdateSettings()
+                answer = await self._ask(AskStatus())
+                status = answer if isinstance(answer, WorkerStatus) else None
+                await self._prove(status)
+                await self._look(settings, status)
+                if self._ready is not None and self._ripe(status):
+                    await self._switch(status)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._pause())
+        finally:
+            self._stop.set()
+            if self._checking is not None:
+                await asyncio.gather(self._checking, return_exceptions=True)
+
+    def check_now(self) -> None:
+        self._schedule = asked_by_hand(self._schedule, time.time())
+        self._wake.set()
+
+    async def apply(self) -> str:
+        """Restart into what is ready; why not, in words, or empty: it restarts."""
+        if self._ready is None:
+            return "There is no newer version ready; look for one with: gogrid-worker update check"
+        answer = await self._ask(AskStatus())
+        return await self._switch(answer if isinstance(answer, WorkerStatus) else None)
+
+    async def roll_back(self) -> str:
+        """Restart into the version before; why not, in words, or empty: it restarts."""
+        try:
+            version = await asyncio.to_thread(self._work.roll_back)
+        except (UpdateError, OSError) as error:
+            return str(error)
+        self._say(f"going back to version {version}, as its owner asked")
+        self._end()
+        return ""
+
+    async def _prove(self, status: WorkerStatus | None) -> None:
+        """This version stays once it has reached its coordinator, or has said that it belongs to none."""
+        if self._proved or not ((status and status.connected) or self._life().phase is Phase.NOT_JOINED):
+            return
+        self._proved = bool(await self._try(self._work.prove))
+
+    async def _look(self, settings: UpdateSettings, status: WorkerStatus | None) -> None:
+        """Start a check if it is time for one."""
+        if status is not None and status.dashboard:
+            self._work.coordinator_is(status.dashboard)
+        if self._checking is not None and not self._checking.done():
+            return
+        now = time.time()
+        if not settings.enabled:
+            self._become("off", sentence="Updates are switched off.")
+        elif due(self._schedule, now):
+            self._checking = asyncio.create_task(self._check(settings))
+        elif self.state.state == "off":
+            self.check_now()
+
+    async def _check(self, settings: UpdateSettings) -> None:
+        self._become("checking", sentence="Looking for a newer version.")
+        failed = False
+        try:
+            found = await asyncio.to_thread(self._work.check, settings)
+            if found.install is not None:
+                self._become("downloading", found.version, f"Version {found.version} is being downloaded.")
+                await asyncio.to_thread(self._work.fetch, found, self._stop)
+            await self._find_ready(settings.pinned)
+            self._urgent = found.urgent
+            if found.warning:
+                self._say(f"updates: {found.warning}")
+            self._show(found.sentence)
+        except StoppedError:
+            return
+        except (UpdateError, OSError) as error:
+            failed = True
+            self._say(f"updates: {error}")
+            self._become("failed", sentence=str(error))
+        finally:
+            rhythm = self._waits.rhythm
+            self._schedule = asked(self._schedule, time.time(), rhythm, random.random(), failed=failed)  # noqa: S311
+            self._wake.set()
+
+    async def _find_ready(self, pinned: str | None) -> None:
+        ready = await self._try(lambda: self._work.ready(pinned))
+        if ready != self._ready:
+            self._ready, self._ready_since, self._found_at_start = ready, time.monotonic(), False
+        self._failed_once = ready is not None and bool(await self._try(lambda: self._work.failed_once(ready)))
+
+    def _show(self, sentence: str) -> None:
+        if self._ready is None:
+            self._become("current", sentence=self._work.note() or sentence)
+            return
+        version = self._work.version_of(self._ready)
+        self._become("ready", version, f"Version {version} is ready; it starts when you restart GoGrid.")
+
+    def _ripe(self, status: WorkerStatus | None) -> bool:
+        """Whether to switch without being asked."""
+        if status is None or not status.connected or not self._proved or self.state.state == "off":
+            return False
+        waited = time.monotonic() - self._ready_since
+        if self._failed_once and waited < self._waits.after_failure:
+            return False
+        wanted = not self._attended or self._urgent or self._found_at_start
+        return wanted and (not status.jobs or waited >= self._waits.unattended)
+
+    async def _switch(self, status: WorkerStatus | None) -> str:
+        """Let jobs end or move, then restart; why not, in words."""
+        if self._applying.locked():
+            return ""
+        async with self._applying:
+            joined = self._life().phase is not Phase.NOT_JOINED
+            if joined and (status is None or not status.connected):
+                return (
+                    "The coordinator cannot be reached now, and a new version must reach it to stay; try again later."
+                )
+            if self._ready is None:
+                return "There is no newer version ready."
+            version = self._work.version_of(self._ready)
+            self._say(f"switching to version {version}")
+            await self._let_jobs_end(status)
+            try:
+                await asyncio.to_thread(self._work.switch, self._ready)
+            except (UpdateError, OSError) as error:
+                self._say(f"updates: {error}")
+                return str(error)
+            self._end()
+            return ""
+
+    async def _let_jobs_end(self, status: WorkerStatus | None) -> None:
+        """Nothing new is taken meanwhile; those that do not end in time move when the worker stops."""
+        if status is None or not status.jobs or status.order:
+            return
+        until = time.time() + self._waits.jobs_end + 60.0
+        await self._ask(AskPause(reason=_RESTARTING, finish=True, until=until))
+        deadline = time.monotonic() + self._waits.jobs_end
+        while time.monotonic() < deadline:
+            answer = await self._ask(AskStatus())
+            if not isinstance(answer, WorkerStatus) or not answer.jobs:
+                break
+            await asyncio.sleep(self._waits.look)
+        await self._ask(AskResume())
+
+    def _end(self) -> None:
+        self._restarting = True
+        self._wake.set()
+        self._restart()
+
+    def _pause(self) -> float:
+        """Until the next look."""
+        if not self._proved or (self._ready is not None and not self._attended):
+            return self._waits.look
+        return max(self._waits.look, min(self._waits.idle, self._schedule.next_at - time.time()))
+
+    def _become(
+        self,
+        state: Literal["off", "current", "checking", "downloading", "ready", "failed"],
+        version: str = "",
+        sentence: str = "",
+    ) -> None:
+        fresh = UpdateState(state=state, version=version, sentence=sentence)
+        if fresh != self.state:
+            self.state = fresh
+            self._changed(fresh)
+
+    async def _try(self, deed: Callable[[], T]) -> T | None:
+        """What is known of updates may be damaged: that is told, and the worker goes on."""
+        try:
+            return await asyncio.to_thread(deed)
+        except (UpdateError, OSError) as error:
+            self._become("failed", sentence=str(error))
+            return None
