@@ -31,7 +31,7 @@ from gogrid.protocol.messages import (
 from gogrid.protocol.tasks import ChatMessage, ChatTask, InputFile, ModelRef, PythonLimits, PythonTask, Sampling
 from runner.control_messages import TestShown
 from runner.errors import JobError, RunnerError
-from runner.models.blobs import Access
+from runner.models.blobs import Access, smallest_chat_model
 from runner.python_job.run import run_python
 from runner.sandbox.base import Launcher
 from runner.serving.pool import ExecutorPool
@@ -176,27 +176,4 @@ async def smallest_model(access: Callable[[], Access | None]) -> ModelRef | None
         if time.monotonic() >= until:
             raise RunnerError("The worker is not connected to its coordinator yet; try again in a moment.")
         await asyncio.sleep(0.2)
-    return await in_thread(lambda _stop: _ask_for_model(now), "test model")
-
-
-def _ask_for_model(access: Access) -> ModelRef | None:
-    import httpx
-
-    try:
-        reply = httpx.get(
-            access.base + "/blobs/test-model",
-            headers={"authorization": f"Bearer {access.ticket}"},
-            verify=access.trust,
-            timeout=_ASK_S,
-            trust_env=False,
-        )
-    except httpx.HTTPError as error:
-        raise RunnerError(f"The coordinator does not answer over HTTPS (TCP {access.port}): {error}.") from error
-    if reply.status_code == 404:
-        return None
-    if reply.status_code != 200:
-        raise RunnerError(f"The coordinator refused to name a model: HTTP {reply.status_code}.")
-    try:
-        return msgspec.json.decode(reply.content, type=ModelRef)
-    except msgspec.MsgspecError as error:
-        raise RunnerError("The coordinator named a model in a way that this version does not know.") from error
+    return await in_thread(lambda _stop: smallest_chat_model(now), "test model")

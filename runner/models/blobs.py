@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gogrid.ids import Sha256
 from gogrid.protocol.messages import FailCode
+from gogrid.protocol.tasks import ModelRef
 from gogrid.sizes import format_size
 from runner.errors import ModelError
 from runner.threads import in_thread
@@ -254,3 +257,33 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def smallest_chat_model(access: Access) -> ModelRef | None:
+    """The smallest model that can chat, as the coordinator names it; None: it has none. Blocks for seconds.
+
+    Raises:
+        ModelError: it does not answer, or not so that this version understands.
+    """
+    import httpx
+
+    try:
+        reply = httpx.get(
+            f"{access.base}/blobs/test-model",
+            headers={"authorization": f"Bearer {access.ticket}"},
+            verify=access.trust,
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+        )
+    except httpx.HTTPError as error:
+        raise ModelError(
+            f"The coordinator does not answer over HTTPS (TCP {access.port}): {error}.", FailCode.INTERNAL
+        ) from error
+    if reply.status_code == 404:
+        return None
+    if reply.status_code != 200:
+        raise ModelError(f"The coordinator names no model: HTTP {reply.status_code}.", FailCode.INTERNAL)
+    try:
+        return msgspec.json.decode(reply.content, type=ModelRef)
+    except msgspec.MsgspecError as error:
+        raise ModelError("The coordinator names a model in a way that is not known here.", FailCode.INTERNAL) from error
