@@ -3,9 +3,11 @@
 Exit codes: 0 closed, 2 wrong usage or no window can be shown here.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import get_args
 
@@ -38,13 +40,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         user=os.getuid() if hasattr(os, "getuid") else 0,
     )
     try:
+        _keep_log(places)
         show_window(options.page, dispatcher(places), orders_of_parent(), lambda: None)
     except GoGridError as error:
         print(f"gogrid-window: {error}", file=sys.stderr)
         return CANNOT_SHOW
+    except OSError as error:
+        print(f"gogrid-window: {error.filename or 'this machine'}: {error.strerror or error}", file=sys.stderr)
+        return CANNOT_SHOW
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _keep_log(places: WorkerPlaces) -> None:
+    """What goes wrong in the window itself; nothing on most days."""
+    places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = RotatingFileHandler(
+        places.logs / "window.log", maxBytes=1 << 20, backupCount=5, encoding="utf-8", delay=True
+    )
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[file]
+    )
 
 
 def dispatcher(places: WorkerPlaces) -> Dispatcher:
