@@ -1,4 +1,4 @@
-"""docs/commands.md names every command and every flag of the three programs, and none that they do not have."""
+"""docs/commands.md names every command and every flag of the four programs, and none that they do not have."""
 
 import argparse
 import re
@@ -12,11 +12,13 @@ from gogrid.client.cli import parser as gogrid_parser
 from runner.__main__ import _parser as runner_parser
 from tray.cli import main_parser as worker_parser
 from tray.commands.registry import command_parser
+from updates.release_cli.main import _parser as release_parser
 
 ROOT = Path(__file__).parents[2]
 EVERYWHERE = {
     "gogrid": {"--json", "--help", "-h", "--version"},
     "gogrid-coordinator": {"--json", "--data", "--help", "-h", "--version"},
+    "gogrid-release": {"--json", "--help", "-h", "--version"},
     "gogrid-worker": {"--json", "--data", "--config", "--help", "-h", "--headless", "--version"},
 }
 """Flags that the program's own section explains once."""
@@ -42,7 +44,7 @@ def worker_leaves() -> Iterator[tuple[str, set[str]]]:
     yield from leaves(command_parser())
 
 
-COMMANDS = dict([*leaves(gogrid_parser()), *leaves(coordinator_parser()), *worker_leaves()])
+COMMANDS = dict([*leaves(gogrid_parser()), *leaves(coordinator_parser()), *leaves(release_parser()), *worker_leaves()])
 
 
 def sections() -> dict[str, str]:
