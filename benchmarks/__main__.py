@@ -1,11 +1,11 @@
-"""`python -m benchmarks [inference|gateway|footprint|handover|jobs|resume|sandbox|scale]…`: those named, or all."""
+"""`python -m benchmarks [NAME…]`: those named (`--help` lists them), or all."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import footprint, gateway, handover, inference, jobs, resume, sandbox, scale
+from benchmarks import footprint, gateway, handover, inference, jobs, resume, sandbox, scale, updates, yield_to_owner
 from benchmarks.figures import markdown
 from benchmarks.peers import PeerMissingError
 
@@ -15,9 +15,11 @@ _ALL = {
     "handover": handover.measure,
     "inference": inference.measure,
     "jobs": jobs.measure,
+    "owner": yield_to_owner.measure,
     "resume": resume.measure,
     "sandbox": sandbox.measure,
     "scale": scale.measure,
+    "updates": updates.measure,
 }
 
 
