@@ -19,7 +19,7 @@ import gogrid
 from gogrid.files import write_whole
 from gogrid.ids import Sha256
 from gogrid.places import WorkerPlaces
-from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished, JobMessage, Tokens
+from gogrid.protocol.messages import DeviceKind, Failed, Finished, JobMessage, Tokens
 from gogrid.protocol.tasks import CompletionTask, ModelRef, Sampling
 from runner.bench_model import CONTEXT, VOCABULARY, write_bench_model
 from runner.config import WorkerConfig
@@ -37,6 +37,10 @@ from runner.survey import Survey
 _TOGETHER = 8
 _PROMPT = tuple(range(1, 33))
 _SECONDS = 3.0
+_FEWEST = 4
+"""So many looks at least make a measurement."""
+_PATIENCE_S = 30.0
+"""How long it may take beyond its time."""
 _LOAD_S = 180.0
 _BANDWIDTH_S = 60.0
 
@@ -102,22 +106,22 @@ async def _measure(launcher: Launcher, facts: Facts, model: Path, seconds: float
 
 
 async def _pace(client: ExecutorClient, count: int, seconds: float) -> float:
-    """Tokens each second of so many answers at once, counted from when all have begun. Raises `RunnerError`."""
+    """Tokens each second of so many answers at once, over so long from when all have begun. Raises `RunnerError`."""
     loop = asyncio.get_running_loop()
     begun: set[int] = set()
-    over: asyncio.Future[None] = loop.create_future()
     made: list[tuple[float, int]] = []
     """When tokens came after all had begun, and how many."""
+    over: asyncio.Future[None] = loop.create_future()
 
     def sink(number: int) -> Callable[[JobMessage], None]:
         def take(message: JobMessage) -> None:
+            if isinstance(message, Failed) and not over.done():
+                over.set_exception(RunnerError(f"The engine cannot be measured: {message.message[:500]}"))
             if isinstance(message, Tokens):
-                if len(begun) == count:
-                    made.append((loop.time(), len(message.token_ids)))
                 begun.add(number)
-            elif isinstance(message, Failed) and not over.done():
-                over.set_exception(ModelError(message.message[:500], FailCode.INTERNAL))
-            elif isinstance(message, Finished) and not over.done():
+                made.extend([(loop.time(), len(message.token_ids))] * (len(begun) == count))
+            enough = len(made) >= _FEWEST and made[-1][0] - made[0][0] >= seconds
+            if (enough or isinstance(message, Finished)) and not over.done():
                 over.set_result(None)
 
         return take
@@ -125,9 +129,7 @@ async def _pace(client: ExecutorClient, count: int, seconds: float) -> float:
     requests = [client.submit(_task(number), sink(number)) for number in range(count)]
     try:
         with suppress(TimeoutError):
-            await asyncio.wait_for(over, seconds)
-    except ModelError as error:
-        raise RunnerError(f"The engine cannot be measured: {error}") from error
+            await asyncio.wait_for(over, seconds + _PATIENCE_S)
     finally:
         for request in requests:
             client.abort(request)

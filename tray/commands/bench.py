@@ -31,8 +31,8 @@ def _run(options: argparse.Namespace, context: Context) -> int:
     speed = msgspec.json.decode(found, type=Speed)
     lines = (
         f"Device   {speed.device} ({speed.engine})",
-        f"Tokens   {speed.tokens_per_s:.1f} a second for eight answers at once, {speed.stream_tokens_per_s:.1f} for one",
-        f"Memory   {format_size(round(speed.memory_bandwidth))} a second",
+        f"Tokens   {speed.tokens_per_s:.1f}/s for eight answers at once, {speed.stream_tokens_per_s:.1f}/s for one",
+        f"Memory   {format_size(round(speed.memory_bandwidth))}/s",
         "The coordinator is told, and prefers the faster of two workers that are equal otherwise.",
     )
     return say(options.json, msgspec.Raw(found.strip()), "\n".join(lines))
