@@ -39,9 +39,14 @@ def switch(installation: Installation, seq: int, step: Step = unnoticed) -> None
 def prove(installation: Installation, step: Step = unnoticed) -> None:
     """What runs has reached its coordinator: it stays. Older ones are taken away."""
     running = installation.copy.seq
-    if installation.load().last_good != running:
-        installation.folder.write_note("")
-    state = installation.change(lambda state: proved(state) if state.installed == running else state, step)
+    state = installation.load()
+    if state.trial == running != state.last_good:
+        installation.folder.write_note("")  # what became of the one before it is of no interest any more
+
+    def stays(state: TrustedState) -> TrustedState:
+        return proved(left(state, running)) if state.installed in (0, running) else state
+
+    state = installation.change(stays, step)
     step("proved")
     collect(installation.folder, state, installation.copy.seq, step)
 
