@@ -110,7 +110,7 @@ def _build(
     present = sorted(named.difference(missing))
     files = {folder.database.name: database} | {
         file.name: file
-        for file in (folder.identity_key, folder.identity_certificate, folder.config_file)
+        for file in (folder.identity_key, folder.identity_certificate, folder.root_keys, folder.config_file)
         if file.exists()
     }
     hashes = {name: _hash(file) for name, file in files.items()}
@@ -157,6 +157,8 @@ def restore(backup: Path, folder: StateFolder, now: float) -> Restored:
             _restore_blobs(source, manifest, folder)
             snapshot.make_current(folder.database, int(now) - _EPOCH_ZERO)
             missing = _missing(manifest, folder)
+            if folder.root_keys.name in manifest.files:
+                _restore_file(source, manifest, folder.root_keys, 0o644)
             if folder.config_file.name in manifest.files and not folder.config_file.exists():
                 _restore_file(source, manifest, folder.config_file, 0o644)  # the only one that a failure would leave
             folder.finish()

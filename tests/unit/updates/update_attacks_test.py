@@ -87,7 +87,9 @@ def test_new_timestamp_same_version_with_other_content():
 
 def test_new_timestamp_that_names_an_older_release():
     state = seen(Publisher())
-    assert alarm_of(judged(Publisher(seq=6, ts_seq=11).offer(), state).verdict) is Alarm.ROLLBACK
+    done = judged(Publisher(seq=6, ts_seq=11).offer(), state)
+    assert alarm_of(done.verdict) is Alarm.ROLLBACK
+    assert done.state.ts_seq == 10, "it does not count as seen"
 
 
 def test_release_rollback():
