@@ -70,9 +70,7 @@ class Recorder:
     async def _record(self) -> None:
         minute_ends = _next_minute(time.time())
         while True:
-            left = minute_ends - time.time()
-            busy = self._counters().memory > 0
-            await asyncio.sleep(max(0.05, min(left, _BUSY_S if busy else MINUTE_S)))
+            await asyncio.sleep(next_look(minute_ends - time.time(), busy=self._counters().memory > 0))
             await self._measure()
             now = time.time()
             if now >= minute_ends or now < minute_ends - MINUTE_S:  # a clock that was set back ends the minute, too
@@ -108,6 +106,11 @@ class Recorder:
         rows: tuple[Row, ...] = self._history.add(ended, step)
         keep = max(series.count for series in SERIES.values())
         await in_thread(lambda _stop: self._file.save(rows, keep), "statistics")
+
+
+def next_look(left: float, *, busy: bool) -> float:
+    """Seconds until things are looked at again, with so many `left` of this minute; a clock that jumps is no hurry."""
+    return max(0.05, min(left, _BUSY_S if busy else MINUTE_S))
 
 
 def _next_minute(now: float) -> float:

@@ -4,6 +4,8 @@ import openai
 import pytest
 from playwright.sync_api import Page, expect
 
+from gogrid.addresses import Address
+from gogrid.jointoken import mint
 from runner.control_messages import AskSettings, AskStatus, Settings, WorkerStatus
 from tests.desktop.conftest import Desk, picture, within
 from tray.control_client import ask
@@ -32,6 +34,9 @@ def test_a_first_run_shows_who_it_is_and_ends_with_an_answer_of_this_machine(des
     expect(page.locator("#state-word")).to_have_text("Not joined")
     page.fill("#token", "ggj1_nonsense")
     expect(page.locator("#token-problem")).to_contain_text("cut short")
+    elsewhere = mint(bytes(32), (Address("127.0.0.1", desk.grid.endpoint.port),), 4_000_000_000)
+    page.fill("#token", elsewhere.text())
+    expect(page.locator("#coordinator-name")).to_contain_text("do not join")
     page.fill("#token", made["token"])
     expect(page.locator("#pin-words")).to_have_text(made["words"])
     expect(page.locator("#coordinator-address")).to_have_text(f"127.0.0.1:{desk.grid.endpoint.port}")

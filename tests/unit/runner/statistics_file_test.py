@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.statistics import recorder as recorder_module
 from runner.statistics.file import HistoryFile
 from runner.statistics.gpu_share import share
 from runner.statistics.history import MINUTE_S, SERIES, History, Step
-from runner.statistics.recorder import Counters, Recorder
+from runner.statistics.recorder import Counters, Recorder, next_look
 
 NOON = 1_790_000_000 // 3600 * 3600.0
 KEEP = max(series.count for series in SERIES.values())
@@ -51,7 +52,7 @@ def test_two_weeks_of_busy_minutes_stay_below_a_megabyte_and_only_the_owner_read
     file.load()
     for minute in range(14 * 1440):
         rows = history.add(NOON + minute * MINUTE_S, Step(7, 1, 9**9, 1.5, 2.5, 60.0, 2**36))
-        if minute % 60 == 0:
+        if minute % 240 == 0:
             file.save(rows, KEEP)
     file.close()
     assert path.stat().st_size < 1_000_000
@@ -99,6 +100,25 @@ async def test_a_recorder_keeps_what_happened_when_it_ends(tmp_path: Path) -> No
     kept = History(file.load()).statistics("week", time.time(), Step())
     file.close()
     assert (kept.jobs_done, kept.jobs_failed, kept.tokens) == (3, 1, 120)
+
+
+def test_an_idle_worker_is_looked_at_once_a_minute() -> None:
+    assert next_look(60.0, busy=False) == 60.0
+    assert next_look(60.0, busy=True) == 10.0
+    assert next_look(3.0, busy=True) == 3.0
+    assert next_look(1e9, busy=False) == 60.0
+    assert next_look(-5.0, busy=False) > 0
+
+
+@pytest.mark.parametrize(("memory", "looked"), [(0, ()), (1000, ("GPU-1",))])
+async def test_a_gpu_that_holds_nothing_of_ours_may_sleep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, looked: tuple[str, ...]
+) -> None:
+    seen: list[tuple[str, ...]] = []
+    monkeypatch.setattr(recorder_module, "nvidia_share", seen.append)
+    recorder = Recorder(tmp_path / "statistics.sqlite3", lambda: Counters(0, 0, memory, ("GPU-1",)))
+    await recorder.close()
+    assert seen == [looked]
 
 
 class _Rates:
