@@ -114,9 +114,8 @@ class _App:
         self._icon = AppIcon(icon_command(), self._hear, self._say) if desktop else None
         self._window = AppWindow(window_command(shared), self._say)
         self._updater = self._make_updater(places, updatable, attended=desktop) if updatable is not None else None
-        self._deeds = Deeds(
-            self._watch, self._supervisor, self._window, autostart(places, named), self._icon, self._updater, self._say
-        )
+        login = autostart(places, named, updatable.here.launcher if updatable is not None else None)
+        self._deeds = Deeds(self._watch, self._supervisor, self._window, login, self._icon, self._updater, self._say)
         self._server = app_server(places.instance, self._deeds.answer)
         self._had_icon = self._welcomed = False
 

@@ -31,12 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         home=Path.home(),
         user=os.getuid() if hasattr(os, "getuid") else 0,
     )
-    context = Context(places, _named(options))
     commanded = bool(rest) and not rest[0].startswith("-")
     try:
         updatable = begin(places, sys.argv[1:], supervising=not commanded and not options.help)
         if isinstance(updatable, int):
             return updatable
+        launcher = updatable.here.launcher if updatable is not None else None
+        context = Context(places, _named(options), launcher)
         if commanded:
             return _command(parser, [*rest, *(["--help"] if options.help else [])], context)
         if options.help:

@@ -15,13 +15,14 @@ from tray.autostart.windows import WindowsAutostart
 _PATIENCE_S = 3.0
 
 
-def autostart(places: WorkerPlaces, named: Sequence[str] = ()) -> Autostart:
+def autostart(places: WorkerPlaces, named: Sequence[str] = (), launcher: Path | None = None) -> Autostart:
     """Of this machine.
 
     Args:
         named: `--config` and `--data` as the owner gave them, for the entry to repeat.
+        launcher: the installer's copy, where another one runs: that goes with the next update, this one stays.
     """
-    program = start_command(sys.executable, os.environ, frozen=bool(getattr(sys, "frozen", False)))
+    program = start_command(str(launcher or sys.executable), os.environ, frozen=bool(getattr(sys, "frozen", False)))
     words = (*program, *(named or named_by(os.environ)))
     system: str = sys.platform
     if system == "linux":

@@ -12,7 +12,7 @@ def _words(parser: CommandParser) -> None:
 
 
 def _run(options: argparse.Namespace, context: Context) -> int:
-    login = autostart(context.places, context.named)
+    login = autostart(context.places, context.named, context.launcher)
     if options.switch != "status":
         login.set(on=options.switch == "on")
     state = login.state()

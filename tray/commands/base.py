@@ -7,6 +7,7 @@ import argparse
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -37,6 +38,8 @@ class Context:
     places: WorkerPlaces
     named: tuple[str, ...]
     """`--config` and `--data` as they were given on the command line."""
+    launcher: Path | None = None
+    """The installer's copy of this program, where a newer one may run in its place."""
 
     @property
     def shared(self) -> list[str]:

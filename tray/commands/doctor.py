@@ -52,7 +52,7 @@ def _tray(app: AppStatus | None) -> Check:
 
 
 def _login(context: Context) -> Check:
-    state = autostart(context.places, context.named).state()
+    state = autostart(context.places, context.named, context.launcher).state()
     if isinstance(state, str):
         return Check("start at login", True, state)
     return Check("start at login", True, "yes" if state else "no; to switch it on: gogrid-worker autostart on")
