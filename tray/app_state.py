@@ -25,6 +25,7 @@ class Choices:
 
     max_vram: str = ""
     """As written: `50%`, `6GB`; empty: not known."""
+    max_ram: str = ""
     pause_on_activity: bool | None = None
     """None: this runner has no such setting."""
     run_on_battery: bool | None = None

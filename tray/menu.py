@@ -3,9 +3,10 @@
 Nothing in the menu changes by the second (throughput is in the tooltip): most desktops close an open menu that changes.
 """
 
+from gogrid.protocol.messages import DeviceKind
 from gogrid.sizes import format_size
 from runner.control_messages import WorkerStatus
-from tray.app_state import Choices, View
+from tray.app_state import View
 from tray.icon.messages import Action, Item, Kind
 from tray.instance_messages import AppState, UpdateState
 
@@ -70,33 +71,38 @@ def _orders(status: WorkerStatus) -> tuple[Item, ...]:
 def _settings(view: View) -> tuple[Item, ...]:
     choices = view.known.choices
     return (
-        *_limit(choices, window=view.known.window),
+        *_limit(view),
         *_toggle("Pause while I use the computer", "worker.pause_on_activity", choices.pause_on_activity),
         *_toggle("Run on battery", "worker.run_on_battery", choices.run_on_battery),
     )
 
 
-def _limit(choices: Choices, *, window: bool) -> tuple[Item, ...]:
-    if not choices.max_vram:
+def _limit(view: View) -> tuple[Item, ...]:
+    """Of the memory that models live in: the GPU's, or main memory where there is none to lend."""
+    status, choices = view.known.status, view.known.choices
+    used = [device for device in status.devices if device.usable] if status is not None else []
+    on_cpu = bool(used) and used[0].kind is DeviceKind.CPU
+    key, now = ("worker.max_ram", choices.max_ram) if on_cpu else ("worker.max_vram", choices.max_vram)
+    if not now:
         return ()
     limits = [
         Item(
             label=limit.replace("%", " %"),
-            action=Action(Kind.CHANGE, f"worker.max_vram={limit}"),
-            checked=limit == choices.max_vram,
+            action=Action(Kind.CHANGE, f"{key}={limit}"),
+            checked=limit == now,
             radio=True,
         )
         for limit in _LIMITS
     ]
-    own = choices.max_vram not in _LIMITS
+    own = now not in _LIMITS
     custom = Item(
-        label=f"Custom ({choices.max_vram})…" if own else "Custom…",
+        label=f"Custom ({now})…" if own else "Custom…",
         action=_window("settings"),
         checked=own,
         radio=True,
-        enabled=window,
+        enabled=view.known.window,
     )
-    return (Item(label="VRAM limit", items=(*limits, custom)),)
+    return (Item(label="Memory limit" if on_cpu else "VRAM limit", items=(*limits, custom)),)
 
 
 def _toggle(label: str, setting: str, on: bool | None) -> tuple[Item, ...]:

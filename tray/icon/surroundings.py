@@ -8,6 +8,7 @@ import ctypes
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 _WATCHER = "org.kde.StatusNotifierWatcher"
 _ANSWER_MS = 2000
@@ -44,6 +45,8 @@ def why_no_tray() -> CannotShow | None:
 def _why_no_host() -> CannotShow | None:
     from gi.repository import Gio, GLib
 
+    if not (os.environ.get("DBUS_SESSION_BUS_ADDRESS") or _user_bus().exists()):
+        return CannotShow("There is no session bus.")  # asking for one could start one, which nobody would end
     try:
         bus = Gio.bus_get_sync(Gio.BusType.SESSION, None)
     except GLib.Error:
@@ -67,6 +70,10 @@ def _why_no_host() -> CannotShow | None:
     if os.environ.get("DISPLAY") and os.environ.get("XDG_SESSION_TYPE") != "wayland" and _x11_tray():
         return None
     return CannotShow("This desktop shows no tray icons; on GNOME its AppIndicator extension does.")
+
+
+def _user_bus() -> Path:
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent") / "bus"
 
 
 def _x11_tray() -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gogrid.protocol.messages import Device, Readiness
+from gogrid.protocol.messages import Device, DeviceKind, Readiness
 from runner.control_messages import RunningJob, WorkerStatus
 from tray.app_state import Choices, Known, Looker, View
 from tray.icon.messages import Action, Item, Kind
@@ -13,13 +13,14 @@ from tray.menu import menu, tooltip
 from tray.restart import Life, Phase
 
 CHOICES = Choices(max_vram="50%", pause_on_activity=True, run_on_battery=False)
-DEVICES: tuple[Device, ...] = ()
+GPU = Device(kind=DeviceKind.CUDA, name="RTX 4090", memory_bytes=24 << 30, cap_bytes=12 << 30, why="", usable=True)
+CPU = Device(kind=DeviceKind.CPU, name="8 cores", memory_bytes=32 << 30, cap_bytes=16 << 30, why="", usable=True)
 
 
 def status(readiness: Readiness = Readiness.READY, reason: str = "ready", **more: object) -> WorkerStatus:
     known: dict[str, object] = {
         "software": "0.1.0", "worker": "box", "readiness": readiness, "reason": reason, "coordinator": "hub:8443",
-        "connected": True, "connection": "connected since 12:00", "device": "CPU", "devices": DEVICES,
+        "connected": True, "connection": "connected since 12:00", "device": "CPU", "devices": (GPU,),
         "sandbox": "bwrap", "python_jobs": True, "jobs": (), "models": (), "jobs_done": 0, "jobs_failed": 0, "pid": 7,
         "dashboard": "https://hub:8443",
     }  # fmt: skip
@@ -127,6 +128,14 @@ def test_a_limit_of_ones_own_is_shown_and_edited_in_the_window() -> None:
     limit = next(i for i in menu(view(Known(status=status(), choices=choices))) if i.label == "VRAM limit")
     assert drawn(limit.items).splitlines()[-1] == "✓ Custom (6GB)…"
     assert limit.items[-1].action == Action(Kind.WINDOW, "settings")
+
+
+def test_a_machine_without_a_gpu_to_lend_limits_main_memory() -> None:
+    known = Known(status=status(devices=(CPU,)), choices=Choices(max_vram="50%", max_ram="75%"))
+    limit = next(item for item in menu(view(known)) if item.label == "Memory limit")
+    assert drawn(limit.items) == "· 25 %\n· 50 %\n✓ 75 %\n· 90 %\n· Custom…"
+    assert limit.items[0].action == Action(Kind.CHANGE, "worker.max_ram=25%")
+    assert "VRAM" not in drawn(menu(view(known)))
 
 
 @pytest.mark.parametrize(
