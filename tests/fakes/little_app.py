@@ -31,7 +31,8 @@ here = started_by(os.environ)
 if here is None:
     pace = Pace(probation_s=float(os.environ.get("LITTLE_PROBATION", "20")), look_s=0.02, grace_s=5, again_s=0)
     program = Path(place, {program!r})
-    here = Launch(own, program, program, sys.argv[1:], os.environ, lambda text: print(text, file=sys.stderr), pace).run()
+    say = lambda text: print(text, file=sys.stderr)
+    here = Launch(own, program, program, sys.argv[1:], os.environ, say, pace).run()
     if isinstance(here, int):
         sys.exit(here)
 with open(os.environ["LITTLE_LOG"], "a") as log:
@@ -68,7 +69,7 @@ def archive(seq: int, version: str, kind: str, *, ballast: bytes = b"", **fields
             info.external_attr = (0o100755 if name == PROGRAM else 0o100644) << 16
             file.writestr(info, text)
         if ballast:
-            file.writestr(zipfile.ZipInfo("_internal/ballast"), ballast)
+            file.writestr(zipfile.ZipInfo("_internal/ballast"), ballast, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 

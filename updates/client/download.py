@@ -21,7 +21,6 @@ from updates.errors import Alarm, TrustError
 from updates.trust.trusted_state import TrustedState
 from updates.trust.verdict import Install, verify_artifact
 
-_PIECE = 1 << 16
 _MARGIN = 64 << 20
 """Bytes that stay free: a disk filled to the last one hurts everybody on the machine."""
 
@@ -140,7 +139,7 @@ class Download:
     def _receive(self, reply: Reply, have: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if have else os.O_TRUNC) | getattr(os, "O_BINARY", 0)
         with open(os.open(self.unverified, flags, 0o600), "wb", buffering=0) as file:
-            for piece in reply.pieces(_PIECE):
+            for piece in reply.pieces:
                 if self._stop.is_set():
                     raise StoppedError("The download was stopped.")
                 have += len(piece)

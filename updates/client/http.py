@@ -4,7 +4,7 @@ What is trusted is not this connection but signatures; TLS keeps others from see
 """
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -19,8 +19,8 @@ class Reply:
     status: int
     content_range: str
     """Of the header; empty: there is none."""
-    pieces: Callable[[int], Iterator[bytes]]
-    """The body, as it came, in pieces of so many bytes."""
+    pieces: Iterator[bytes]
+    """The body, as it comes: nothing is held back for a fuller piece, so a cut loses nothing that came."""
 
 
 class Unreachable(Exception):
@@ -46,7 +46,7 @@ def get(url: str, trust: ssl.SSLContext | None, headers: Mapping[str, str] | Non
             httpx.Client(verify=True if trust is None else trust, timeout=timeout, trust_env=False) as client,
             client.stream("GET", url, headers=sent) as response,
         ):
-            yield Reply(response.status_code, response.headers.get("content-range", ""), response.iter_raw)
+            yield Reply(response.status_code, response.headers.get("content-range", ""), response.iter_raw())
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreachable(str(error) or type(error).__name__) from error
 
@@ -64,7 +64,7 @@ def small(url: str, trust: ssl.SSLContext | None, most: int) -> bytes | None:
             if reply.status != 200:
                 raise AskError(f"{_host(url)} answers {reply.status} when asked for updates.")
             body = bytearray()
-            for piece in reply.pieces(1 << 14):
+            for piece in reply.pieces:
                 body += piece
                 if len(body) > most:
                     raise AskError(f"{_host(url)} answers with more than {most} bytes when asked for updates.")
