@@ -46,7 +46,7 @@ test: lint
 test-windows: $(VENV)/ready
 	packaging/windows_tests/prepare '$(PIP)'
 	$(BIN)/pytest packaging/windows_tests
-	packaging/windows_tests/wine build/windows/python/python.exe -B -m pytest -p no:cacheprovider tests/windows \
+	packaging/windows_tests/wine build/windows/python/python.exe -m pytest -p no:cacheprovider tests/windows \
 	  tests/unit/sandbox_profiles/windows_policy_test.py tests/unit/runner/windows_command_test.py \
 	  tests/unit/runner/windows_judgement_test.py
 

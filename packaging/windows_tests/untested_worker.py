@@ -27,7 +27,7 @@ def runner(arguments: Sequence[str]) -> int:
 def worker(arguments: Sequence[str]) -> int:
     from tray import runner_command
 
-    runner_command.runner_command = lambda given: (sys.executable, "-B", __file__, "runner", *given)
+    runner_command.runner_command = lambda given: (sys.executable, __file__, "runner", *given)
     from tray.cli import main
 
     return main(arguments)

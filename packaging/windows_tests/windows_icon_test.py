@@ -3,19 +3,21 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from windows_machine import PYTHON, ROOT, WINE, display
+
 from runner.control_messages import encode_line
 from tray.icon.messages import Action, FromIcon, Item, Kind, Note, SessionEnds, Show, Shown, decode_from_icon
 from tray.instance_messages import AppState
 
-ROOT = Path(__file__).parents[2]
-WINE = str(ROOT / "packaging" / "windows_tests" / "wine")
-PYTHON = "build/windows/python/python.exe"
 MENU = (
     Item(label="Ready"),
     Item(),
@@ -43,14 +45,10 @@ print(told)
 """
 
 
-@pytest.fixture(scope="module")
-def display() -> Iterator[dict[str, str]]:
-    """The environment with a display in it."""
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
-        assert server.stdout is not None
-        yield os.environ | {"DISPLAY": f":{int(server.stdout.readline())}"}
-        server.terminate()
+@pytest.fixture
+def surroundings() -> Iterator[dict[str, str]]:
+    with display() as name:
+        yield os.environ | {"DISPLAY": name}
 
 
 def heard(stream: IO[bytes]) -> FromIcon:
@@ -58,11 +56,11 @@ def heard(stream: IO[bytes]) -> FromIcon:
 
 
 def test_the_icon_comes_up_changes_hears_the_end_of_the_session_and_ends_with_its_input(
-    display: dict[str, str],
+    surroundings: dict[str, str],
 ) -> None:
-    command = [WINE, "--stdin", PYTHON, "-B", "-m", "tray.icon"]
+    command = [WINE, "--stdin", PYTHON, "-m", "tray.icon"]
     with subprocess.Popen(
-        command, cwd=ROOT, env=display, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=ROOT, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as icon:
         assert icon.stdin is not None
         assert icon.stdout is not None
@@ -72,7 +70,9 @@ def test_the_icon_comes_up_changes_hears_the_end_of_the_session_and_ends_with_it
         icon.stdin.write(encode_line(Show(state=AppState.PAUSED, tooltip="GoGrid: paused", menu=MENU[:1])))
         icon.stdin.write(encode_line(Note(title="GoGrid", text="paused")))
         icon.stdin.flush()
-        asked = subprocess.Popen([WINE, PYTHON, "-B", "-c", END_SESSION], cwd=ROOT, env=display, stdout=subprocess.PIPE)
+        asked = subprocess.Popen(
+            [WINE, PYTHON, "-c", END_SESSION], cwd=ROOT, env=surroundings, stdout=subprocess.PIPE
+        )
         assert heard(icon.stdout) == SessionEnds()
         icon.stdin.close()  # as the app does when it has ended the runner
         said, _ = asked.communicate(timeout=10)

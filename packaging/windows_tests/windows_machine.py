@@ -1,9 +1,12 @@
 """A machine that runs Windows Python, for tests on Linux: one worker in a folder of its own, and commands beside it."""
+# ruff: noqa: S101 - for tests, which lie outside tests/ because they need what `make test` does not
 
+import contextlib
+import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +15,14 @@ import psutil
 ROOT = Path(__file__).parents[2]
 WINE = str(ROOT / "packaging" / "windows_tests" / "wine")
 PYTHON = "build/windows/python/python.exe"
+_ASK_APP = """
+import sys
+from pathlib import Path
+from runner.control_messages import encode_line
+from tray import instance_messages
+from tray.instance import ask_app
+print(encode_line(ask_app(Path(sys.argv[2]), getattr(instance_messages, sys.argv[1])())).decode())
+"""
 _NOBODY_ELSE = {"GOGRID_MAX_OTHER_LOAD": "100%", "GOGRID_PAUSE_ON_ACTIVITY": "false"}
 """This machine runs the coordinator and other tests beside it."""
 UNTESTED = "packaging/windows_tests/untested_worker.py"
@@ -28,23 +39,36 @@ class WindowsMachine:
         """As Windows writes it."""
         return f"Z:{self.data}"
 
+    def ask_app(self, question: str) -> dict[str, object]:
+        """The answer to one of `tray.instance_messages`."""
+        told = self.python("-c", _ASK_APP, question, f"{self.folder}/app.sock")
+        if told.returncode != 0:
+            raise AssertionError(told.stdout)
+        answer: dict[str, object] = json.loads(told.stdout)
+        return answer
+
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [WINE, PYTHON, "-B", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+            [WINE, PYTHON, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
         )
 
     def worker(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A `gogrid-worker` command."""
         return self.python("-m", "tray.cli", "--data", self.folder, *words)
 
-    def start(self, *program: str) -> None:
-        """Args: `program`: `-m tray.cli`, or a file; gets `--headless`."""
+    def start(self, *program: str, display: str = "") -> None:
+        """
+        Args:
+            program: `-m tray.cli`, or a file.
+            display: where its icon is shown; without one it is started with `--headless`.
+        """
+        surroundings = {**os.environ, **_NOBODY_ELSE, "DISPLAY": display}
         with self.log.open("ab") as file:
             self._started.append(
                 subprocess.Popen(
-                    [WINE, PYTHON, "-B", *program, "--data", self.folder, "--headless"],
+                    [WINE, PYTHON, *program, "--data", self.folder, *(() if display else ("--headless",))],
                     cwd=ROOT,
-                    env=os.environ | _NOBODY_ELSE,
+                    env=surroundings,
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
@@ -52,11 +76,12 @@ class WindowsMachine:
             )
 
     def processes(self) -> list[psutil.Process]:
-        """Those of this machine's worker, as Linux sees them; not the script that started Wine."""
+        """Those of this machine's worker and its icon, as Linux sees them; not the script that started Wine."""
         return [
             each
             for each in psutil.process_iter()
-            if (words := _words(each))[0] != "bash" and any(self.data.name in word for word in words)
+            if (words := _words(each))[0] != "bash"
+            and ("tray.icon" in words or any(self.data.name in word for word in words))
         ]
 
     def executors(self) -> list[psutil.Process]:
@@ -73,6 +98,16 @@ class WindowsMachine:
         for started in self._started:
             started.wait(10)
         self._started.clear()
+
+
+@contextlib.contextmanager
+def display() -> Iterator[str]:
+    """The name of a display of its own."""
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdout is not None
+        yield f":{int(server.stdout.readline())}"
+        server.terminate()
 
 
 def within(seconds: float, true: Callable[[], object]) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from windows_machine import UNTESTED, WindowsMachine, alive, within
+from windows_machine import UNTESTED, WindowsMachine, alive, display, within
 
 from gogrid.client.answers import Worker
 from gogrid.client.local_grid import LocalGrid, TokenAnswer
@@ -44,6 +44,12 @@ def machine(grid: LocalGrid, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     made.end()
 
 
+@pytest.fixture(scope="module")
+def screen() -> Iterator[str]:
+    with display() as name:
+        yield name
+
+
 def seen(grid: LocalGrid) -> Worker | None:
     with grid.client() as client:
         return next((worker for worker in client.workers() if worker.connected), None)
@@ -66,9 +72,9 @@ def status(machine: WindowsMachine) -> dict[str, object]:
 
 
 def test_a_worker_as_it_is_connects_and_says_truthfully_that_its_sandbox_does_not_hold(
-    grid: LocalGrid, machine: WindowsMachine
+    grid: LocalGrid, machine: WindowsMachine, screen: str
 ) -> None:
-    machine.start("-m", "tray.cli")
+    machine.start("-m", "tray.cli", display=screen)
     assert within(30, lambda: connected(grid)), machine.log.read_text()
     worker = seen(grid)
     assert worker is not None
@@ -84,16 +90,14 @@ def test_a_worker_as_it_is_connects_and_says_truthfully_that_its_sandbox_does_no
     assert "runs" in again.stdout
 
 
-def test_quit_ends_it_cleanly_and_soon(grid: LocalGrid, machine: WindowsMachine) -> None:
+def test_the_app_shows_its_icon_and_quit_ends_all_of_it_cleanly_and_soon(
+    grid: LocalGrid, machine: WindowsMachine
+) -> None:
+    app = machine.ask_app("AskApp")
+    assert (app["state"], app["icon"], app["autostart"]) == ("trouble", True, False)
     held = machine.processes()
-    assert len(alive(held)) >= 2
-    asked = machine.python(
-        "-c",
-        "import sys; from pathlib import Path; from tray.instance import ask_app\n"
-        "from tray.instance_messages import Quit; print(ask_app(Path(sys.argv[1]), Quit()))",
-        f"{machine.folder}/app.sock",
-    )
-    assert asked.returncode == 0, asked.stdout
+    assert len(alive(held)) >= 3
+    machine.ask_app("Quit")
     assert within(CLEAN_END_S, lambda: not alive(held)), [each.cmdline() for each in alive(held)]
     assert within(1, lambda: not connected(grid))
     log = (machine.data / "logs" / "worker.log").read_text()
