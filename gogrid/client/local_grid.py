@@ -87,8 +87,16 @@ class Endpoint:
 class LocalGrid:
     """One coordinator, and workers by name. Use as a context manager; leaving it stops everything."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
-        """Args: settings: environment variables for both programs, for instance `GOGRID_WORKER_CPU_CORES`."""
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str] | None = None, *, programs: Path | None = None
+    ) -> None:
+        """Where everything lies, and with what it runs.
+
+        Args:
+            settings: environment variables for both programs, for instance `GOGRID_WORKER_CPU_CORES`.
+            programs: a folder whose programs are used before those that were installed with this Python.
+        """
+        self._programs = programs
         self.folder = folder
         self.data = folder / "coordinator"
         self.admin_key = ""
@@ -243,7 +251,7 @@ class LocalGrid:
 
     def _run(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
         done = subprocess.run(
-            [_program(program), *arguments], input=given, env=self._environment, capture_output=True, check=False
+            [self._program(program), *arguments], input=given, env=self._environment, capture_output=True, check=False
         )
         if done.returncode != 0:
             words = " ".join((program, *arguments[:2]))
@@ -254,7 +262,7 @@ class LocalGrid:
         # A session of its own: Ctrl-C is ours to hear, and `stop` ends the children in order.
         with (self.folder / f"{log}.log").open("wb") as file:
             return subprocess.Popen(
-                [_program(program), *arguments],
+                [self._program(program), *arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -269,8 +277,12 @@ class LocalGrid:
             raise LocalGridError(f"The {name} {what}: {self.log(name)[-_LOG_TAIL:].strip()}")
         time.sleep(_POLL_S)
 
+    def _program(self, name: str) -> str:
+        own = self._programs and shutil.which(name, path=str(self._programs))
+        return own or _installed(name)
 
-def _program(name: str) -> str:
+
+def _installed(name: str) -> str:
     """The command that was installed with this Python."""
     here = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(
         name, path=str(Path(sys.argv[0]).parent)

@@ -41,7 +41,7 @@ def _words(parser: CommandParser) -> None:
         own.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="machine-readable output")
         if name == "install":
             own.add_argument("file", type=Path, help="the pack, a .zip")
-            own.add_argument("--digest", metavar="HEX", required=True, help="what its publisher says its SHA-256 is, 64 digits")
+            own.add_argument("--digest", metavar="HEX", required=True, help="its SHA-256, as its publisher says it")
         if name == "remove":
             own.add_argument("pack", help="the first digits of its SHA-256, as `engine list` shows it")
 

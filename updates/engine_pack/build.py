@@ -138,7 +138,8 @@ def _write(request: PackRequest, packages: list[PackedWheel], tree: Path, out: P
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
     info = zipfile.ZipInfo(name, _MOMENT)
-    info.create_system, info.external_attr = 3, 0o100644 << 16
+    runs = isinstance(content, Path) and content.stat().st_mode & 0o100
+    info.create_system, info.external_attr = 3, (0o100755 if runs else 0o100644) << 16
     info.compress_type, info._compresslevel = zipfile.ZIP_DEFLATED, _LEVEL  # type: ignore[attr-defined]
     if isinstance(content, bytes):
         archive.writestr(info, content)

@@ -21,7 +21,13 @@ LEFT_OUT = (
     *("setuptools/*", "_distutils_hack/*", "pkg_resources/*", "distutils-precedence.pth"),
 )
 """Headers and import libraries, for compilers; tests; stubs, for type checkers."""
-_KEPT = ("numpy/testing/*", "numpy/_core/tests/_natype.py", "torch/testing/*", "pandas/_testing/*")
+_KEPT = (
+    "torch/bin/torch_shm_manager*",
+    "numpy/testing/*",
+    "numpy/_core/tests/_natype.py",
+    "torch/testing/*",
+    "pandas/_testing/*",
+)
 _BOUNDS = Bounds(LARGEST_PACK, members=MOST_FILES, ratio=1000)
 _SCHEMES = ("purelib", "platlib")
 
