@@ -37,6 +37,8 @@ class Alarm(StrEnum):
     """The number of what was seen, with other content."""
     MIXED = "mixed"
     """Timestamp and release, or release and file, do not belong together."""
+    EXPIRED = "expired"
+    """Of what is to be published; a machine that meets it waits."""
     WRONG_APP = "wrong_app"
     WRONG_CHANNEL = "wrong_channel"
 

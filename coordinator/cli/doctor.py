@@ -35,7 +35,7 @@ class _Trouble(Exception):
 
 
 def add(commands: Subparsers) -> None:
-    verb(commands, "doctor", run, "Check the state folder, database, models, identity, ports, clock and disk.")
+    verb(commands, "doctor", run, "Check the state folder, database, models, identity, ports, clock, disk and updates.")
 
 
 def run(args: argparse.Namespace, shell: Shell) -> int:
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
         ("identity", lambda: _identity(shell)),
         ("clock", lambda: _clock(shell)),
         ("disk", lambda: _disk(shell)),
+        ("updates", lambda: _updates(shell)),
     ]
     if serving is None:
         checks.append(("port", lambda: _port(config)))
@@ -111,6 +112,23 @@ def _models(shell: Shell) -> str:
             "remove the model and add it again"
         )
     return f"the files of all {len(models)} are there"
+
+
+def _updates(shell: Shell) -> str:
+    """Whether machines can take what is offered: a timestamp that has expired stops them, and they say so late."""
+    from coordinator.releases.store import ReleaseStore
+
+    lines = ReleaseStore(shell.folder).read().lines
+    offered = [(line, *line.offered) for line in lines if line.offered is not None]
+    old = [f"{line.app} {line.channel}" for line, _, step in offered if step.expires <= shell.now]
+    if old:
+        raise _Trouble(
+            f"the timestamp of {', '.join(old)} has expired, so machines install nothing; make a new one with "
+            "`gogrid-release timestamp` and publish the folder again"
+        )
+    if not offered:
+        return "none are offered"
+    return ", ".join(f"{line.app} {release.version} to {step.percent} %" for line, release, step in offered)
 
 
 def _identity(shell: Shell) -> str:

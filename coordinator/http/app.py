@@ -43,7 +43,7 @@ def create_app(services: Services) -> ASGIApp:
     )
     exact = OpenAIRoutes(services, metrics).lean()
     submitting = job_submission(services)
-    visitors = Visitors()
+    visitors = Visitors(services.limits.visitors)
     patterns = [
         *blob_routes(services),
         *job_stream_routes(services),

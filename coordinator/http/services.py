@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from coordinator.http.visitors import VisitorLimits
 from coordinator.records import KeyRecord, ModelRecord
 from coordinator.releases.offers import NoReleases, Releases
 from coordinator.state.blobs import BlobStore
@@ -30,6 +31,9 @@ class Catalogue(Protocol):
 
     def model(self, name: str) -> ModelRecord:
         """Raises `UnknownModelError`."""
+
+
+_VISITORS = VisitorLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Limits:
     """A client that takes nothing for this long has gone."""
     keep_alive_s: float = 15.0
     """A stream that is silent for this long gets a comment line."""
+    visitors: VisitorLimits = _VISITORS
+    """Whoever asks without a key."""
     loading_s: float = 5.0
     """A stream whose model is loading begins after this long, and gets a comment line as often."""
 

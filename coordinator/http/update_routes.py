@@ -94,7 +94,10 @@ def _visit(scope: Scope, visitors: Visitors) -> HTTPScope:
 
 
 def _query(scope: HTTPScope) -> dict[str, str]:
-    return dict(parse_qsl(scope["query_string"].decode("ascii", "replace"), max_num_fields=16))
+    try:
+        return dict(parse_qsl(scope["query_string"].decode("ascii", "replace"), max_num_fields=16))
+    except ValueError:
+        raise HttpRefusal(400, "The address has too many parameters.", "invalid_value") from None
 
 
 def _app(query: dict[str, str]) -> str:

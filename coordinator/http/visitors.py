@@ -33,7 +33,7 @@ class VisitorLimits:
 class Visitors:
     """See the module's contract."""
 
-    def __init__(self, limits: VisitorLimits = VisitorLimits()) -> None:  # frozen
+    def __init__(self, limits: VisitorLimits) -> None:  # frozen
         self._limits = limits
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._downloads: dict[str, int] = {}

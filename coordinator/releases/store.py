@@ -5,7 +5,7 @@ too, so that a power cut leaves the old offer or the new one; two commands never
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,12 +135,18 @@ class ReleaseStore:
         """Replace the index by what `change` makes of it, and remove the files that are named no more."""
         make_folder(self._root)
         with self._alone():
-            before = self.read()
-            after = change(before)
+            after = change(self.read())
             write_whole(self._index, msgspec.json.encode(after), private=True, replace=True)
-            for gone in before.files() - after.files():
-                self.blobs().delete(gone)
+            self._remove_unnamed(after)
         return after
+
+    def _remove_unnamed(self, index: Index) -> None:
+        """Files of releases that are not kept, and what a cut `publish` left; nobody else stores one meanwhile."""
+        blobs, named = self.blobs(), index.files()
+        for digest in blobs.digests():
+            if digest not in named:
+                with suppress(PermissionError):  # Windows, while somebody downloads it; the next command removes it
+                    blobs.delete(digest)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ from tests.fakes.backend import (
 
 CHAT_BODY = {"model": CHAT, "messages": [{"role": "user", "content": "x"}]}
 BLOB = "/blobs/" + "ab" * 32
-PUBLIC = ["/healthz", "/readyz", "/version", "/identity.pem"]
+PUBLIC = ["/healthz", "/readyz", "/version", "/identity.pem", "/downloads", "/downloads/style.css"]
 GUARDED = [
     # method, path, body, a key that may, a key whose scope is wrong (None: any key may)
     ("POST", "/v1/chat/completions", CHAT_BODY, USER, JOBS_ONLY),

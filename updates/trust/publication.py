@@ -82,4 +82,4 @@ def _fits(timestamp: Timestamp, release: Release, sha256: str) -> None:
 
 def _counts_until(expires: float, now: float, what: str) -> None:
     if now >= expires:
-        raise TrustError(Alarm.MIXED, f"{what} expired.")
+        raise TrustError(Alarm.EXPIRED, f"{what} expired.")

@@ -1,11 +1,14 @@
 """What a coordinator takes as a release and offers of it: only what machines would believe, and never backwards."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from coordinator.cli.doctor import _Trouble, _updates
+from coordinator.cli.shell import Shell
 from coordinator.errors import ConflictError, NotFoundError, StateError
-from coordinator.releases.index import paused, rolled_out, withdrawn
+from coordinator.releases.index import Index, paused, rolled_out, withdrawn
 from coordinator.releases.shelf import Shelf
 from coordinator.releases.store import ReleaseStore
 from coordinator.state.folder import StateFolder
@@ -174,6 +177,29 @@ def test_three_releases_are_kept_and_the_files_of_others_removed(store: ReleaseS
     index = store.read()
     assert [release.seq for release in index.lines[0].releases] == [8, 9, 10]
     assert set(store.blobs().digests()) == index.files()
+
+
+def test_a_publish_that_is_cut_off_leaves_the_old_offer_and_its_rest_goes_later(store: ReleaseStore, tmp_path: Path):
+    store.publish(release_folder(tmp_path / "one", Publisher()), None, NOW)
+
+    def cut(index: Index) -> Index:
+        store.blobs().put_bytes(b"of a release that never came")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.change(cut)
+    assert [release.seq for release in store.read().lines[0].releases] == [7]
+    assert offered(store) is not None
+    store.change(lambda index: index)
+    assert set(store.blobs().digests()) == store.read().files()
+
+
+def test_doctor_names_a_timestamp_that_has_expired(store: ReleaseStore, tmp_path: Path):
+    store.publish(release_folder(tmp_path / "r", Publisher()), None, NOW)
+    shell = Shell(StateFolder(tmp_path / "state"), {}, NOW, False, "")
+    assert _updates(shell) == f"{APP} 2.0.0 to 100 %"
+    with pytest.raises(_Trouble, match="has expired"):
+        _updates(replace(shell, now=NOW + 8 * DAY))
 
 
 def test_other_root_keys_replace_nothing(store: ReleaseStore, tmp_path: Path):
