@@ -27,22 +27,12 @@ class HistoryFile:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._one_at_a_time = threading.Lock()
+        self._closed = False
 
     def load(self) -> tuple[Row, ...]:
         """Open it, made if need be. Raises nothing: without a usable disk the history is empty, and stays so."""
-        try:
-            return self._open()
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            log.warning("the statistics in %s cannot be read (%s); beginning anew", self._path, error)
-        try:
-            if self._path.exists():
-                self._path.replace(self._path.with_name(self._path.name + ".broken"))
-            return self._open()
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            log.warning("no statistics are kept: %s: %s", self._path, error)
-            return ()
+        with self._one_at_a_time:
+            return self._load() if not self._closed else ()
 
     def save(self, rows: Iterable[Row], keep: int) -> None:
         """Write these rows, and forget those that are more than `keep` steps away. A full disk is a line in the log."""
@@ -58,10 +48,30 @@ class HistoryFile:
                 log.warning("a minute of statistics is not kept: %s: %s", self._path, error)
 
     def close(self) -> None:
+        """For good, also if it is being opened at this moment."""
         with self._one_at_a_time:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._closed = True
+            self._let_go()
+
+    def _load(self) -> tuple[Row, ...]:
+        try:
+            return self._open()
+        except (sqlite3.Error, OSError) as error:
+            self._let_go()
+            log.warning("the statistics in %s cannot be read (%s); beginning anew", self._path, error)
+        try:
+            if self._path.exists():
+                self._path.replace(self._path.with_name(self._path.name + ".broken"))
+            return self._open()
+        except (sqlite3.Error, OSError) as error:
+            self._let_go()
+            log.warning("no statistics are kept: %s: %s", self._path, error)
+            return ()
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _open(self) -> tuple[Row, ...]:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
