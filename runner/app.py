@@ -68,7 +68,7 @@ from runner.settings_source import SettingsSource
 from runner.speed import load_speed, speed_file
 from runner.statistics.recorder import Counters, Recorder
 from runner.status import worker_status
-from runner.survey import Survey, taken_up
+from runner.survey import Survey, taken_up, update_note
 from runner.work import Work
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ async def run(settings: SettingsSource, places: WorkerPlaces) -> None:
             )
         machine = await asyncio.to_thread(probe_machine, places.engines, config.device)
         launcher, no_sandbox = await _sandbox(machine)
-        survey = Survey(machine, launcher.report if launcher is not None else None, no_sandbox)
+        survey = Survey(machine, launcher.report if launcher is not None else None, no_sandbox, update_note(places))
         facts = survey.facts(config)
         log.info("device: %s", facts.device.why)
         log.info("engine: %s", engine_words(machine))

@@ -31,6 +31,8 @@ class Facts:
     packages: tuple[str, ...] = ()
     """What scripts can import besides the standard library: `numpy 2.4.6`."""
     gpu_scripts: bool = False
+    update_note: str = ""
+    """What became of the last update, if somebody should know."""
 
     @property
     def standing(self) -> tuple[Readiness, str]:
@@ -59,6 +61,7 @@ def gather(
     no_sandbox: str,
     packages: tuple[str, ...] = (),
     gpu_scripts: bool = False,
+    update_note: str = "",
 ) -> Facts:
     """Put together what the probes found.
 
@@ -80,6 +83,7 @@ def gather(
         problem=f"no sandbox works: {no_sandbox}" if sandbox is None else device.problem,
         packages=packages,
         gpu_scripts=gpu_scripts and device.kind is DeviceKind.CUDA,
+        update_note=update_note,
     )
 
 

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 
 import gogrid
+from gogrid.places import WorkerPlaces
 from runner.config import WorkerConfig
 from runner.facts import Facts, gather
 from runner.probes.all import Machine
 from runner.probes.choose import choose_device
 from runner.python_job.packages import offered
 from runner.sandbox.base import SandboxReport
+
+_LONGEST_NOTE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class Survey:
     sandbox: SandboxReport | None
     no_sandbox: str
     """In words, why there is none."""
+    update_note: str = ""
+    """What became of the last update, if somebody should know."""
 
     def facts(self, config: WorkerConfig) -> Facts:
         machine = self.machine
@@ -43,7 +48,17 @@ class Survey:
             no_sandbox=self.no_sandbox,
             packages=offered(machine.site),
             gpu_scripts=config.gpu_scripts,
+            update_note=self.update_note,
         )
+
+
+def update_note(places: WorkerPlaces) -> str:
+    """As the start of the program wrote it down; empty: nothing that somebody should know."""
+    try:
+        text = places.update_note.read_bytes()[:_LONGEST_NOTE].decode(errors="replace")
+    except OSError:
+        return ""
+    return " ".join(text.split())
 
 
 def taken_up(config: WorkerConfig, fresh: WorkerConfig) -> WorkerConfig:

@@ -16,7 +16,7 @@ def worker_report(
         hostname=facts.hostname,
         platform=facts.platform,
         readiness=readiness,
-        reason=holds.told(reason),
+        reason="; ".join(filter(None, (holds.told(reason), facts.update_note))),
         devices=facts.devices,
         engines=facts.engines if pool is not None else (),
         sandbox=facts.sandbox,
