@@ -92,7 +92,7 @@ def grid(tmp_path: Path) -> Iterator[Grid]:
 def test_nothing_newer_is_204(grid: Grid):
     grid.served.faults.status = 204
     assert grid.ask().verdict == Current()
-    assert grid.served.asked == ["/updates/linux-x86_64/1.0.0"]
+    assert grid.served.asked == [f"/updates/linux-x86_64/1.0.0?seq={OLD}&ts=0"]
 
 
 def test_after_weeks_of_204_somebody_is_told_that_it_is_frozen(grid: Grid):
