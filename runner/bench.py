@@ -151,7 +151,7 @@ def _task(seed: int) -> CompletionTask:
 
 async def _bandwidth(launcher: Launcher, facts: Facts) -> float:
     """Bytes each second. Raises `RunnerError`."""
-    words = ("runner.executor.bandwidth", facts.device.kind.value, str(facts.cores))
+    words = ("runner.executor.engines.bandwidth", facts.device.kind.value, str(facts.cores))
     process = await launcher.launch(_spec(facts, None, words))
     try:
         async with asyncio.timeout(_BANDWIDTH_S):

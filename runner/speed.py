@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from gogrid.places import WorkerPlaces
-from gogrid.protocol.messages import MeasuredSpeed
+from gogrid.protocol.measured import MeasuredSpeed
 from runner.facts import Facts
 
 _FILE = "speed.json"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gogrid.ids import JobId, Sha256
+from gogrid.protocol.measured import MeasuredSpeed
 from gogrid.protocol.messages import (
     Assign,
     Cancel,
@@ -24,7 +25,6 @@ from gogrid.protocol.messages import (
     Finished,
     JobMessage,
     LeaseHeld,
-    MeasuredSpeed,
     Progress,
     Readiness,
     Tokens,

@@ -1,6 +1,7 @@
 """What a worker says of itself to its coordinator, put together from its parts."""
 
-from gogrid.protocol.messages import MeasuredSpeed, WorkerReport
+from gogrid.protocol.measured import MeasuredSpeed
+from gogrid.protocol.messages import WorkerReport
 from runner.facts import Facts
 from runner.holds import Holds
 from runner.models.cache import ModelCache

@@ -8,7 +8,8 @@ import msgspec
 from coordinator.http.model_status import ModelStatus, model_status
 from coordinator.records import ModelRecord
 from coordinator.views import WorkerView
-from gogrid.protocol.messages import MeasuredSpeed, Readiness
+from gogrid.protocol.measured import MeasuredSpeed
+from gogrid.protocol.messages import Readiness
 
 
 class DeviceShape(msgspec.Struct, frozen=True):

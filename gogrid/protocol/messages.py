@@ -10,6 +10,7 @@ from enum import Enum, StrEnum
 from typing import Literal
 
 from gogrid.ids import JobId, Sha256, WorkerId
+from gogrid.protocol.measured import MeasuredSpeed
 from gogrid.protocol.tasks import Task
 from gogrid.protocol.wire import Value, Wire
 
@@ -152,17 +153,6 @@ class RefusedModel(Value, frozen=True):
     digest: Sha256
     reason: str
     """In words: `its process crashed 3 times in a row`."""
-
-
-class MeasuredSpeed(Value, frozen=True):
-    """What `gogrid-worker bench` found, the same model on every machine."""
-
-    tokens_per_s: float
-    """Of eight answers at once, together."""
-    stream_tokens_per_s: float
-    """Of one answer alone."""
-    memory_bandwidth: float
-    """Bytes each second that the device's memory reads and writes."""
 
 
 class WorkerReport(Wire, frozen=True):
