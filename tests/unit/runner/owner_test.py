@@ -133,6 +133,9 @@ async def test_a_pause_is_kept_over_a_restart_and_ends_by_itself(tmp_path: Path)
         await d.start()
         assert d.owner.pause("paused by its owner", finish=False, until=time.time() + 3600) == ""
         assert d.b.work.readiness == (Readiness.PAUSED, "paused by its owner")
+    kept = PauseFile(tmp_path).load(time.time())
+    assert kept is not None
+    assert (kept.reason, kept.until > time.time() + 3500) == ("paused by its owner", True)
     async with desk(tmp_path) as d:
         PauseFile(tmp_path).save(OwnerPause("paused by its owner", until=time.time() + 0.3))
         await d.start()
@@ -166,15 +169,24 @@ async def test_a_changed_setting_counts_from_the_next_look(tmp_path: Path) -> No
         d.eyes.idle_s = 0.0
         await d.start()
         assert d.b.work.readiness == (Readiness.PAUSED, IN_USE)
+        looks = d.eyes.machine_looks
+        await until(lambda: d.eyes.machine_looks > looks)  # the next one is two seconds away
+        began = time.monotonic()
         d.settings = GateSettings(pause_on_activity=False)
         d.owner.look_soon()
-        await until(lambda: d.b.work.readiness[0] is Readiness.READY)
+        await until(lambda: d.b.work.readiness[0] is Readiness.READY and d.eyes.machine_looks > looks + 1)
+        assert time.monotonic() - began < 0.5
 
 
 async def test_work_makes_the_looks_come_often_and_rest_seldom(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         await d.start()
-        _, stream = await d.working()
+        await until(lambda: d.eyes.owner_looks == 2)  # the next one is two seconds away
+        began = time.monotonic()
+        working = asyncio.create_task(d.working())
+        await until(lambda: d.eyes.owner_looks > 2)
+        assert time.monotonic() - began < 1.0
+        _, stream = await working
         before = d.eyes.owner_looks
         await asyncio.sleep(1.0)
         assert 3 <= d.eyes.owner_looks - before <= 6
