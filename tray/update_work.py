@@ -93,7 +93,6 @@ class UpdateWork:
             seq=copy.seq,
             install_id=installation.folder.install_id(),
             os_version=os_version(),
-            python_abi=copy.python_abi,
             pinned=settings.pinned,
         )
         outcome = ask(self._places(settings), installation, facts, time.time())

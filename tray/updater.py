@@ -72,7 +72,7 @@ class Updater:
         self._attended, self._waits = attended, waits or Waits()
         self._wake, self._stop = asyncio.Event(), threading.Event()
         self._checking: asyncio.Task[None] | None = None
-        self._applying = asyncio.Lock()
+        self._switching: asyncio.Task[None] | None = None
         self._schedule = started(time.time(), self._waits.rhythm)
         self._proved = self._restarting = self._urgent = False
         self._found_at_start = self._failed_once = False
@@ -94,24 +94,22 @@ class Updater:
                 await self._prove(status)
                 await self._look(settings, status)
                 if self._ready is not None and self._ripe(status):
-                    await self._switch(status)
+                    self._begin(status)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._pause())
         finally:
             self._stop.set()
-            if self._checking is not None:
-                await asyncio.gather(self._checking, return_exceptions=True)
+            begun = [task for task in (self._checking, self._switching) if task is not None]
+            await asyncio.gather(*begun, return_exceptions=True)
 
     def check_now(self) -> None:
         self._schedule = asked_by_hand(self._schedule, time.time())
         self._wake.set()
 
     async def apply(self) -> str:
-        """Restart into what is ready; why not, in words, or empty: it restarts."""
-        if self._ready is None:
-            return "There is no newer version ready; look for one with: gogrid-worker update check"
+        """Begin to restart into what is ready; why not, in words, or empty: it has begun."""
         answer = await self._ask(AskStatus())
-        return await self._switch(answer if isinstance(answer, WorkerStatus) else None)
+        return self._begin(answer if isinstance(answer, WorkerStatus) else None)
 
     async def roll_back(self) -> str:
         """Restart into the version before; why not, in words, or empty: it restarts."""
@@ -120,7 +118,7 @@ class Updater:
         except (UpdateError, OSError) as error:
             return str(error)
         self._say(f"going back to version {version}, as its owner asked")
-        self._end()
+        asyncio.get_running_loop().call_soon(self._end)
         return ""
 
     async def _prove(self, status: WorkerStatus | None) -> None:
@@ -190,28 +188,29 @@ class Updater:
         wanted = not self._attended or self._urgent or self._found_at_start
         return wanted and (not status.jobs or waited >= self._waits.unattended)
 
-    async def _switch(self, status: WorkerStatus | None) -> str:
-        """Let jobs end or move, then restart; why not, in words."""
-        if self._applying.locked():
-            return ""
-        async with self._applying:
-            joined = self._life().phase is not Phase.NOT_JOINED
-            if joined and (status is None or not status.connected):
-                return (
-                    "The coordinator cannot be reached now, and a new version must reach it to stay; try again later."
-                )
-            if self._ready is None:
-                return "There is no newer version ready."
-            version = self._work.version_of(self._ready)
-            self._say(f"switching to version {version}")
-            await self._let_jobs_end(status)
-            try:
-                await asyncio.to_thread(self._work.switch, self._ready)
-            except (UpdateError, OSError) as error:
-                self._say(f"updates: {error}")
-                return str(error)
-            self._end()
-            return ""
+    def _begin(self, status: WorkerStatus | None) -> str:
+        """Start to switch; why not, in words."""
+        if self._ready is None:
+            return "There is no newer version ready; look for one with: gogrid-worker update check"
+        joined = self._life().phase is not Phase.NOT_JOINED
+        if joined and (status is None or not status.connected):
+            return "The coordinator cannot be reached now, and a new version must reach it to stay; try again later."
+        if self._switching is None or self._switching.done():
+            self._switching = asyncio.create_task(self._switch(self._ready, status))
+        return ""
+
+    async def _switch(self, seq: int, status: WorkerStatus | None) -> None:
+        """Let jobs end or move, then restart."""
+        self._say(f"switching to version {self._work.version_of(seq)}")
+        await self._let_jobs_end(status)
+        try:
+            await asyncio.to_thread(self._work.switch, seq)
+        except (UpdateError, OSError) as error:
+            self._say(f"updates: {error}")
+            self._become("failed", sentence=str(error))
+            self._ready = None  # until the next check finds it again
+            return
+        self._end()
 
     async def _let_jobs_end(self, status: WorkerStatus | None) -> None:
         """Nothing new is taken meanwhile; those that do not end in time move when the worker stops."""

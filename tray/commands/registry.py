@@ -12,10 +12,11 @@ from tray.commands.logs import LOGS
 from tray.commands.models import MODELS
 from tray.commands.orders import FINISH, PAUSE, RESUME
 from tray.commands.status import STATUS
+from tray.commands.update import UPDATE
 
 COMMANDS: dict[str, Command] = {
     command.name: command
-    for command in (JOIN, STATUS, PAUSE, FINISH, RESUME, CONFIG, LOGS, DOCTOR, MODELS, ENGINE, BENCH, AUTOSTART)
+    for command in (JOIN, STATUS, PAUSE, FINISH, RESUME, CONFIG, LOGS, DOCTOR, MODELS, ENGINE, BENCH, AUTOSTART, UPDATE)
 }
 
 
