@@ -29,6 +29,13 @@ _RAW = {
     "/api/v1/jobs/{job_id}/files/{name}": "One output file of a job",
     "/api/v1/jobs/{job_id}/result": "What came of a job, as its OpenAI endpoint would have answered",
 }
+_OPEN = {
+    "/updates/{target}/{current_version}": "Whether there is a newer release: Tauri's manifest with the signed documents",
+    "/updates/keys/{epoch}": "The publisher's keys of an epoch, with the root keys' signatures",
+    "/files/{sha256}/{name}": "A file of a release, whole or by range",
+    "/downloads": "The page with the installers",
+}
+"""Without a key."""
 _ANYTHING = {"description": "Accepted only where it asks for nothing, or ignored."}
 _REF = "#/components/schemas/{name}"
 _Schema = dict[str, Any]  # JSON Schema has no narrower type
@@ -78,6 +85,7 @@ def complete(document: _Schema) -> _Schema:
     for path, what in _LEAN.items():
         paths[path] = {**paths.get(path, {}), "post": _operation(*what)}
     paths |= {path: {"get": {"summary": summary, "responses": _failures()}} for path, summary in _RAW.items()}
+    paths |= {path: {"get": {"summary": words, "responses": {}, "security": []}} for path, words in _OPEN.items()}
     old = document.get("components", {})
     merged = {**document, "paths": paths}
     merged["components"] = {
