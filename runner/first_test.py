@@ -103,6 +103,10 @@ class FirstTest:
                 else:
                     await self._script()
             self._show(state="done", sentence="", seconds=round(time.monotonic() - began, 1))
+        except asyncio.CancelledError:
+            if self.shown.state == "working":
+                self._show(state="failed", sentence="The computer was wanted back meanwhile; try again.")
+            raise
         except TimeoutError:
             self._show(state="failed", sentence="No answer came within 15 minutes; see the log.")
         except RunnerError as error:

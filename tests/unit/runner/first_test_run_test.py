@@ -49,6 +49,27 @@ async def test_a_pause_ends_it_and_says_so(tmp_path: Path) -> None:
         await run.close()
 
 
+async def test_it_works_while_the_worker_may_not_work_for_others(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        run, _done = first_test(made, ModelRef(name="echo", digest=made.blobs.echo_model(100)))
+        made.work.hold(None, ("the computer is in use",))
+        run.begin()
+        await until(lambda: run.shown.state != "working")
+        assert (run.shown.state, run.shown.answer.strip()) == ("done", QUESTION)
+
+
+async def test_a_download_that_is_taken_from_it_does_not_leave_it_waiting(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+
+        async def halted() -> ModelRef | None:
+            raise asyncio.CancelledError  # as `ModelCache.halt` does to who waits
+
+        run = FirstTest(made.pool, made.launcher, halted, lambda: None)
+        run.begin()
+        await until(lambda: run.shown.state == "failed")
+        assert "wanted back" in run.shown.sentence
+
+
 async def test_a_failure_is_told_in_the_words_of_who_failed(tmp_path: Path) -> None:
     async with bench(tmp_path) as made:
 
