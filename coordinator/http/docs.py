@@ -30,7 +30,7 @@ _RAW = {
     "/api/v1/jobs/{job_id}/result": "What came of a job, as its OpenAI endpoint would have answered",
 }
 _OPEN = {
-    "/updates/{target}/{current_version}": "Whether there is a newer release: Tauri's manifest with the signed documents",
+    "/updates/{target}/{current_version}": "Whether there is a newer release: Tauri's manifest, signed documents",
     "/updates/keys/{epoch}": "The publisher's keys of an epoch, with the root keys' signatures",
     "/files/{sha256}/{name}": "A file of a release, whole or by range",
     "/downloads": "The page with the installers",

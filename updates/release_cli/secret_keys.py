@@ -35,7 +35,8 @@ class Passphrases:
         self._lines: list[str] | None = None
         if descriptor is not None:
             try:
-                text = os.read(descriptor, _PASSPHRASE_BYTES).decode()
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    text = file.read(_PASSPHRASE_BYTES).decode()
             except (OSError, UnicodeDecodeError) as error:
                 raise SecretKeyError(f"No passphrase can be read from file descriptor {descriptor}: {error}.") from None
             self._lines = text.splitlines()
