@@ -5,11 +5,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import footprint, gateway, handover, inference, jobs, resume, sandbox, scale, updates, yield_to_owner
+from benchmarks import (
+    desktop,
+    footprint,
+    gateway,
+    handover,
+    inference,
+    jobs,
+    resume,
+    sandbox,
+    scale,
+    updates,
+    yield_to_owner,
+)
 from benchmarks.figures import markdown
 from benchmarks.peers import PeerMissingError
 
 _ALL = {
+    "desktop": desktop.measure,
     "footprint": footprint.measure,
     "gateway": gateway.measure,
     "handover": handover.measure,

@@ -183,9 +183,14 @@ class TrayMenu:
 
     def click(self, name: str) -> None:
         """When the menu is no longer being rebuilt, which gives its lines other numbers."""
+        self.click_number(self.settled()[name][0])
+
+    def settled(self) -> dict[str, tuple[int, dict[str, object]]]:
         items = self.items()
         while (now := self._later()) != items:
             items = now
-        number, _ = items[name]
+        return items
+
+    def click_number(self, number: int) -> None:
         event = self._glib.Variant("(isvu)", (number, "clicked", self._glib.Variant("i", 0), 0))
         self._call(self._owner, self._PATH, self._INTERFACE, "Event", event)

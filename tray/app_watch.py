@@ -1,6 +1,5 @@
-"""Looks at the runner and keeps what is known of it: often while it starts, then once a second, at once when told to.
-
-Costs an idle machine one question a second; without an icon it looks only when somebody asks.
+"""Looks at the runner and keeps what is known of it: often while it starts, once a second while things happen, every
+three seconds when nothing does, at once when told to. Without an icon it looks only when somebody asks.
 """
 
 import asyncio
@@ -20,6 +19,9 @@ from tray.restart import Life, Phase
 from tray.update_settings import UpdateSettings, update_settings
 
 _EVERY_S = 1.0
+_QUIET_S = 3.0
+_QUIET_AFTER_S = 10.0
+"""Without a change."""
 _STARTING_S = 0.1
 
 
@@ -43,12 +45,21 @@ class Watch:
 
     async def run(self) -> None:
         """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        changed_at = loop.time()
         while True:
             self._look.clear()
+            before = self.view
             await self.refresh()
-            starting = self.view.state is AppState.STARTING and self.known.status is None
+            if self.view.sentence != before.sentence or self.view.state is AppState.WORKING:
+                changed_at = loop.time()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), _STARTING_S if starting else _EVERY_S)
+                await asyncio.wait_for(self._look.wait(), self._pause_s(loop.time() - changed_at))
+
+    def _pause_s(self, unchanged_for_s: float) -> float:
+        if self.view.state is AppState.STARTING and self.known.status is None:
+            return _STARTING_S
+        return _EVERY_S if unchanged_for_s < _QUIET_AFTER_S else _QUIET_S
 
     def look_now(self) -> None:
         self._look.set()
