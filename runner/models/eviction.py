@@ -61,9 +61,3 @@ def unused(models: tuple[CachedModel, ...], since: float) -> tuple[CachedModel, 
     """Those that nobody has used since then (seconds since 1970) nor uses now, the longest unused first."""
     old = (model for model in models if not model.pinned and model.last_used < since)
     return tuple(sorted(old, key=lambda model: model.last_used))
-
-
-def freed(models: tuple[CachedModel, ...], gone: tuple[CachedModel, ...]) -> int:
-    """Bytes of disk that removing `gone` from `models` frees; files that others share stay."""
-    digests = {model.digest for model in gone}
-    return disk_use(models) - disk_use(tuple(model for model in models if model.digest not in digests))

@@ -55,6 +55,16 @@ async def test_a_gpu_is_lent_only_where_its_owner_says_so(tmp_path: Path) -> Non
         assert b.refused == [("job_g", "it lends its GPU to models only, not to scripts")]
 
 
+async def test_an_owner_who_takes_the_gpu_back_has_it_at_once(lending: tuple[Bench, Scripts]) -> None:
+    b, scripts = lending
+    asks, plain = script(b, "job_g", gpu=True), script(b, "job_p", gpu=False)
+    await until(lambda: len(scripts.grants) == 2)
+    b.work.lend(replace(LENT, gpu_scripts=False))
+    assert isinstance(asks.last, Finished)
+    assert [job.assign.job_id for job in b.work.jobs] == ["job_p"]
+    assert plain.messages == []
+
+
 async def test_only_a_script_that_asks_sees_the_gpu(lending: tuple[Bench, Scripts]) -> None:
     b, scripts = lending
     script(b, "job_p", gpu=False)
