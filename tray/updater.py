@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, WorkerStatus
+from tray.apart import apart
 from tray.instance_messages import UpdateState
 from tray.restart import Life, Phase
 from tray.update_settings import UpdateSettings
@@ -100,6 +101,8 @@ class Updater:
         finally:
             self._stop.set()
             begun = [task for task in (self._checking, self._switching) if task is not None]
+            for task in begun:
+                task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
 
     def check_now(self) -> None:
@@ -145,10 +148,10 @@ class Updater:
         self._become("checking", sentence="Looking for a newer version.")
         failed = False
         try:
-            found = await asyncio.to_thread(self._work.check, settings)
+            found = await apart(lambda: self._work.check(settings), "update check")
             if found.install is not None:
                 self._become("downloading", found.version, f"Version {found.version} is being downloaded.")
-                await asyncio.to_thread(self._work.fetch, found, self._stop)
+                await apart(lambda: self._work.fetch(found, self._stop), "update download")
             await self._find_ready(settings.pinned)
             self._urgent = found.urgent
             if found.warning:

@@ -145,8 +145,9 @@ def start_undone(state: TrustedState) -> TrustedState:
 def proved(state: TrustedState) -> TrustedState:
     """What is installed has reached its coordinator."""
     before = state.before_good if state.last_good in (0, state.installed) else state.last_good
+    starts = 0 if state.trial == state.installed else state.failed_starts
     return msgspec.structs.replace(
-        state, last_good=state.installed, before_good=before, failed_starts=0, starting=False
+        state, last_good=state.installed, before_good=before, failed_starts=starts, starting=False
     )
 
 

@@ -53,6 +53,11 @@ def test_one_that_is_too_late_makes_room_at_once_and_is_given_up_the_second_time
     assert (second.seq, second.state.failed) == (OLD, (NEW,))
 
 
+def test_that_the_old_one_works_again_does_not_forgive_the_new_one():
+    back = after(Ended.TOO_LATE, on_new(), OLD, HERE).state
+    assert proved(back).failed_starts == 1
+
+
 def test_a_start_whose_end_nobody_saw_counts_as_failed():
     once = plan(on_new(), OLD, HERE)
     assert (once.seq, once.state.failed_starts) == (NEW, 1)
