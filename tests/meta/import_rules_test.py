@@ -24,6 +24,9 @@ BREAKS = {
     "httpx lives where the coordinator is called": ("runner/app.py", "import httpx"),
     "coordinator.http uses the seams only": ("coordinator/http/errors.py", "import coordinator.dispatch.dispatcher"),
     "cores do no I/O and read no clock": ("gogrid/protocol/credit.py", "import time"),
+    "pywebview lives in the window's shell": ("tray/window/bridge/calls.py", "import webview"),
+    "pystray, Pillow and GTK live in the icon's process": ("tray/menu.py", "import PIL"),
+    "the app imports neither its icon nor its window": ("tray/app_watch.py", "import tray.icon.surroundings"),
 }
 """For each contract a line that breaks it."""
 
