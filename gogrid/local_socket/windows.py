@@ -89,7 +89,7 @@ def exchange(path: Path, line: bytes, max_line: int, timeout_s: float) -> bytes:
     deadline = time.monotonic() + timeout_s
     handle = _connected(path, deadline)
     try:
-        if not described(handle, KERNEL_OBJECT, OWNER) == f"O:{own_user()}":
+        if described(handle, KERNEL_OBJECT, OWNER) != f"O:{own_user()}":
             raise LocalSocketError(f"The program that listens on {path} is not yours; it is asked nothing.")
         writing, _ = _winapi.WriteFile(handle, line, overlapped=True)
         _finished(writing, deadline)

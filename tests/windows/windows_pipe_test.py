@@ -113,6 +113,8 @@ async def test_a_client_that_comes_and_goes_leaves_the_pipe_as_it_was(tmp_path: 
     path = tmp_path / "control.sock"
     server = server_on(path)
     await server.open()
+    _winapi.CloseHandle(_connected(path, time.monotonic() + 5))  # before anybody has looked whether one came
+    assert await asked(path, b"say yes\n") == b"YES\n"
     for _ in range(5):
         _winapi.CloseHandle(await asyncio.to_thread(_connected, path, time.monotonic() + 5))
     assert await asked(path, b"say still\n") == b"STILL\n"
