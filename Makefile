@@ -10,12 +10,14 @@ WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/windo
   gogrid/local_socket/windows.py gogrid/local_socket/server.py gogrid/local_socket/client.py \
   gogrid/files.py gogrid/file_lock.py
 
-.PHONY: help demo test test-windows soak lint bench gpu-check clean
+.PHONY: packages packages-test help demo test test-windows soak lint bench gpu-check clean
 help:
 	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
 	@echo "make test    lint, types, import rules and every test"
 	@echo "make test-windows  the Windows sandbox, for real, under Wine (installs it where it may)"
 	@echo "make soak    every fault of docs/reliability.md at full length, about 25 minutes (ONLY=coordinator_kill: one)"
+	@echo "make packages  the frozen app, its update archive, .deb and AppImage, in dist/ (ROOT_KEYS=FILE SEQ=N: for a release)"
+	@echo "make packages-test  install the .deb here, work with it, purge it (only in a container or with CI=true)"
 	@echo "make lint    only ruff, mypy and import-linter"
 	@echo "make bench   measure against the bare engine; results go to docs/benchmarks.md by hand"
 	@echo "make gpu-check  on a CUDA machine: the GPU inside the real sandbox, its speed, and that the memory cap holds"
@@ -49,6 +51,19 @@ test-windows: $(VENV)/ready
 	packaging/windows_tests/wine build/windows/python/python.exe -m pytest -p no:cacheprovider tests/windows \
 	  tests/unit/sandbox_profiles/windows_policy_test.py tests/unit/runner/windows_command_test.py \
 	  tests/unit/runner/windows_judgement_test.py
+
+# Build output: dist/. Two builds of one commit give the same files (docs/packaging.md names the exceptions).
+packages: $(VENV)/ready
+	packaging/desktop_tests/prepare
+	$(PIP) install --quiet 'pyinstaller>=6.22'
+	$(BIN)/python packaging/app/build.py $(if $(ROOT_KEYS),--root-keys $(ROOT_KEYS)) $(if $(SEQ),--seq $(SEQ))
+	$(BIN)/python packaging/app/archive.py
+	$(BIN)/python packaging/linux/deb.py
+	$(BIN)/python packaging/linux/appimage.py
+
+# Installs and purges the package on this machine: for a container or a machine of its own, as CI has.
+packages-test: packages
+	$(BIN)/python -m pytest packaging/package_tests -p no:cacheprovider
 
 soak: $(VENV)/ready
 	$(BIN)/pytest tests/faults --soak $(if $(ONLY),--only=$(ONLY))

@@ -26,8 +26,8 @@ _PIECE = 1 << 20
 _LONGEST_NAME = 1024
 _LONGEST_PART = 255
 _DEEPEST = 32
-_SMALL = 1 << 20
-"""Bytes; a single member below this is never too well compressed."""
+_SMALL = 16 << 20
+"""Bytes; below this nothing is too well compressed: some libraries are mostly zeros."""
 _DIRECTORY_ENTRY = 1024
 """Bytes of central directory that one member may take on average."""
 _DESCRIPTOR = 24
@@ -54,7 +54,7 @@ class Bounds:
     """Of all files together, unpacked."""
     members: int = 10_000
     ratio: int = 200
-    """Unpacked to packed bytes, of the whole archive and of each file above a megabyte."""
+    """Unpacked to packed bytes, of the whole archive and of each file, where they are not small anyway."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Promises: what it makes depends on the commit, the Python and the installed pack
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(ROOT)]
 
 from licences import licences_text  # noqa: E402
 from stdlib import compile_stdlib  # noqa: E402
@@ -31,6 +32,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="gets the folder gogrid")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "app", help="for what lies in between")
+    parser.add_argument("--seq", type=int, default=1, help="the release_seq this copy is built as")
+    parser.add_argument("--channel", default="stable")
+    parser.add_argument("--root-keys", type=Path, help="root-keys.json; without it the copy never updates itself")
     options = parser.parse_args()
     out, work = options.out.resolve(), options.work.resolve()
     shutil.rmtree(work, ignore_errors=True)
@@ -52,16 +56,42 @@ def main() -> int:
         return 1
     made = work / "dist" / "gogrid"
     if sys.platform == "linux":
+        for link in made.rglob("*"):
+            if link.is_symlink():
+                link.unlink()  # wheels find their libraries beside themselves; archives of ours have no links
         strip(made)
     elif sys.platform == "win32":
         version = f"python{sys.version_info.major}{sys.version_info.minor}"
         named = f"python{sys.version_info.major}.{sys.version_info.minor}"
         (made / "_internal" / f"{version}._pth").write_text(f"{named}\n{named}\\lib-dynload\n.\n", encoding="ascii")
+    if options.root_keys is not None:
+        stamp(made, options.channel, options.seq, options.root_keys)
     shutil.rmtree(out / "gogrid", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     shutil.move(made, out / "gogrid")
     print(f"{out / 'gogrid'}: {size(out / 'gogrid') / 1e6:.1f} MB")
     return 0
+
+
+def stamp(made: Path, channel: str, seq: int, root_keys: Path) -> None:
+    """Say beside the programs which release they are, and whom they believe."""
+    import gogrid
+    from updates.client.layout import ANCHORS_FILE, COPY_FILE
+    from updates.engine_pack.system import this_system
+    from updates.trust.anchors import parse_anchors
+    from updates.trust.documents import WORKER_APP
+
+    parse_anchors(root_keys.read_bytes())
+    shutil.copyfile(root_keys, made / ANCHORS_FILE)
+    copy = {
+        "app": WORKER_APP,
+        "channel": channel,
+        "target": this_system(),
+        "version": gogrid.__version__,
+        "seq": seq,
+        "python_abi": f"cp{sys.version_info.major}{sys.version_info.minor}",
+    }
+    (made / COPY_FILE).write_text(json.dumps(copy, indent=2) + "\n", encoding="utf-8")
 
 
 def strip(made: Path) -> None:

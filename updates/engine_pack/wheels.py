@@ -16,7 +16,7 @@ from updates.archive import ArchiveError, Bounds, Unpacked, unpack
 from updates.engine_pack.manifest import LARGEST_PACK, MOST_FILES, PackedWheel, PackError
 
 LEFT_OUT = (
-    *("torch/include/*", "torch/test/*", "torch/share/*", "torch/bin/*", "torchgen/*", "functorch/*"),
+    *("torch/include/*", "torch/test/*", "torch/share/*", "torch/bin/*", "torchgen/packaged/*"),
     *("*/tests/*", "*.a", "*.lib", "*.pyx", "*.pxd", "*.c", "*.cpp", "*.h", "*.hpp", "*.cu", "*.cuh", "*.pyi"),
     *("setuptools/*", "_distutils_hack/*", "pkg_resources/*", "distutils-precedence.pth"),
 )
