@@ -97,7 +97,8 @@ class Updater:
                 if self._ready is not None and self._ripe(status):
                     self._begin(status)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._pause())
+                    async with asyncio.timeout(self._pause()):
+                        await self._wake.wait()
         finally:
             self._stop.set()
             begun = [task for task in (self._checking, self._switching) if task is not None]

@@ -1,7 +1,5 @@
 """Which copy runs: a new version is on trial, a bad one makes room, and nothing unsafe is gone back to."""
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,9 +138,8 @@ def test_whatever_happened_something_that_is_there_starts_and_nothing_unsafe_is_
 
 
 def test_a_version_that_only_crashes_is_started_twice_in_a_row_at_most():
-    step = plan(switched(good_old(), NEW), OLD, HERE)
-    starts = 0
-    for _ in itertools.takewhile(lambda _: step.seq == NEW, range(10)):
+    step, starts = plan(switched(good_old(), NEW), OLD, HERE), 0
+    while step.seq == NEW and starts < 10:
         starts += 1
         step = after(Ended.CRASHED, step.state, OLD, HERE)
     assert (starts, step.seq) == (2, OLD)
