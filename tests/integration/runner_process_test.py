@@ -125,9 +125,12 @@ def test_a_killed_runner_is_started_again(supervisor: subprocess.Popen[bytes], d
     assert json.loads(found.stdout)["pid"] != first.pid
 
 
-def test_sigterm_ends_everything_cleanly(supervisor: subprocess.Popen[bytes], data: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_sigterm_and_the_end_of_the_session_end_everything_cleanly(
+    supervisor: subprocess.Popen[bytes], data: Path, number: signal.Signals
+) -> None:
     runner = runner_of(supervisor)
-    supervisor.terminate()
+    supervisor.send_signal(number)
     assert supervisor.wait(10) == 0
     assert wait_gone(runner, 0.5)
     assert not (data / "control.sock").exists()

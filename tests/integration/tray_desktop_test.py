@@ -240,6 +240,20 @@ def test_where_no_icon_can_be_shown_that_is_said_once_and_the_worker_goes_on(
     assert app.process.returncode == 0
 
 
+def test_an_app_that_is_killed_leaves_no_icon_no_window_and_no_runner(grid: LocalGrid) -> None:
+    with desktop_session() as session:
+        app = App(grid.folder / "worker", {**grid.environment, **session.environment})
+        try:
+            wait_until(app.is_up, "the icon and the connection")
+            assert app.start().wait(20) == 0
+            wait_until(lambda: app.child("tray.window"), "the window's process")
+            running = family(app.process.pid)
+            app.process.kill()
+            wait_until(lambda: not any(_alive(process) for process in running), "every process to be gone", 10)
+        finally:
+            app.end()
+
+
 def test_the_end_of_the_display_ends_the_app_cleanly(grid: LocalGrid) -> None:
     app: App | None = None
     try:
