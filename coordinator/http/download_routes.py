@@ -23,6 +23,8 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 _CSS = (b"content-type", b"text/css; charset=utf-8")
 _FRESH = (b"cache-control", b"no-cache")
 _SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
+_BASES = {"linux": "glibc", "darwin": "macOS", "windows": "Windows"}
+"""What `os_min` counts."""
 _MACHINES = {"x86_64": "Intel or AMD, 64 bit", "aarch64": "ARM, 64 bit"}
 _STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }
@@ -103,7 +105,7 @@ def _file(file: Installer, yours: bool) -> list[str]:
     url = escape(file.url)
     system, _, machine = file.target.partition("-")
     what = f"{_SYSTEMS.get(system, system)}, {_MACHINES.get(machine, machine)}"
-    needs = f" · {escape(file.os_min)} or later" if file.os_min else ""
+    needs = f" · needs {_BASES.get(system, '')} {escape(file.os_min)} or later" if file.os_min else ""
     mark = " — for the system of this browser" if yours else ""
     return [
         f"<article{' class=yours' if yours else ''}><h3>{escape(what)}{mark}</h3>",

@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol
 from coordinator.errors import StateError
 from gogrid.files import flush_folder, make_folder
 
-_NAMES = re.compile(r"[a-z]+\.[a-z]+|blobs/([0-9a-f]{2})/\1[0-9a-f]{62}")
+_NAMES = re.compile(r"[a-z-]+\.[a-z]+|blobs/([0-9a-f]{2})/\1[0-9a-f]{62}")
 """What a backup may hold."""
 
 

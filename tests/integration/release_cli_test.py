@@ -259,6 +259,16 @@ def test_a_running_coordinator_offers_what_is_published_within_a_second(
         assert process.wait(20) == 0
 
 
+def test_a_backup_has_the_root_keys_and_releases_are_published_again(desk: Path, signed: Path, tmp_path: Path, capsys):
+    old, new = ["--data", str(tmp_path / "old")], ["--data", str(tmp_path / "new")]
+    assert coordinator(["init", *old, "--root-keys", str(desk / "root-keys.json")]) == 0
+    assert coordinator(["release", "publish", str(signed), *old]) == 0
+    assert coordinator(["backup", "--to", str(tmp_path / "backup.tar"), *old]) == 0
+    assert coordinator(["restore", str(tmp_path / "backup.tar"), *new]) == 0
+    assert coordinator(["release", "publish", str(signed), *new]) == 0
+    assert "offered to 10 %" in capsys.readouterr().out
+
+
 def _soon(happened) -> bool:
     deadline = time.monotonic() + 5
     while not happened():

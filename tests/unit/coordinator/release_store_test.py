@@ -194,6 +194,18 @@ def test_a_publish_that_is_cut_off_leaves_the_old_offer_and_its_rest_goes_later(
     assert set(store.blobs().digests()) == store.read().files()
 
 
+def test_two_commands_never_change_the_offer_at_the_same_time(store: ReleaseStore, tmp_path: Path):
+    store.publish(release_folder(tmp_path / "r", Publisher()), None, NOW)
+
+    def meanwhile(index: Index) -> Index:
+        with pytest.raises(ConflictError, match="Another release command"):
+            store.change(lambda index: paused(index, APP, CHANNEL))
+        return index
+
+    store.change(meanwhile)
+    assert offered(store) is not None
+
+
 def test_doctor_names_a_timestamp_that_has_expired(store: ReleaseStore, tmp_path: Path):
     store.publish(release_folder(tmp_path / "r", Publisher()), None, NOW)
     shell = Shell(StateFolder(tmp_path / "state"), {}, NOW, False, "")
