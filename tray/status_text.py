@@ -1,4 +1,6 @@
-"""A worker's status as a person reads it. Pure."""
+"""A worker's status as a person reads it. Pure, but for the local time zone."""
+
+from datetime import datetime
 
 from gogrid.sizes import format_size
 from runner.control_messages import ModelState, WorkerStatus
@@ -6,20 +8,29 @@ from runner.control_messages import ModelState, WorkerStatus
 
 def status_text(status: WorkerStatus) -> str:
     reason = "" if status.reason == status.readiness.value else f": {status.reason}"
+    pace = f", {status.tokens_per_s:.0f} tokens/s" if status.tokens_per_s >= 1 else ""
     lines = [
         f"Worker       {status.worker or '(not connected yet)'}, {status.software}",
         f"State        {status.readiness.value}{reason}",
+        *(f"             also: {hold}" for hold in status.holds if hold != status.reason),
+        *((f"             until {_moment(status.paused_until)}",) if status.paused_until else ()),
         f"Coordinator  {status.coordinator}, {status.connection}",
         f"Device       {status.device}",
         f"Sandbox      {status.sandbox}",
-        f"Jobs         {len(status.jobs)} running, {status.jobs_done} done, {status.jobs_failed} failed",
+        f"Jobs         {len(status.jobs)} running, {status.jobs_done} done, {status.jobs_failed} failed{pace}",
     ]
     for job in status.jobs:
         lines.append(f"             {job.kind} {job.model or 'script'} for {job.seconds:.0f} s ({job.job_id})")
     lines += [f"{'Models' if not at else '':13}{_model(model)}" for at, model in enumerate(status.models)]
     if not status.models:
         lines.append("Models       none yet")
+    if status.memory_in_use:
+        lines.append(f"Memory       {format_size(status.memory_in_use)} held by models")
     return "\n".join(lines)
+
+
+def _moment(unix_s: float) -> str:
+    return f"{datetime.fromtimestamp(unix_s):%Y-%m-%d %H:%M}"
 
 
 def _model(model: ModelState) -> str:

@@ -6,10 +6,9 @@ from datetime import datetime
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from runner.control_messages import Ask, AskPause, AskResume, Done
+from tray.app_orders import FINISHING
 from tray.commands.base import Command, Context, nothing_more, running, say, unexpected
 from tray.until import after, until
-
-_FINISHING = AskPause(reason="taking nothing new, as its owner asked", finish=True)
 
 
 def _pause_words(parser: CommandParser) -> None:
@@ -35,7 +34,7 @@ def _pause(options: argparse.Namespace, context: Context) -> int:
 
 
 def _finish(options: argparse.Namespace, context: Context) -> int:
-    return _order(options, context, _FINISHING, "finishing")
+    return _order(options, context, AskPause(reason=FINISHING, finish=True), "finishing")
 
 
 def _resume(options: argparse.Namespace, context: Context) -> int:

@@ -1,5 +1,9 @@
 """A worker's status as people read it."""
 
+from datetime import datetime
+
+from msgspec.structs import replace
+
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import ModelState, RunningJob, WorkerStatus
 from tray.status_text import status_text
@@ -41,3 +45,19 @@ def test_status_reads_like_this() -> None:
         "             bbbbbbbbbbbb: downloading, 42%\n"
         "             minilm: cached"
     )
+
+
+def test_every_hold_an_end_and_throughput_are_told() -> None:
+    end = datetime(2026, 11, 22, 18, 0).timestamp()
+    held = ("paused by its owner", "paused: on battery")
+    status = replace(
+        STATUS, reason=held[0], holds=held, paused_until=end, tokens_per_s=84.6, memory_in_use=1_200_000_000, models=()
+    )
+    lines = status_text(status).splitlines()
+    assert lines[1:4] == [
+        "State        paused: paused by its owner",
+        "             also: paused: on battery",
+        "             until 2026-11-22 18:00",
+    ]
+    assert "Jobs         1 running, 7 done, 1 failed, 85 tokens/s" in lines
+    assert lines[-1] == "Memory       1.2 GB held by models"
