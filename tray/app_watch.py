@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from gogrid.places import WorkerPlaces
 from runner.control_messages import Answer, Ask, AskSettings, AskStatus, Settings, WorkerStatus
 from tray.app_choices import choices, notifications
@@ -90,8 +92,10 @@ class Watch:
             return None
 
     async def update_settings(self) -> UpdateSettings | None:
-        """As the worker has them; None: it does not answer, then the file's defaults count."""
+        """As the worker has them, or, where it was given up, as the file has them: a newer one may mend it."""
         answer = await self.ask(AskSettings())
+        if answer is None and self._life().phase is Phase.GIVEN_UP:
+            answer = await asyncio.to_thread(_written, self._places)
         return update_settings(answer) if isinstance(answer, Settings) else None
 
     async def _refresh_settings(self, status: WorkerStatus | None) -> None:
@@ -108,6 +112,16 @@ class Watch:
             self.known = replace(self.known, choices=choices(answer))
         else:
             self.known = replace(self.known, choices=Choices())
+
+
+def _written(places: WorkerPlaces) -> Settings | None:
+    """The settings as a start would find them; None: they are no good."""
+    from tray.commands.base import Context, FailedError, fetch
+
+    try:
+        return msgspec.json.decode(fetch(Context(places, ()), ("config",)), type=Settings)
+    except (FailedError, msgspec.MsgspecError):
+        return None
 
 
 def _stamp(file: Path) -> object:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tray.update_work import UpdateWork
 
 T = TypeVar("T")
+_SOON_S = 180.0
+"""After the start a coordinator is expected at any moment."""
 _RESTARTING = "restarting into a new version"
 
 
@@ -38,7 +40,9 @@ class Waits:
     rhythm: Rhythm = field(default_factory=Rhythm)
     look: float = 0.5
     """While something is about to happen."""
-    idle: float = 30.0
+    soon: float = 2.0
+    """While a machine that nobody watches has something ready."""
+    idle: float = 10.0
     jobs_end: float = 120.0
     """Before jobs that still run are moved."""
     unattended: float = 3600.0
@@ -65,6 +69,7 @@ class Updater:
         Args:
             work: what it does on the disk and over the network.
             ask: the running worker.
+            settings: None: nobody knows them now.
             restart: ends this program, so that what is installed starts.
             attended: it has an icon with "Restart to update" in its menu.
         """
@@ -76,26 +81,24 @@ class Updater:
         self._switching: asyncio.Task[None] | None = None
         self._schedule = started(time.time(), self._waits.rhythm)
         self._proved = self._restarting = self._urgent = False
-        self._found_at_start = self._failed_once = False
+        self._looked = self._found_at_start = self._failed_once = False
         self._ready: int | None = None
-        self._ready_since = 0.0
+        self._ready_since, self._began = 0.0, time.monotonic()
         self.state = UpdateState(state="current", sentence=work.note())
 
     async def keep(self) -> None:
         """Until cancelled."""
         try:
-            settings = await self._settings() or UpdateSettings()
-            await self._find_ready(settings.pinned)
-            self._found_at_start = self._ready is not None
             while not self._restarting:
                 self._wake.clear()
-                settings = await self._settings() or UpdateSettings()
                 answer = await self._ask(AskStatus())
                 status = answer if isinstance(answer, WorkerStatus) else None
                 await self._prove(status)
-                await self._look(settings, status)
-                if self._ready is not None and self._ripe(status):
-                    self._begin(status)
+                settings = await self._settings()
+                if settings is not None:  # else nobody knows whether its owner wants updates
+                    await self._look(settings, status)
+                    if self._ready is not None and self._ripe(status):
+                        self._begin(status)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
                         await self._wake.wait()
@@ -133,6 +136,10 @@ class Updater:
 
     async def _look(self, settings: UpdateSettings, status: WorkerStatus | None) -> None:
         """Start a check if it is time for one."""
+        if not self._looked:
+            self._looked = True
+            await self._find_ready(settings.pinned)
+            self._found_at_start = self._ready is not None
         if status is not None and status.dashboard:
             self._work.coordinator_is(status.dashboard)
         if self._checking is not None and not self._checking.done():
@@ -163,7 +170,10 @@ class Updater:
         except (UpdateError, OSError) as error:
             failed = True
             self._say(f"updates: {error}")
-            self._become("failed", sentence=str(error))
+            if self._ready is None:
+                self._become("failed", sentence=str(error))
+            else:
+                self._show("")
         finally:
             rhythm = self._waits.rhythm
             self._schedule = asked(self._schedule, time.time(), rhythm, random.random(), failed=failed)  # noqa: S311
@@ -237,8 +247,10 @@ class Updater:
 
     def _pause(self) -> float:
         """Until the next look."""
-        if not self._proved or (self._ready is not None and not self._attended):
+        if not self._proved and time.monotonic() - self._began < _SOON_S:
             return self._waits.look
+        if self._ready is not None and not self._attended:
+            return self._waits.soon
         return max(self._waits.look, min(self._waits.idle, self._schedule.next_at - time.time()))
 
     def _become(

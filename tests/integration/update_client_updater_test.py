@@ -75,7 +75,7 @@ class Machine:
     async def running(self, *, attended: bool, jobs_end: float = 5.0) -> AsyncIterator[Updater]:
         here = Here(self.installation.place / little_app.PROGRAM, OLD)
         work = UpdateWork(self.installation, here, little_app.PROGRAM, self.installation.place / "none.pem")
-        waits = Waits(Rhythm(first_s=0.0), look=0.01, idle=0.02, jobs_end=jobs_end)
+        waits = Waits(Rhythm(first_s=0.0), look=0.01, soon=0.02, idle=0.02, jobs_end=jobs_end)
         self.updater = Updater(
             work, self.ask, lambda: self.life, self.told, self.restart, self.log.append, attended=attended, waits=waits
         )
