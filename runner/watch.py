@@ -1,8 +1,9 @@
 """Ends this process when the one that started it is gone.
 
-Two ways, because neither is enough: the kernel's parent-death signal (Linux only), and our standard input, whose other
-end the supervisor holds as long as it lives. A byte from there asks for a clean end, as Ctrl-C does: Windows has no
-SIGTERM. Executors hang on this process in turn, through their sandbox.
+Two ways, because neither is enough: the system's (the kernel's parent-death signal on Linux, the supervisor's Job
+Object on Windows), and our standard input, whose other end the supervisor holds as long as it lives. A byte from there
+asks for a clean end, as Ctrl-C does: Windows has no SIGTERM. Executors hang on this process in turn, through their
+sandbox.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ def end_with(supervisor: int) -> None:
     """Call first thing; `supervisor` is the process id that standard input and life hang on."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if hasattr(os, "getppid") and os.name == "posix" and os.getppid() != supervisor:
+    if sys.platform != "win32" and os.getppid() != supervisor:
         os._exit(1)
     threading.Thread(target=_watch, name="supervisor watch", daemon=True).start()
 
@@ -27,6 +28,6 @@ def end_with(supervisor: int) -> None:
 def _watch() -> None:
     while os.read(sys.stdin.fileno(), 1):
         interrupt_main()
-    if os.name == "posix":
+    if sys.platform != "win32":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(1)
