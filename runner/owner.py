@@ -45,6 +45,8 @@ class Owner:
         self._gates = Gates()
         self._owner: OwnerSeen | None = None
         self._machine = MachineSeen()
+        self._trouble = ""
+        """What went wrong last: it is told once."""
         self._asked = 0
         """How often somebody wanted a look at once."""
         self._unhurried = False
@@ -136,14 +138,26 @@ class Owner:
             return
         try:
             idle_s = await in_thread(lambda _stop: self._eyes.owner(), "owner look")
-        except NoAnswerError as error:
-            log.warning("%s", error)
-            return  # what was seen last grows old, and the gates know when it is too old
+        except Exception as error:  # noqa: BLE001  # whatever a desktop library does, told by `_failed`
+            # What was seen last grows old, and the gates know when it is too old to be trusted.
+            self._owner = self._owner or OwnerSeen(time.monotonic(), 0.0)
+            self._failed("whether the computer is in use", error)
+            return
         self._owner = OwnerSeen(time.monotonic(), idle_s) if idle_s is not None else None
 
     async def _look_at_machine(self) -> None:
         settings = self._settings()
-        self._machine = await in_thread(lambda _stop: self._eyes.machine(settings), "machine look")
+        try:
+            self._machine = await in_thread(lambda _stop: self._eyes.machine(settings), "machine look")
+        except Exception as error:  # noqa: BLE001  # whatever a desktop library does, told by `_failed`
+            self._failed("how the machine is", error)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """A look ends neither the worker nor the looks to come."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            known = isinstance(error, NoAnswerError)
+            log.warning("it cannot be seen %s: %s", what, error, exc_info=None if known else error)
 
     def _judge(self) -> None:
         closed = self._gates.judge(self._settings(), self._owner, self._machine, time.monotonic(), datetime.now())

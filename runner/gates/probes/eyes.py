@@ -122,13 +122,14 @@ class Eyes:
         """Everything else. Blocks."""
         wants_load = settings.max_other_load < 1
         hottest = self._temperatures() if settings.max_temperature else {}
-        gpu = self._look_at_gpu(settings)
+        battery = None if settings.run_on_battery else on_battery()
+        gpu = self._look_at_gpu(settings) if not battery else self._let_gpu_sleep()
         if gpu.celsius is not None:
             hottest = {**hottest, "GPU": max(gpu.celsius, hottest.get("GPU", gpu.celsius))}
         self._seen = MachineSeen(
             screen_kept_on=self._screen(lambda screen: screen.kept_on()) if settings.pause_on_activity else None,
             fullscreen=self._screen(lambda screen: screen.fullscreen()) if settings.pause_on_fullscreen else None,
-            on_battery=None if settings.run_on_battery else on_battery(),
+            on_battery=battery,
             programs=self._programs.running(settings.exclusive_apps) if settings.exclusive_apps else None,
             others_gpu=gpu.others if wants_load else None,
             others_gpu_memory=gpu.others_memory if wants_load else None,
@@ -158,10 +159,15 @@ class Eyes:
         return any(said) if said else None
 
     def _look_at_gpu(self, settings: GateSettings) -> GpuLoad:
-        """Not while nothing asks for it, so that a laptop's GPU may sleep."""
         if self._gpu is None or (settings.max_other_load >= 1 and not settings.max_temperature):
-            return GpuLoad()
+            return self._let_gpu_sleep()
         return self._gpu.look(self._processes.tree(os.getpid()))
+
+    def _let_gpu_sleep(self) -> GpuLoad:
+        """A laptop's GPU is awake for as long as its driver is held open."""
+        if self._gpu is not None:
+            self._gpu.close()
+        return GpuLoad()
 
     def _temperatures(self) -> dict[str, float]:
         if self._clock() - self._hot_at >= _TEMPERATURES_EVERY_S:

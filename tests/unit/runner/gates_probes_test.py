@@ -368,6 +368,24 @@ def test_what_no_setting_asks_for_is_not_looked_at() -> None:
     assert seen.programs == frozenset()
 
 
+def test_a_laptops_gpu_sleeps_while_its_battery_keeps_the_worker_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugged = True
+    monkeypatch.setattr("runner.gates.probes.eyes.on_battery", lambda: not plugged)
+    nvml = LoadedNvml(GPU_1=FakeGpu())
+    eyes = Eyes(
+        desktops=(), screens=(), gamepads=None, gpu=gpu_of(nvml), processes=process_memory(), clock=Clock()
+    )  # fmt: skip
+    hot = GateSettings(max_temperature=80)
+    assert eyes.machine(hot).temperatures["GPU"] == 55.0
+    assert nvml.open == 1
+    plugged = False
+    assert "GPU" not in eyes.machine(hot).temperatures
+    assert nvml.open == 0
+    assert eyes.machine(GateSettings(max_temperature=80, run_on_battery=True)).temperatures["GPU"] == 55.0
+    eyes.machine(GateSettings(max_other_load=1.0, run_on_battery=True))
+    assert nvml.open == 0
+
+
 def test_a_thing_that_is_not_there_costs_one_look_in_half_a_minute() -> None:
     clock, tries = Clock(), []
 

@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, encode_manifest
 from gogrid.protocol.messages import FailCode, Failed, Readiness
 from runner.gates.observation import MachineSeen
+from runner.gates.probes.base import NoAnswerError
 from runner.gates.settings import GateSettings
 from runner.holds import OwnerPause
 from runner.models.blobs import Moved
@@ -176,6 +179,21 @@ async def test_a_changed_setting_counts_from_the_next_look(tmp_path: Path) -> No
         d.owner.look_soon()
         await until(lambda: d.b.work.readiness[0] is Readiness.READY and d.eyes.machine_looks > looks + 1)
         assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize("trouble", [NoAnswerError("it hangs"), ValueError("a library that does not understand")])
+async def test_a_look_that_fails_ends_nothing_and_is_not_taken_for_an_owner_who_is_away(
+    tmp_path: Path, trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path) as d:
+        d.eyes.trouble = trouble
+        await d.start()
+        assert d.b.work.readiness == (Readiness.PAUSED, IN_USE)
+        looks = d.eyes.owner_looks
+        await until(lambda: d.eyes.owner_looks > looks + 1)
+        assert len([record for record in caplog.records if "cannot be seen" in record.message]) <= 2
+        d.eyes.trouble = None
+        await until(lambda: d.b.work.readiness[0] is Readiness.READY)
 
 
 async def test_work_makes_the_looks_come_often_and_rest_seldom(tmp_path: Path) -> None:
