@@ -48,13 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    from updates.release_cli import keygen, keys, sign, timestamp, verify  # so that a missing package is told in words
+    # Here, so that a missing package is told in words.
+    from updates.release_cli import engine_pack, keygen, keys, sign, timestamp, verify
 
     parser = Parser(prog="gogrid-release", description="Signs releases of GoGrid, offline.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"gogrid-release {_version()}")
     parser.add_argument("--json", action="store_true", default=False, help="print one JSON value")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (keygen, keys, sign, timestamp, verify):
+    for module in (keygen, keys, sign, timestamp, verify, engine_pack):
         module.add(commands)
     return parser
 
