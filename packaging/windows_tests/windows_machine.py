@@ -93,7 +93,7 @@ class WindowsMachine:
         ]
 
     def end(self) -> None:
-        for process in self.processes():
+        for process in (*self.processes(), *self.executors()):
             process.kill()
         for started in self._started:
             started.wait(10)
