@@ -17,6 +17,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from coordinator.http.app import create_app
 from coordinator.http.server import HttpServer, Listen
 from coordinator.records import JobRecord, KeyRecord
+from coordinator.releases.offers import NoReleases
+from coordinator.releases.shelf import Shelf
 from coordinator.tickets import Submission
 from gogrid.identity import create_identity, issue_leaf, save_leaf, server_context
 from gogrid.ids import JobId
@@ -68,6 +70,8 @@ class HttpsGrid:
         self.cut_politely = False
         """Whether it then ends as if it were complete."""
         self.loop = asyncio.new_event_loop()
+        self.releases: Shelf | None = None
+        """What it offers; to be set before `start`."""
         self._folder = folder
         self._listen_port = port
         self.port = 0
@@ -108,7 +112,7 @@ class HttpsGrid:
         leaf = issue_leaf(self.identity, ["127.0.0.1"], datetime.now(UTC))
         chain, key = self._folder / "leaf.pem", self._folder / "leaf.key"
         save_leaf(leaf, chain, key)
-        services = replace(self.backend.services, identity_pem=self._shown)
+        services = replace(self.backend.services, identity_pem=self._shown, releases=self.releases or NoReleases())
         app = self._watched(create_app(services))
         context = server_context(chain, key)
         self._server = HttpServer(app, tls=Listen("127.0.0.1", self._listen_port), context=context)
@@ -145,10 +149,13 @@ async def _cancel_everything() -> None:
 
 
 @contextmanager
-def https_grid(folder: Path, port: int = 0, shown: bytes | None = None) -> Iterator[HttpsGrid]:
+def https_grid(
+    folder: Path, port: int = 0, shown: bytes | None = None, releases: Shelf | None = None
+) -> Iterator[HttpsGrid]:
     """A grid with an identity of its own; `shown` is what it claims to be instead, at `/identity.pem`."""
     folder.mkdir(exist_ok=True)
     grid = HttpsGrid(folder, port, shown)
+    grid.releases = releases
     grid.start()
     try:
         yield grid
