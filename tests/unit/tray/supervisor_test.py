@@ -126,7 +126,10 @@ async def test_a_runner_that_is_started_anew_ends_cleanly_first(tmp_path: Path) 
     for awaited in ("up 1", "up 2"):
         while not log.exists() or awaited not in log.read_text():
             await asyncio.sleep(0.01)
-        supervisor.start()  # one runs: nothing happens
+        supervisor.start()
+        await asyncio.sleep(0.1)  # longer than it takes to ask a runner to end: one runs, so nothing happens
+        assert "clean end 2" not in log.read_text()
+        assert log.read_text().count("clean end") == int(awaited[-1]) - 1
         supervisor.start(anew=awaited == "up 1")
     supervisor.stop()
     assert await running == 0
