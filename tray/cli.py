@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _command(parser, [*rest, *(["--help"] if options.help else [])], context)
         if options.help:
             parser.print_help()
+            print(_commands_help())
             return 0
         return run_app(places, context.named, rest, updatable, headless=options.headless)
     except FailedError as error:
@@ -85,6 +86,13 @@ def main_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="folder for state, models and logs")
     parser.add_argument("--headless", action="store_true", help="work without icon and window")
     return parser
+
+
+def _commands_help() -> str:
+    from tray.commands.registry import COMMANDS
+
+    lines = (f"  {command.name:<10}  {command.help}" for command in COMMANDS.values())
+    return "\n".join(("", "commands (each has --help and --json):", *lines))
 
 
 def _command(parser: argparse.ArgumentParser, words: list[str], context: Context) -> int:
