@@ -1,4 +1,4 @@
-"""The history on disk: a SQLite file of some 40 kB in the worker's state folder.
+"""The history on disk: a SQLite file of some 30 kB in the worker's state folder.
 
 Promises: a minute that was written outlives `kill -9` and a power cut; a file that cannot be read is put aside and a
 new one begun, because statistics are never worth a worker that does not start; readable by its owner alone. Blocks:

@@ -97,6 +97,16 @@ def test_nothing_is_fetched_but_the_page_itself(serve: Serve, page: Page) -> Non
     assert seen <= {url + "call", *(f"{url}?page={name}" for name in PAGES)}
 
 
+def test_without_a_worker_the_settings_are_read_once_not_every_look(serve: Serve, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
+    page.goto(serve(doors(FakeWorker(runs=False), FakeApp(there=False))) + "?page=settings")
+    expect(page.locator("#worker-disk_cap")).to_have_value("100GB")
+    page.wait_for_timeout(2500)
+    assert sum("Look" in one for one in asked) >= 2
+    assert sum("ReadSettings" in one for one in asked) == 1
+
+
 def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from runner.control_messages import encode_line
@@ -73,6 +74,32 @@ def test_the_window_obeys_the_app_that_started_it_and_ends_when_it_is_gone(
         assert process.poll() is None
         process.stdin.close()
         assert process.wait(15) == 0
+
+
+BUSY = """
+import sys, threading, time, webview
+from tray.window.__main__ import main
+def close():
+    while not webview.windows or not webview.windows[0].events.loaded.wait(0.1):
+        time.sleep(0.1)
+    webview.windows[0].run_js("setInterval(() => window.pywebview.api.call('{\\"type\\":\\"ReadSettings\\"}'), 400)")
+    time.sleep(2.0)
+    webview.windows[0].destroy()
+threading.Thread(target=close, daemon=True).start()
+sys.exit(main(["--page", "logs", "--data", sys.argv[1]]))
+"""
+
+
+def test_a_window_that_is_closed_while_it_waits_for_an_answer_leaves_no_process(
+    screen: dict[str, str], tmp_path: Path
+) -> None:
+    command = ["dbus-run-session", "--", sys.executable, "-c", BUSY, tmp_path]
+    with subprocess.Popen(command, env=screen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.wait(20) == 0
+        finally:
+            for left in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+                left.kill()
 
 
 def test_where_nothing_can_be_shown_it_says_so_in_one_line(screen: dict[str, str], tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _keep_log(places)
         show_window(options.page, dispatcher(places), orders_of_parent(), lambda: None)
+        # A call that was under way has a thread of pywebview's, which waits for the page that is gone, for ever.
+        os._exit(0)
     except GoGridError as error:
         print(f"gogrid-window: {error}", file=sys.stderr)
         return CANNOT_SHOW
@@ -50,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_SHOW
     except KeyboardInterrupt:
         return 0
-    return 0
 
 
 def _keep_log(places: WorkerPlaces) -> None:

@@ -39,20 +39,21 @@ const GROUPS = [
 const KNOWN = new Set(GROUPS.flatMap(([, rows]) => rows.flatMap((row) => [row.key, row.other])));
 
 export function settingsPage(content, show) {
-  let gone = false, runner = null, app = null;
+  let gone = false, asked = false, runner = null, app = null;
   const fresh = [];
   const body = el("div", { id: "settings" });
   content.append(el("h1", { text: "Settings" }), el("p", { class: "lead", text: "What you change counts at once." }), body);
 
   const stop = watch((overview) => {
-    const first = runner === null && app === null;
+    const news = !asked || (overview.runner !== null && runner === null);
     runner = overview.runner;
     app = overview.app;
-    if (first) load();
+    if (news) load();
     for (const refresh of fresh) refresh();
   });
 
   async function load() {
+    asked = true;
     try {
       const found = await call("ReadSettings");
       if (!gone) present(found);
