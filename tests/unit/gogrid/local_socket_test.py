@@ -21,6 +21,8 @@ from gogrid.local_socket import (
     unix,
 )
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there it is a pipe, which tests/windows tries")
+
 MAX_LINE = 1 << 16
 
 

@@ -7,20 +7,27 @@ from pathlib import Path
 
 import pytest
 
+from gogrid.local_socket import NoAnswerError, ask_line
 from runner.control import ControlServer, RunnerLock
-from runner.control_messages import Answer, Ask, AskPause, AskStatus, Done, Refused, decode_answer, encode_line
+from runner.control_messages import (
+    MAX_LINE,
+    Answer,
+    Ask,
+    AskPause,
+    AskStatus,
+    Done,
+    Refused,
+    decode_answer,
+    encode_line,
+)
 from runner.errors import RunnerError
 
 
 async def ask_raw(path: Path, line: bytes) -> bytes:
-    reader, writer = await asyncio.open_unix_connection(path)
     try:
-        writer.write(line)
-        return await reader.readline()
-    except ConnectionResetError:
+        return await asyncio.to_thread(ask_line, path, line, max_line=MAX_LINE)
+    except NoAnswerError:
         return b""
-    finally:
-        writer.close()
 
 
 async def test_a_question_is_answered_and_nonsense_is_refused_in_words(tmp_path: Path) -> None:
