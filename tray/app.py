@@ -7,6 +7,7 @@ and leaves nothing; an icon or a window that crashes, or cannot be shown, does n
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,8 +22,8 @@ from tray.app_watch import Watch
 from tray.app_window import AppWindow, has_desktop
 from tray.autostart.choose import autostart
 from tray.icon.messages import Chosen, FromIcon, NoTray, SessionEnds, Show
-from tray.instance import app_server, ask_app
-from tray.instance_messages import AppState, ShowWindow, UpdateState
+from tray.instance import NoAppError, app_server, ask_app
+from tray.instance_messages import AppAnswer, AppState, ShowWindow, UpdateState
 from tray.menu import menu, tooltip
 from tray.notes import note
 from tray.rotating_log import RotatingLog
@@ -33,6 +34,8 @@ from tray.updater import Updater
 
 REFUSED = 1
 CANNOT_RUN = 2
+_LISTENS_WITHIN_S = 3.0
+_LOOK_AGAIN_S = 0.1
 
 
 def run_app(
@@ -66,11 +69,23 @@ def _second_start(places: WorkerPlaces, *, headless: bool) -> int:
     if headless:
         print(f"gogrid-worker: A worker runs on {places.data} already; see: gogrid-worker status", file=sys.stderr)
         return CANNOT_RUN
-    answer = ask_app(places.instance, ShowWindow(page="settings"))
+    answer = _ask_first(places)
     if isinstance(answer, Refused):
         print(f"gogrid-worker: {answer.reason}", file=sys.stderr)
         return REFUSED
     return 0
+
+
+def _ask_first(places: WorkerPlaces) -> AppAnswer:
+    """One that has only just started, too, is given a moment to listen. Raises `NoAppError`."""
+    until = time.monotonic() + _LISTENS_WITHIN_S
+    while True:
+        try:
+            return ask_app(places.instance, ShowWindow(page="settings"))
+        except NoAppError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
 
 
 async def _run(

@@ -205,6 +205,25 @@ def test_a_worker_that_has_joined_nobody_says_so_and_waits_until_it_has(tmp_path
             process.stderr.close()
 
 
+def test_of_two_started_at_once_one_runs_and_the_other_is_told_so(tmp_path: Path) -> None:
+    """Also before the first one listens."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("DISPLAY")}
+    command = [*WORKER, "--data", str(tmp_path)]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    try:
+        deadline = time.monotonic() + 20
+        while all(process.poll() is None for process in both):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (second,) = (process for process in both if process.returncode is not None)
+        assert second.returncode == 1
+        assert "has no desktop to show a window on" in second.communicate()[1]
+    finally:
+        for process in both:
+            process.terminate()
+            process.communicate(timeout=20)
+
+
 def test_quit_over_the_socket_ends_the_app_and_its_runner(supervisor: subprocess.Popen[bytes], data: Path) -> None:
     runner = runner_of(supervisor)
     assert ask_app(data / "app.sock", Quit()) == Done()
