@@ -62,7 +62,7 @@ def test_a_second_runner_on_one_folder_is_refused(tmp_path: Path) -> None:
     assert holder.stdout is not None
     assert holder.stdin is not None
     with holder:
-        assert holder.stdout.readline() == b"locked\n"
+        assert holder.stdout.readline().strip() == b"locked"
         with pytest.raises(RunnerError, match="already"), RunnerLock(tmp_path / "lock"):
             pass
         holder.kill()
