@@ -60,6 +60,10 @@ def main() -> int:
             if link.is_symlink():
                 link.unlink()  # wheels find their libraries beside themselves; archives of ours have no links
         strip(made)
+    elif sys.platform == "darwin":
+        named = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        lines = f"../../{named}\n../../{named}/lib-dynload\n"
+        (made / "_internal" / "inside" / "bin" / f"{named}._pth").write_text(lines, encoding="ascii")
     elif sys.platform == "win32":
         version = f"python{sys.version_info.major}{sys.version_info.minor}"
         named = f"python{sys.version_info.major}.{sys.version_info.minor}"
