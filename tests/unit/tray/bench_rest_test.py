@@ -18,7 +18,8 @@ from tray.commands.bench import _at_rest
 
 IDLE = WorkerStatus(
     software="s", worker="w", readiness=Readiness.READY, reason="ready", coordinator="c", connected=True,
-    connection="c", device="d", devices=(), sandbox="s", python_jobs=True, jobs=(), models=(), jobs_done=0, jobs_failed=0, pid=1,
+    connection="c", device="d", devices=(), sandbox="s", python_jobs=True, jobs=(),
+    models=(), jobs_done=0, jobs_failed=0, pid=1,
 )  # fmt: skip
 BUSY = replace(IDLE, jobs=(RunningJob(job_id="j", kind="chat", model="m", seconds=1.0),))
 PAUSED = replace(IDLE, readiness=Readiness.PAUSED, order="pause")
