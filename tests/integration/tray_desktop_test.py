@@ -11,7 +11,7 @@ import pytest
 
 from gogrid.client.local_grid import LocalGrid
 from gogrid.protocol.messages import Readiness
-from runner.control_messages import AskSettings, AskStatus, Settings, WorkerStatus
+from runner.control_messages import AskPause, AskResume, AskSettings, AskStatus, Done, Settings, WorkerStatus
 from tests.desktop_session import DesktopSession, TrayMenu, desktop_session, family, wait_until
 from tray.control_client import ask
 from tray.icon.pictures import PALETTES
@@ -186,6 +186,20 @@ def test_a_second_start_shows_the_window_of_the_first_and_ends(app: App) -> None
     assert second.wait(20) == 0
     wait_until(lambda: app.child("tray.window"), "the window's process")
     assert len([process for process in family(app.process.pid) if "tray.icon" in _words(process)]) == 1
+
+
+def test_an_open_menu_is_not_taken_away_by_what_happens_meanwhile(app: App, session: DesktopSession) -> None:
+    wait_until(lambda: has_colour(session, "tray-open", AppState.READY), "a green icon")
+    x, y = _middle_of(session, AppState.READY)
+    session.run("xdotool", "mousemove", str(x), str(y), "click", "3")
+    time.sleep(0.5)
+    assert ask(app.data / "control.sock", AskPause()) == Done()
+    wait_until(lambda: (status := app.status()) is not None and status.state is AppState.PAUSED, "the app to know")
+    time.sleep(0.5)
+    assert has_colour(session, "tray-open", AppState.READY)
+    session.run("xdotool", "key", "Escape")
+    wait_until(lambda: has_colour(session, "tray-open", AppState.PAUSED), "an amber icon")
+    assert ask(app.data / "control.sock", AskResume()) == Done()
 
 
 def test_the_menu_opens_under_the_mouse_and_quit_leaves_nothing(app: App, session: DesktopSession) -> None:
