@@ -33,7 +33,8 @@ def main(folder: Path) -> None:
                 if not said.endswith("…"):
                     break
             time.sleep(1.5)  # until it is painted
-            print(json.dumps({"page": page, "said": said}), flush=True)
+            scrolled = window.evaluate_js("document.getElementById('content').scrollTop")
+            print(json.dumps({"page": page, "said": said, "scrolled": scrolled}), flush=True)
             subprocess.run(["import", "-window", "root", folder / f"window-{page}.png"], check=True)
         window.destroy()
 

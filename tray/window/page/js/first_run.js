@@ -164,6 +164,6 @@ export function firstRunPage(content, show) {
       buttons);
   }
 
-  if (!begin.hidden) token.focus();
+  if (!begin.hidden) token.focus({ preventScroll: true });
   return () => { gone = true; stopWatching(); };
 }
