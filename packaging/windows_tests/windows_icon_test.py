@@ -70,9 +70,7 @@ def test_the_icon_comes_up_changes_hears_the_end_of_the_session_and_ends_with_it
         icon.stdin.write(encode_line(Show(state=AppState.PAUSED, tooltip="GoGrid: paused", menu=MENU[:1])))
         icon.stdin.write(encode_line(Note(title="GoGrid", text="paused")))
         icon.stdin.flush()
-        asked = subprocess.Popen(
-            [WINE, PYTHON, "-c", END_SESSION], cwd=ROOT, env=surroundings, stdout=subprocess.PIPE
-        )
+        asked = subprocess.Popen([WINE, PYTHON, "-c", END_SESSION], cwd=ROOT, env=surroundings, stdout=subprocess.PIPE)
         assert heard(icon.stdout) == SessionEnds()
         icon.stdin.close()  # as the app does when it has ended the runner
         said, _ = asked.communicate(timeout=10)

@@ -81,16 +81,12 @@ class WindowsMachine:
             each
             for each in psutil.process_iter()
             if (words := _words(each))[0] != "bash"
-            and ("tray.icon" in words or any(self.data.name in word for word in words))
+            and (_windows_module("tray.icon", words) or any(self.data.name in word for word in words))
         ]
 
     def executors(self) -> list[psutil.Process]:
         """Whoever's they are: nothing else here runs executors on Windows Python."""
-        return [
-            each
-            for each in psutil.process_iter()
-            if "runner.executor" in (words := _words(each)) and words[0].endswith("python.exe")
-        ]
+        return [each for each in psutil.process_iter() if _windows_module("runner.executor", _words(each))]
 
     def end(self) -> None:
         for process in (*self.processes(), *self.executors()):
@@ -121,6 +117,10 @@ def within(seconds: float, true: Callable[[], object]) -> bool:
 
 def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def _windows_module(name: str, words: list[str]) -> bool:
+    return name in words and words[0].endswith("python.exe")
 
 
 def _words(process: psutil.Process) -> list[str]:
