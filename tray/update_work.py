@@ -7,6 +7,7 @@ import platform
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from updates.client.ask import Place, ask
 from updates.client.boot import Here
 from updates.client.download import Download
 from updates.client.endpoints import Endpoint
-from updates.client.errors import AskError
-from updates.client.layout import Installation
+from updates.client.errors import AskError, CopyError
+from updates.client.layout import Installation, read_copy
 from updates.client.stage import stage
 from updates.client.switch import prove, ready, roll_back, switch, version_of
 from updates.errors import TrustError
@@ -127,7 +128,14 @@ class UpdateWork:
 
     def roll_back(self) -> str:
         """The version that runs next. Raises `NoWayBackError`, `StateFileError`, `OSError`."""
-        return version_of(self._installation, roll_back(self._installation, self._here.own))
+        installation = self._installation
+        seq = roll_back(installation, self._here.own)
+        version = version_of(installation, seq)
+        if seq == self._here.own:
+            with suppress(CopyError):  # in an AppImage it lies elsewhere
+                version = read_copy(self._here.launcher.parent).version
+        installation.folder.write_note(f"its owner went back from version {installation.copy.version} to {version}")
+        return version
 
     def _places(self, settings: UpdateSettings) -> tuple[Place, ...]:
         found = []

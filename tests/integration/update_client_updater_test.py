@@ -273,6 +273,7 @@ async def test_going_back_restarts_into_the_version_before(machine: Machine):
         await until(lambda: again.restarts)
     state = newer.load()
     assert (state.installed, state.failed) == (OLD, (NEW,))
+    assert newer.folder.note() == "its owner went back from version 2.0.0 to 1.0.0"
 
 
 async def test_the_updater_lets_go_at_once_also_while_a_server_says_nothing(machine: Machine):

@@ -1,0 +1,178 @@
+"""The whole way with the real programs: coordinator, worker and updater, where only the freezing is left out.
+
+`gogrid-worker` and `gogrid-runner` of each version are scripts that say of themselves that they were frozen. Their
+coordinator publishes a good version, then one that only crashes; nobody touches the worker meanwhile.
+"""
+
+import io
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.release_folders import release_folder, root_keys
+from tests.fakes.update_publisher import APP, CHANNEL, TARGET, Publisher, anchors
+
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.skipif(sys.platform != "linux", reason="the runner needs a sandbox, which Linux has"),
+]
+ROOT = Path(__file__).parents[2]
+OLD, NEW, BAD = 5, 7, 8
+AT = time.time() - 60
+_WORKER = f"""#!{sys.executable}
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+sys.frozen, sys.executable = True, os.path.abspath(sys.argv[0])
+from tray.cli import main
+sys.exit(main())
+"""
+_RUNNER = f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from runner.__main__ import main
+sys.exit(main())
+"""
+_CRASHES = f"#!{sys.executable}\nraise SystemExit('this version is no good')\n"
+
+
+def files(seq: int, version: str, worker: str) -> dict[str, str]:
+    copy = {"app": APP, "channel": CHANNEL, "target": TARGET, "version": version, "seq": seq}
+    keys = {"schema": 1, "threshold": 2, "first_epoch": 1, "root_keys": anchors().root_keys}
+    return {
+        "gogrid-worker": worker,
+        "gogrid-runner": _RUNNER,
+        "copy.json": json.dumps(copy),
+        "root-keys.json": json.dumps(keys),
+    }
+
+
+def packed(seq: int, version: str, worker: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files(seq, version, worker).items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o100644 if name.endswith(".json") else 0o100755) << 16
+            archive.writestr(info, text)
+    return made.getvalue()
+
+
+@dataclass
+class Site:
+    folder: Path
+    port: int
+    key: str
+
+    @property
+    def program(self) -> Path:
+        return self.folder / "installed" / "gogrid-worker"
+
+    def admin(self, *arguments: str) -> dict[str, Any]:
+        return _json([sys.executable, "-m", "coordinator.cli.main", *arguments, "--data", str(self.folder / "grid")])
+
+    def worker(self, *arguments: str) -> dict[str, Any]:
+        return _json([str(self.program), "--data", str(self.folder / "worker"), *arguments])
+
+    def publish(self, seq: int, version: str, worker: str) -> None:
+        publisher = Publisher(seq=seq, version=version, ts_seq=seq, file=packed(seq, version, worker), at=AT)
+        folder = release_folder(self.folder / f"release-{seq}", publisher)
+        self.admin("release", "publish", str(folder.root), "--root-keys", str(self.folder / "root-keys.json"))
+
+    def listed(self) -> dict[str, Any]:
+        """As the coordinator lists the worker."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        reply = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/workers", headers=headers, trust_env=False)
+        found: list[dict[str, Any]] = reply.json()["data"]
+        return found[0] if found else {}
+
+
+def _json(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    return answer
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    (tmp_path / "installed").mkdir()
+    for name, text in files(OLD, "1.0.0", _WORKER).items():
+        (tmp_path / "installed" / name).write_text(text)
+        (tmp_path / "installed" / name).chmod(0o755)
+    root_keys(tmp_path / "root-keys.json")
+    made = Site(tmp_path, _free_port(), "")
+    made.key = made.admin("init")["key"]
+    command = [sys.executable, "-m", "coordinator.cli.main", "serve", "--data", str(tmp_path / "grid")]
+    command += ["--listen", "127.0.0.1:0", "--http-loopback", str(made.port)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as serving:
+        assert serving.stdout is not None
+        assert select.select([serving.stdout], [], [], 20)[0]
+        address = serving.stdout.readline()
+        listening = re.search(r"is ready on .*?(127\.0\.0\.1:\d+)", address)
+        assert listening, address
+        try:
+            token = made.admin("token", "create", "--address", listening[1])["token"]
+            subprocess.run(
+                [str(made.program), "--data", str(tmp_path / "worker"), "join", token], check=True, capture_output=True
+            )
+            yield made
+        finally:
+            serving.send_signal(signal.SIGTERM)
+            serving.communicate()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(true: Callable[[], object], what: str, limit_s: float = 60) -> float:
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < limit_s, what
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_updates_itself_and_comes_back_from_a_version_that_only_crashes(site: Site):
+    environment = {**os.environ, "GOGRID_DEVICE": "cpu"}
+    command = [str(site.program), "--data", str(site.folder / "worker"), "--headless"]
+    log = (site.folder / "log").open("wb")
+    with subprocess.Popen(command, env=environment, stderr=log) as running:
+        try:
+            until(lambda: site.listed().get("connected"), "the worker connects")
+            site.publish(NEW, "2.0.0", _WORKER)
+            site.worker("update", "check")
+            until(lambda: not site.listed()["connected"], "it restarts by itself")
+            downtime = until(lambda: site.listed()["connected"], "the new version connects")
+            assert downtime < 10
+            until(lambda: site.worker("update", "status")["seq"] == NEW, "the new version runs")
+            site.publish(BAD, "3.0.0", _CRASHES)
+            site.worker("update", "check")
+            until(lambda: "3.0.0 did not start" in site.listed()["reason"], "the coordinator is told")
+            assert site.listed()["connected"]
+            assert site.worker("update", "status")["version"] == "2.0.0"
+            assert running.poll() is None
+            assert site.worker("update", "rollback") == {"state": "restarting"}
+            until(lambda: site.worker("update", "status")["version"] == "1.0.0", "its owner goes back")
+        finally:
+            running.terminate()
+            running.wait(30)
+            log.close()
