@@ -90,7 +90,8 @@ class WindowsMachine:
 
     def end(self) -> None:
         for process in (*self.processes(), *self.executors()):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         for started in self._started:
             started.wait(10)
         self._started.clear()
@@ -116,7 +117,15 @@ def within(seconds: float, true: Callable[[], object]) -> bool:
 
 
 def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in processes if each.is_running() and _status(each) not in ("", psutil.STATUS_ZOMBIE)]
+
+
+def _status(process: psutil.Process) -> str:
+    """Empty: it is gone."""
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _windows_module(name: str, words: list[str]) -> bool:
