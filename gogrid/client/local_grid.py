@@ -31,7 +31,7 @@ NOBODYS = {
     "GOGRID_RUN_ON_BATTERY": "true",
     "GOGRID_MAX_OTHER_LOAD": "100%",
 }
-"""Settings of workers that stand back for nobody: who starts a grid on one machine sits at it, and wants to see it work."""
+"""Settings of workers that stand back for nobody: who starts a grid on one machine wants to see it work."""
 READY_S = 30.0
 STOP_S = 15.0
 WORKER = "worker"
