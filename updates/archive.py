@@ -90,8 +90,6 @@ def unpack(archive: Path, into: Path, bounds: Bounds) -> tuple[Unpacked, ...]:
         _check_end(file, size, bounds)
         try:
             with zipfile.ZipFile(file) as opened:
-                if opened.comment:
-                    raise ArchiveError("The archive carries a comment; archives of GoGrid have none.")
                 members = judge(opened.infolist(), bounds, size)
                 _check_layout(file, opened)
                 os.mkdir(into, 0o700)
@@ -164,7 +162,7 @@ def _member(info: zipfile.ZipInfo, bounds: Bounds) -> _Member:
 
 
 def _refused(part: str) -> bool:
-    if not part or part in (".", "..") or part[-1] in ". " or _FORBIDDEN & set(part):
+    if not part or part[-1] in ". " or _FORBIDDEN & set(part):
         return True
     try:
         if len(part.encode()) > _LONGEST_PART:

@@ -104,6 +104,8 @@ def test_refuses_more_members_bytes_or_compression_than_agreed(tmp_path: Path) -
     assert "unpacks to 300 bytes" in refused(three, Bounds(299))
     bomb = make(tmp_path, ("zeros", bytes(30_000_000), 0))
     assert "200 times" in refused(bomb, Bounds(10**9))
+    hidden = make(tmp_path, ("zeros", bytes(30_000_000), 0), ("noise", os.urandom(1 << 20), 0))
+    assert "'zeros' in the archive unpacks to more than 200 times" in refused(hidden, Bounds(10**9))
     many = make(tmp_path, *((f"z{number}", bytes(1 << 20), 0) for number in range(40)))
     assert "The archive unpacks to more than 200 times" in refused(many, Bounds(10**9))
 
