@@ -1,7 +1,8 @@
 """`python -m runner`: run the worker, or one of the errands that need the runner's own code.
 
 Started by `gogrid-worker`, whose name its messages bear. Logs lines to standard error; secrets are in none of them.
-Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run, 3 joined no coordinator yet.
+Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run, 3 joined no coordinator
+yet, 4 a coordinator that refuses it for good. A crash is 1, as Python ends by itself.
 """
 
 import argparse
@@ -27,6 +28,7 @@ _ERRANDS = ("run", "join", "doctor", "config", "models", "bench", "engine")
 REFUSED = 1
 CANNOT_RUN = 2
 NOT_JOINED = 3
+TURNED_AWAY = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _bench(config, places)
         return _run(settings, config.log_level, places)
     except LinkError as error:
-        return _say(error, REFUSED)
+        return _say(error, TURNED_AWAY if options.errand == "run" else REFUSED)
     except NotJoinedError as error:
         return _say(error, NOT_JOINED)
     except GoGridError as error:

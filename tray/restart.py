@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 REFUSED = 1
+"""This program's exit code when the coordinator will have nothing of this worker."""
 CANNOT_RUN = 2
-"""Exit statuses of the runner that starting it again would not mend."""
+"""Exit status of a runner that starting it again would not mend. 1 is a crash: Python itself ends with it."""
 NOT_JOINED = 3
 """Exit status of a runner that belongs to no coordinator yet."""
+TURNED_AWAY = 4
+"""Exit status of a runner that its coordinator refuses for good."""
 _SPEAKS = "gogrid-worker: "
 """How the line begins in which the runner says why it ends."""
 
@@ -63,8 +66,9 @@ class Restarts:
             return Life(Phase.GIVEN_UP, "the worker ended")
         if status == NOT_JOINED:
             return Life(Phase.NOT_JOINED, "not joined to a coordinator yet", NOT_JOINED)
-        if status in (REFUSED, CANNOT_RUN):
-            return Life(Phase.GIVEN_UP, said or "the worker cannot run; its log says why", status)
+        if status in (TURNED_AWAY, CANNOT_RUN):
+            code = REFUSED if status == TURNED_AWAY else CANNOT_RUN
+            return Life(Phase.GIVEN_UP, said or "the worker cannot run; its log says why", code)
         if ran_for_s >= self._rules.healthy_after_s:
             self._crashes = 0
         self._crashes += 1

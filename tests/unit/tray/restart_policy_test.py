@@ -1,6 +1,6 @@
 """When the supervisor starts the runner again."""
 
-from tray.restart import NOT_JOINED, Life, Phase, RestartRules, Restarts
+from tray.restart import CANNOT_RUN, NOT_JOINED, TURNED_AWAY, Life, Phase, RestartRules, Restarts
 
 RULES = RestartRules(first_delay_s=1, longest_delay_s=5, healthy_after_s=60, most_crashes=5)
 
@@ -32,12 +32,17 @@ def test_an_owner_who_starts_it_anew_forgives_earlier_crashes() -> None:
 
 
 def test_a_runner_that_says_it_cannot_run_is_left_alone_and_its_word_is_kept() -> None:
-    for status in (0, 1, 2):
+    for status, code in ((0, 0), (CANNOT_RUN, 2), (TURNED_AWAY, 1)):
         life = Restarts(RULES).ended(status, 0.1)
-        assert (life.phase, life.exit_code, life.crashed) == (Phase.GIVEN_UP, status, False)
-    refused = Restarts(RULES).ended(1, 0.1, "gogrid-worker: The coordinator has revoked this worker.")
+        assert (life.phase, life.exit_code, life.crashed) == (Phase.GIVEN_UP, code, False)
+    refused = Restarts(RULES).ended(TURNED_AWAY, 0.1, "gogrid-worker: The coordinator has revoked this worker.")
     assert refused.reason == "The coordinator has revoked this worker."
-    assert Restarts(RULES).ended(1, 0.1, "Traceback …").reason == "the worker cannot run; its log says why"
+    assert Restarts(RULES).ended(CANNOT_RUN, 0.1, "Traceback …").reason == "the worker cannot run; its log says why"
+
+
+def test_a_runner_that_python_ends_or_windows_task_manager_kills_has_crashed() -> None:
+    life = Restarts(RULES).ended(1, 0.1, "RuntimeError: nobody thought of this")
+    assert (life.phase, life.crashed) == (Phase.WAITS, True)
 
 
 def test_a_runner_that_has_joined_nobody_is_neither_a_crash_nor_given_up() -> None:
