@@ -73,7 +73,7 @@ class Machine:
 
     @asynccontextmanager
     async def running(self, *, attended: bool, jobs_end: float = 5.0) -> AsyncIterator[Updater]:
-        here = Here(self.installation.place / little_app.PROGRAM, OLD)
+        here = Here(self.installation.folder.root.parent / "installed" / little_app.PROGRAM, OLD)
         work = UpdateWork(self.installation, here, little_app.PROGRAM, self.installation.place / "none.pem")
         waits = Waits(Rhythm(first_s=0.0), look=0.01, soon=0.02, idle=0.02, jobs_end=jobs_end)
         self.updater = Updater(
