@@ -103,7 +103,7 @@ class Launch:
         seq = chosen(self.installation.load(), self.installation.copy.seq, self.installation.folder.present())
         if seq == self.installation.copy.seq:
             return self._here
-        return self._become(seq)
+        return self._become(seq, self._follow)
 
     def _lead(self) -> Here | int:
         own = self.installation.copy.seq
@@ -113,7 +113,7 @@ class Launch:
         step = self._decide(lambda state: plan(state, own, present()))
         while step.seq != own:
             if not step.watched:
-                return self._become(step.seq)
+                return self._become(step.seq, self._lead)
             tried, began = step.seq, time.monotonic()
             status, ended = self._try(tried)
             if ended is None:
@@ -146,13 +146,14 @@ class Launch:
         self.say(sentence)
         self.installation.folder.write_note(sentence)
 
-    def _become(self, seq: int) -> int:
+    def _become(self, seq: int, again: "Callable[[], Here | int]") -> Here | int:
         """Let it take our place; returns only where a system has no such thing, when it has ended."""
         command = self._command(seq)
         if sys.platform == "win32":
-            while (status := subprocess.run(command, env=self._environment("wait"), check=False).returncode) == RESTART:
-                return _again(self.launcher, self.arguments, self.environment)
-            return status
+            with self._forwarding() as forward:
+                forward.append(child := subprocess.Popen(command, env=self._environment("wait")))
+                status = child.wait()
+            return again() if status == RESTART else status
         os.execve(command[0], command, self._environment("gone"))  # noqa: S606  # no shell
 
     def _try(self, seq: int) -> tuple[int, Ended | None]:
@@ -174,8 +175,7 @@ class Launch:
                 if time.monotonic() < deadline or self._asked_to_end:
                     continue
                 if self._proved(seq):
-                    deadline = float("inf")
-                    continue
+                    return self._judge(seq, child.wait())
                 self._end(child)
                 return 1, Ended.ASKED if self._proved(seq) else Ended.TOO_LATE
 
