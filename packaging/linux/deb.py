@@ -1,11 +1,12 @@
 """The Debian package of the frozen app: `python packaging/linux/deb.py [--app DIST/gogrid] [--out DIST]`.
 
-Made with dpkg-deb, which takes the time from `SOURCE_DATE_EPOCH` and owners as root: the same app gives the same bytes.
+Made with dpkg-deb, with the commit's time (`SOURCE_DATE_EPOCH`) and root as owner: the same app gives the same bytes.
 Workers' data lies in their owners' homes and is never touched, also not by purge.
 """
 
 import argparse
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -15,9 +16,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "packaging/app")]
 
 import gogrid  # noqa: E402
+from build import commit_time  # noqa: E402
 from tray.icon.pictures import export  # noqa: E402
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -61,7 +63,9 @@ def main() -> int:
         write_control(tree, architecture)
         tidy_modes(tree)
         command = ["dpkg-deb", "--root-owner-group", "--uniform-compression", "-Zxz", "-z6", "--build"]
-        subprocess.run([*command, str(tree), str(target)], check=True, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH") or commit_time()}
+        command += [str(tree), str(target)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     return 0
 
