@@ -6,7 +6,7 @@ pip, git or a package manager, and this module does nothing.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,10 +72,15 @@ def begin(places: WorkerPlaces, arguments: Sequence[str], *, supervising: bool) 
     here: Here | int | None = started_by(os.environ)
     if here is None:
         program = Path(sys.executable)
-        launcher = Path(os.environ.get("APPIMAGE") or program)
-        launch = Launch(installation, program, launcher, arguments, os.environ, _say)
+        launch = Launch(installation, program, launcher(program, os.environ), arguments, os.environ, _say)
         here = launch.run() if supervising else launch.hand_over()
     return here if isinstance(here, int) else Updatable(installation, here)
+
+
+def launcher(program: Path, environment: Mapping[str, str]) -> Path:
+    """What starts this program anew: itself, or the AppImage that it lies in (not one that merely started us)."""
+    image, mounted = environment.get("APPIMAGE"), environment.get("APPDIR")
+    return Path(image) if image and mounted and program.is_relative_to(mounted) else program
 
 
 def _say(sentence: str) -> None:
