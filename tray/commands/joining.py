@@ -1,10 +1,15 @@
-"""`join`: become a worker of a coordinator. The token travels to the runner by standard input."""
+"""`join`: become a worker of a coordinator, at once where one waits for it.
+
+The token travels to the runner by standard input.
+"""
 
 import argparse
 import sys
 
 from gogrid.arguments import CommandParser
 from tray.commands.base import Command, Context, call
+from tray.instance import NoAppError, ask_app
+from tray.instance_messages import StartRunner
 
 
 def _words(parser: CommandParser) -> None:
@@ -16,9 +21,21 @@ def _run(options: argparse.Namespace, context: Context) -> int:
     token = sys.stdin.readline(8192) if options.token == "-" else options.token  # noqa: S105
     name = ("--name", options.name) if options.name else ()
     code = call(context, "join", name, as_json=options.json, text=token.strip() + "\n")
-    if code == 0 and not options.json:
-        print(f"Next: gogrid-worker{''.join(f' {word}' for word in context.named)} --headless")
+    if code == 0:
+        worker = " ".join(("gogrid-worker", *context.named))
+        starts = _waits(context)
+        if not options.json:
+            print(f"It starts now; see: {worker} status" if starts else f"Next: {worker} --headless")
     return code
+
+
+def _waits(context: Context) -> bool:
+    """Whether an app runs here, which starts its runner with this."""
+    try:
+        ask_app(context.places.instance, StartRunner())
+    except NoAppError:
+        return False
+    return True
 
 
 JOIN = Command("join", "Join a coordinator with a token.", _words, _run)
