@@ -276,6 +276,13 @@ def test_an_archive_that_is_another_release_than_it_was_signed_as_is_refused(
     assert list(grid.installation.folder.versions.iterdir()) == []
 
 
+def test_a_version_is_there_only_when_it_is_whole_and_was_judged(grid: Grid):
+    offer, archive, seen = grid.offer(), grid.fetch(), {}
+    folder = grid.installation.folder
+    stage(archive, offer, grid.installation, little_app.PROGRAM, lambda label: seen.update({label: folder.present()}))
+    assert (seen["unpacked"], seen["judged"], seen["staged"]) == (frozenset(), frozenset(), frozenset({NEW}))
+
+
 def test_an_archive_without_the_program_is_refused(grid: Grid):
     offer = grid.offer()
     with pytest.raises(StageError, match="no program other"):
