@@ -8,8 +8,8 @@ TORCH ?= torch==2.13.0
 # What only Windows runs; elsewhere mypy would take it for unreachable.
 WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/windows_*.py) \
   gogrid/local_socket/windows.py gogrid/local_socket/server.py gogrid/local_socket/client.py \
-  gogrid/files.py gogrid/file_lock.py gogrid/stop_signals.py runner/app.py runner/watch.py tray/app.py \
-  tray/supervisor.py tray/autostart/registry.py runner/gates/probes/windows.py
+  gogrid/files.py gogrid/file_lock.py gogrid/stop_signals.py runner/app.py runner/watch.py tray/app/run.py \
+  tray/supervision/supervisor.py tray/autostart/registry.py runner/gates/probes/windows.py
 
 .PHONY: packages packages-test help demo test test-windows soak lint bench gpu-check clean
 help:

@@ -14,10 +14,10 @@ import gogrid
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.places import worker_places
-from tray.app import run_app
+from tray.app.run import run_app
 from tray.commands.base import REFUSED, Context, FailedError, RefusedError
-from tray.restart import CANNOT_RUN
-from tray.update_start import begin
+from tray.supervision.restart import CANNOT_RUN
+from tray.updating.start import begin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from runner.sandbox.windows import job as windows_job
 from runner.sandbox.windows import process as windows_process
 from runner.sandbox.windows import token as windows_token
 from sandbox_profiles import windows
-from tray import windows_job as children_job
+from tray.supervision import windows_job as children_job
 
 _COMPILER = "x86_64-w64-mingw32-gcc"
 _CREATION = {

@@ -16,8 +16,8 @@ from tests.fakes.https_grid import HttpsGrid, https_grid
 from tests.fakes.release_folders import release_folder, root_keys
 from tests.fakes.update_publisher import Publisher
 from tests.fakes.update_server import serving
-from tray.update_settings import UpdateSettings
-from tray.update_work import UpdateWork
+from tray.updating.settings import UpdateSettings
+from tray.updating.work import UpdateWork
 from updates.client.boot import Here
 from updates.client.endpoints import DEFAULT_PATH
 from updates.client.errors import AskError

@@ -14,10 +14,10 @@ from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus,
 from tests.fakes import little_app
 from tests.fakes.update_publisher import Publisher
 from tests.fakes.update_server import Served, serving
-from tray.restart import Life, Phase
-from tray.update_settings import UpdateSettings
-from tray.update_work import UpdateWork
-from tray.updater import Updater, Waits
+from tray.supervision.restart import Life, Phase
+from tray.updating.settings import UpdateSettings
+from tray.updating.updater import Updater, Waits
+from tray.updating.work import UpdateWork
 from updates.client.boot import Here
 from updates.client.endpoints import DEFAULT_PATH
 from updates.client.layout import Installation

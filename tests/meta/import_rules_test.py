@@ -13,7 +13,7 @@ BREAKS = {
     "gogrid knows no component": ("gogrid/sizes.py", "import coordinator"),
     "updates imports none of ours": ("updates/__init__.py", "import gogrid"),
     "sandbox_profiles imports none of ours": ("sandbox_profiles/linux.py", "import gogrid.errors"),
-    "coordinator, runner and tray are mutually unaware": ("tray/restart.py", "import runner.session"),
+    "coordinator, runner and tray are mutually unaware": ("tray/supervision/restart.py", "import runner.session"),
     "torch and transformers live in the executor's engines": ("runner/serving/capacity.py", "import torch"),
     "the runner's process never loads an engine": ("runner/app.py", "from runner.executor.engines import base"),
     "the executor speaks through its pipes only": ("runner/executor/batches.py", "import socket"),
@@ -25,8 +25,8 @@ BREAKS = {
     "coordinator.http uses the seams only": ("coordinator/http/errors.py", "import coordinator.dispatch.dispatcher"),
     "cores do no I/O and read no clock": ("gogrid/protocol/credit.py", "import time"),
     "pywebview lives in the window's shell": ("tray/window/bridge/calls.py", "import webview"),
-    "pystray, Pillow and GTK live in the icon's process": ("tray/menu.py", "import PIL"),
-    "the app imports neither its icon nor its window": ("tray/app_watch.py", "import tray.icon.surroundings"),
+    "pystray, Pillow and GTK live in the icon's process": ("tray/app/menu.py", "import PIL"),
+    "the app imports neither its icon nor its window": ("tray/app/watch.py", "import tray.icon.surroundings"),
 }
 """For each contract a line that breaks it."""
 

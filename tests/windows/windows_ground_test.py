@@ -75,7 +75,7 @@ def test_a_lock_has_one_holder_and_ends_with_it(tmp_path: Path) -> None:
 
 def test_a_child_ends_with_who_holds_it_although_nobody_tells_it() -> None:
     program = (
-        "import subprocess, time; from tray.windows_job import hold_child\n"
+        "import subprocess, time; from tray.supervision.windows_job import hold_child\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "print(hold_child(child.pid) or child.pid, flush=True); time.sleep(60)"
     )
@@ -104,7 +104,7 @@ def test_what_a_child_starts_may_have_a_job_of_its_own(tmp_path: Path) -> None:
         "subprocess.run([sys.executable, sys.argv[2], sys.argv[1]])"
     )
     program = (
-        "import subprocess; from tray.windows_job import hold_child\n"
+        "import subprocess; from tray.supervision.windows_job import hold_child\n"
         "child = subprocess.Popen([sys.executable, sys.argv[2], sys.argv[1], sys.argv[3]], stdin=subprocess.PIPE)\n"
         "assert not hold_child(child.pid); child.communicate(b'go\\n')"
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from runner.control_messages import Ask, AskPause, AskResume, Done
-from tray.app_orders import FINISHING
+from tray.app.orders import FINISHING
 from tray.commands.base import Command, Context, nothing_more, running, say, unexpected
 from tray.until import after, until
 

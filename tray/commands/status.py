@@ -4,7 +4,7 @@ import argparse
 
 from runner.control_messages import AskStatus, WorkerStatus
 from tray.commands.base import Command, Context, nothing_more, running, say, unexpected
-from tray.status_text import status_text
+from tray.commands.status_text import status_text
 
 
 def _run(options: argparse.Namespace, context: Context) -> int:

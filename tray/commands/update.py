@@ -17,9 +17,9 @@ from runner.control_messages import AskChange, Done, Refused, Settings
 from tray.commands.base import Command, Context, RefusedError, fetch, maybe_running, say
 from tray.instance import NoAppError, ask_app
 from tray.instance_messages import ApplyUpdate, AppStatus, AskApp, CheckUpdates, RollBackUpdate, UpdateState
-from tray.update_settings import update_settings
-from tray.update_start import FROM_SOURCE, Updatable, installed
-from tray.update_work import UpdateWork
+from tray.updating.settings import update_settings
+from tray.updating.start import FROM_SOURCE, Updatable, installed
+from tray.updating.work import UpdateWork
 from updates.client.boot import Here
 from updates.client.errors import CopyError
 from updates.client.layout import Copy, read_copy

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from gogrid.errors import GoGridError
-from tray.app_window import has_desktop
+from tray.app.window_process import has_desktop
 from tray.instance_messages import AppAsk, Page, ShowWindow, decode_app_ask
 from tray.window.bridge.dispatch import Dispatcher
 from tray.window.document import document

@@ -1,6 +1,6 @@
 """When the supervisor starts the runner again."""
 
-from tray.restart import CANNOT_RUN, NOT_JOINED, TURNED_AWAY, Life, Phase, RestartRules, Restarts
+from tray.supervision.restart import CANNOT_RUN, NOT_JOINED, TURNED_AWAY, Life, Phase, RestartRules, Restarts
 
 RULES = RestartRules(first_delay_s=1, longest_delay_s=5, healthy_after_s=60, most_crashes=5)
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import ModelState, RunningJob, WorkerStatus
-from tray.status_text import status_text
+from tray.commands.status_text import status_text
 
 STATUS = WorkerStatus(
     software="gogrid/0.1.0",

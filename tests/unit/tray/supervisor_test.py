@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tray.restart import Phase, RestartRules
-from tray.supervisor import Supervisor
+from tray.supervision.restart import Phase, RestartRules
+from tray.supervision.supervisor import Supervisor
 
 FAST = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, healthy_after_s=60, most_crashes=3)
 
@@ -44,9 +44,9 @@ async def test_a_crash_loop_ends_and_says_why(tmp_path: Path, capfd: pytest.Capt
     assert "crashed 3 times in a row (last: ended with status 70)" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("status", [1, 2])
-async def test_a_runner_that_cannot_run_is_not_started_again(tmp_path: Path, status: int) -> None:
-    assert await Supervisor(script(tmp_path, f"sys.exit({status})"), tmp_path / "logs", FAST).run() == status
+@pytest.mark.parametrize(("status", "code"), [(2, 2), (4, 1)])
+async def test_a_runner_that_cannot_run_is_not_started_again(tmp_path: Path, status: int, code: int) -> None:
+    assert await Supervisor(script(tmp_path, f"sys.exit({status})"), tmp_path / "logs", FAST).run() == code
     assert lives(tmp_path) == 1
 
 

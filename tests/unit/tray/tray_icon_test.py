@@ -8,7 +8,7 @@ import pytest
 
 from gogrid.local_socket import ask_line
 from runner.control_messages import Done, Refused, encode_line
-from tray.app_icon import AppIcon
+from tray.app.icon_process import AppIcon
 from tray.icon.messages import Action, Chosen, FromIcon, Item, Kind, NoTray, Show, Shown
 from tray.instance import NoAppError, app_server, ask_app
 from tray.instance_messages import AppAnswer, AppAsk, AppState, Quit, SetAutostart, ShowWindow

@@ -6,11 +6,11 @@ import pytest
 
 from gogrid.protocol.messages import Device, DeviceKind, Readiness
 from runner.control_messages import RunningJob, WorkerStatus
-from tray.app_state import Choices, Known, Looker, View
+from tray.app.menu import menu, tooltip
+from tray.app.state import Choices, Known, Looker, View
 from tray.icon.messages import Action, Item, Kind
 from tray.instance_messages import AppState, UpdateState
-from tray.menu import menu, tooltip
-from tray.restart import Life, Phase
+from tray.supervision.restart import Life, Phase
 
 CHOICES = Choices(max_vram="50%", pause_on_activity=True, run_on_battery=False)
 GPU = Device(kind=DeviceKind.CUDA, name="RTX 4090", memory_bytes=24 << 30, cap_bytes=12 << 30, why="", usable=True)

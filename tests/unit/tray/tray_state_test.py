@@ -7,14 +7,14 @@ import pytest
 
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import AskChange, AskPause, AskResume, RunningJob, Settings, SettingShown, WorkerStatus
-from tray.app_choices import choices, notifications
-from tray.app_orders import order
-from tray.app_state import Choices, Known, Looker, View
-from tray.app_window import has_desktop
+from tray.app.choices import choices, notifications
+from tray.app.notes import note
+from tray.app.orders import order
+from tray.app.state import Choices, Known, Looker, View
+from tray.app.window_process import has_desktop
 from tray.icon.messages import Action, Kind, Note
 from tray.instance_messages import AppState, UpdateState
-from tray.notes import note
-from tray.restart import Life, Phase
+from tray.supervision.restart import Life, Phase
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.control_messages import Settings, SettingShown
-from tray.update_settings import UpdateSettings, asked, update_settings
-from tray.update_start import launcher
+from tray.updating.settings import UpdateSettings, asked, update_settings
+from tray.updating.start import launcher
 
 GRID = "https://grid.example:8443"
 

@@ -15,22 +15,22 @@ from gogrid.file_lock import FileLock, LockHeldError
 from gogrid.places import WorkerPlaces
 from gogrid.stop_signals import on_stop_signal
 from runner.control_messages import Refused
-from tray.app_deeds import Deeds
-from tray.app_icon import AppIcon
-from tray.app_state import View
-from tray.app_watch import Watch
-from tray.app_window import AppWindow, has_desktop
+from tray.app.deeds import Deeds
+from tray.app.icon_process import AppIcon
+from tray.app.menu import menu, tooltip
+from tray.app.notes import note
+from tray.app.state import View
+from tray.app.watch import Watch
+from tray.app.window_process import AppWindow, has_desktop
 from tray.autostart.choose import autostart
 from tray.icon.messages import Chosen, FromIcon, NoTray, SessionEnds, Show
 from tray.instance import NoAppError, app_server, ask_app
 from tray.instance_messages import AppAnswer, AppState, ShowWindow, UpdateState
-from tray.menu import menu, tooltip
-from tray.notes import note
-from tray.rotating_log import RotatingLog
 from tray.runner_command import icon_command, runner_command, window_command
-from tray.supervisor import Supervisor
-from tray.update_start import Updatable
-from tray.updater import Updater
+from tray.supervision.rotating_log import RotatingLog
+from tray.supervision.supervisor import Supervisor
+from tray.updating.start import Updatable
+from tray.updating.updater import Updater
 
 REFUSED = 1
 CANNOT_RUN = 2

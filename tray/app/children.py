@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from runner.control_messages import ControlMessage, encode_line
-from tray.windows_job import hold_child
+from tray.supervision.windows_job import hold_child
 
 MAX_LINE = 1 << 16
 _END_S = 2.0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gogrid.places import WorkerPlaces
 
 if TYPE_CHECKING:
-    from tray.update_work import UpdateWork
+    from tray.updating.work import UpdateWork
     from updates.client.boot import Here
     from updates.client.layout import Installation
 
@@ -31,7 +31,7 @@ class Updatable:
     here: "Here"
 
     def work(self, places: WorkerPlaces) -> "UpdateWork":
-        from tray.update_work import UpdateWork
+        from tray.updating.work import UpdateWork
 
         return UpdateWork(self.installation, self.here, Path(sys.executable).name, places.state / "coordinator.pem")
 

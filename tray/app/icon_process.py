@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
-from tray.app_children import end_child, last_complaint, start_child, tell
+from tray.app.children import end_child, last_complaint, start_child, tell
 from tray.icon.messages import FromIcon, Note, NoTray, Show, Shown, decode_from_icon
 
 RETRY_S = (4.0, 12.0, 40.0)

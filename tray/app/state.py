@@ -10,7 +10,7 @@ from datetime import datetime, tzinfo
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import WorkerStatus
 from tray.instance_messages import AppState, UpdateState
-from tray.restart import Life, Phase
+from tray.supervision.restart import Life, Phase
 
 _WORKED_LATELY_S = 3.0
 _AWAY_S = 10.0

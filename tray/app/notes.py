@@ -5,10 +5,10 @@ Promises: none during normal work. By default only trouble that does not mend it
 
 from typing import Literal
 
-from tray.app_state import View
+from tray.app.state import View
 from tray.icon.messages import Note
 from tray.instance_messages import AppState
-from tray.restart import Phase
+from tray.supervision.restart import Phase
 
 Level = Literal["none", "trouble", "all"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gogrid.errors import IdentityError
 from gogrid.identity import client_context
-from tray.update_settings import UpdateSettings, asked
+from tray.updating.settings import UpdateSettings, asked
 from updates.client.ask import Place, ask
 from updates.client.boot import Here
 from updates.client.download import Download

@@ -12,10 +12,10 @@ from typing import Any, get_args
 
 from gogrid.errors import GoGridError
 from runner.control_messages import Done, Refused
-from tray.app_icon import AppIcon
-from tray.app_orders import order
-from tray.app_watch import Watch
-from tray.app_window import AppWindow
+from tray.app.icon_process import AppIcon
+from tray.app.orders import order
+from tray.app.watch import Watch
+from tray.app.window_process import AppWindow
 from tray.autostart.base import Autostart
 from tray.icon.messages import Action, Kind, Note
 from tray.instance_messages import (
@@ -32,9 +32,9 @@ from tray.instance_messages import (
     ShowWindow,
     StartRunner,
 )
-from tray.supervisor import Supervisor
-from tray.update_start import FROM_SOURCE
-from tray.updater import Updater
+from tray.supervision.supervisor import Supervisor
+from tray.updating.start import FROM_SOURCE
+from tray.updating.updater import Updater
 
 _NO_UPDATER = Refused(reason=FROM_SOURCE)
 _NO_WINDOW = Refused(reason="The GoGrid that runs here has no desktop to show a window on; use: gogrid-worker --help")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from runner.control_messages import Settings
-from tray.app_state import Choices
-from tray.notes import Level
+from tray.app.notes import Level
+from tray.app.state import Choices
 
 _SWITCHES: Mapping[str, bool] = {"true": True, "false": False}
 _LEVELS: Mapping[str, Level] = {"none": "none", "trouble": "trouble", "all": "all"}

@@ -12,13 +12,13 @@ import msgspec
 
 from gogrid.places import WorkerPlaces
 from runner.control_messages import Answer, Ask, AskSettings, AskStatus, Settings, WorkerStatus
-from tray.app_choices import choices, notifications
-from tray.app_state import Choices, Known, Looker, View
+from tray.app.choices import choices, notifications
+from tray.app.notes import Level
+from tray.app.state import Choices, Known, Looker, View
 from tray.control_client import NotRunningError, ask
 from tray.instance_messages import AppState
-from tray.notes import Level
-from tray.restart import Life, Phase
-from tray.update_settings import UpdateSettings, update_settings
+from tray.supervision.restart import Life, Phase
+from tray.updating.settings import UpdateSettings, update_settings
 
 _EVERY_S = 1.0
 _QUIET_S = 3.0

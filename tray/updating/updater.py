@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, WorkerStatus
 from tray.apart import apart
 from tray.instance_messages import UpdateState
-from tray.restart import Life, Phase
-from tray.update_settings import UpdateSettings
+from tray.supervision.restart import Life, Phase
+from tray.updating.settings import UpdateSettings
 from updates.client.errors import StoppedError
 from updates.client.schedule import Rhythm, asked, asked_by_hand, due, started
 from updates.errors import UpdateError
 
 if TYPE_CHECKING:
-    from tray.update_work import UpdateWork
+    from tray.updating.work import UpdateWork
 
 T = TypeVar("T")
 _SOON_S = 180.0

@@ -6,7 +6,7 @@ Nothing in the menu changes by the second (throughput is in the tooltip): most d
 from gogrid.protocol.messages import DeviceKind
 from gogrid.sizes import format_size
 from runner.control_messages import WorkerStatus
-from tray.app_state import View
+from tray.app.state import View
 from tray.icon.messages import Action, Item, Kind
 from tray.instance_messages import AppState, UpdateState
 

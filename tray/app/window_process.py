@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from tray.app_children import end_child, last_complaint, start_child, tell
+from tray.app.children import end_child, last_complaint, start_child, tell
 from tray.instance_messages import ShowWindow
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tray.restart import Life, Phase, RestartRules, Restarts
-from tray.rotating_log import RotatingLog
-from tray.windows_job import hold_child
+from tray.supervision.restart import Life, Phase, RestartRules, Restarts
+from tray.supervision.rotating_log import RotatingLog
+from tray.supervision.windows_job import hold_child
 
 _GRACE_S = 15.0
 _LONGEST_LINE = 1 << 16

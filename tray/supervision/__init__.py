@@ -1,0 +1,1 @@
+"""Keeps one runner running, and its words on disk."""

@@ -1,0 +1,1 @@
+"""The app updates itself: when, how far, and into which version it starts."""
