@@ -1,6 +1,7 @@
 """The app's updater against a real server and real files: when it looks, waits, switches, and when it must not."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -283,6 +284,9 @@ async def test_the_updater_lets_go_at_once_also_while_a_server_says_nothing(mach
     loop = asyncio.get_running_loop()
     async with machine.running(attended=False) as updater:
         await until(lambda: updater.state.state == "checking")
+        await until(lambda: [thread for thread in threading.enumerate() if thread.name == "update check"])
+        waiting = [thread for thread in threading.enumerate() if thread.name == "update check"]
+        assert all(thread.daemon for thread in waiting)  # else the interpreter waits for it at its end
         ended = loop.time()
     assert loop.time() - ended < 1
     silent.close()
