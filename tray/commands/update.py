@@ -136,6 +136,8 @@ def _check(updatable: Updatable, context: Context) -> UpdateState:
         if state.state not in ("checking", "downloading"):
             return state
         time.sleep(_LOOK_S)
+    if state is None:
+        return UpdateState(state="current", sentence="The app has ended meanwhile, or restarts into what it found.")
     raise GoGridError("The app does not come to an end with looking; see: gogrid-worker logs")
 
 
