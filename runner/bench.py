@@ -129,7 +129,8 @@ async def _pace(client: ExecutorClient, count: int, seconds: float) -> float:
     requests = [client.submit(_task(number), sink(number)) for number in range(count)]
     try:
         with suppress(TimeoutError):
-            await asyncio.wait_for(over, seconds + _PATIENCE_S)
+            async with asyncio.timeout(seconds + _PATIENCE_S):
+                await over
     finally:
         for request in requests:
             client.abort(request)

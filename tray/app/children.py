@@ -60,7 +60,8 @@ async def end_child(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None and process.stdin is not None:
         process.stdin.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _END_S)
+            async with asyncio.timeout(_END_S):
+                await process.wait()
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

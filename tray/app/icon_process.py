@@ -63,7 +63,8 @@ class AppIcon:
             tries += 1
             self._again.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._again.wait()
                 tries = 0
 
     async def _live(self) -> bool:

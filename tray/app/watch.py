@@ -56,7 +56,8 @@ class Watch:
             if self.view.sentence != before.sentence or self.view.state is AppState.WORKING:
                 changed_at = loop.time()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), self._pause_s(loop.time() - changed_at))
+                async with asyncio.timeout(self._pause_s(loop.time() - changed_at)):
+                    await self._look.wait()
 
     def _pause_s(self, unchanged_for_s: float) -> float:
         if self.view.state is AppState.STARTING and self.known.status is None:

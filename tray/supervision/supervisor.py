@@ -96,7 +96,8 @@ class Supervisor:
     async def _wait(self, longest_s: float | None) -> None:
         """For an order, or for so long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._order.wait(), longest_s)
+            async with asyncio.timeout(longest_s):
+                await self._order.wait()
             if not self._must_end():
                 self._forgive()
 
