@@ -2,7 +2,7 @@
 
 Started by `gogrid-worker`, whose name its messages bear. Logs lines to standard error; secrets are in none of them.
 Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run, 3 joined no coordinator
-yet, 4 a coordinator that refuses it for good. A crash is 1, as Python ends by itself.
+yet, 4 a coordinator that refuses it for good, 5 to be started anew at once. A crash is 1, as Python ends by itself.
 """
 
 import argparse
@@ -29,6 +29,7 @@ REFUSED = 1
 CANNOT_RUN = 2
 NOT_JOINED = 3
 TURNED_AWAY = 4
+START_ANEW = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,14 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(settings: SettingsSource, log_level: str, places: WorkerPlaces) -> int:
     from runner.app import run
+    from runner.engine_pack.publisher import publisher_folder
 
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     for chatty in ("httpx", "httpcore", "asyncio", "quic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    asyncio.run(run(settings, places))
-    return 0
+    return START_ANEW if asyncio.run(run(settings, places, publisher_folder())) else 0
 
 
 def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:

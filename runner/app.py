@@ -9,7 +9,8 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from gogrid.addresses import Address
 from gogrid.errors import ConfigError
@@ -38,6 +39,9 @@ from runner.control_messages import (
     Settings,
     TestShown,
 )
+from runner.engine_pack.around import Surroundings
+from runner.engine_pack.progress import EngineProgress
+from runner.engine_pack.start import engine_keeper
 from runner.errors import NotJoinedError, SandboxUnavailableError
 from runner.facts import Facts
 from runner.first_test import FirstTest, smallest_model
@@ -76,8 +80,13 @@ _TICK_S = 5.0
 _LOOK_AT_SETTINGS_S = 0.5
 
 
-async def run(settings: SettingsSource, places: WorkerPlaces) -> None:
+async def run(settings: SettingsSource, places: WorkerPlaces, publisher: Path | None) -> bool:
     """Work until SIGTERM or SIGINT. The settings are read now and whenever their file has changed.
+
+    Args:
+        publisher: the folder with the root keys of whoever signs engine packs; None: none is fetched.
+
+    Returns: whether it is to be started anew, because it has another engine now.
 
     Raises:
         GoGridError: it cannot run, or the coordinator refuses this worker for good.
@@ -98,7 +107,7 @@ async def run(settings: SettingsSource, places: WorkerPlaces) -> None:
         log.info("sandbox: %s", facts.sandbox)
         if facts.problem:
             log.error("this worker takes no jobs: %s", facts.problem)
-        await _Runner(settings, config, places, membership, survey, launcher).run()
+        return await _Runner(settings, config, places, membership, survey, launcher, publisher).run()
 
 
 def addresses_of(config: WorkerConfig, membership: Membership) -> tuple[Address, ...]:
@@ -133,6 +142,7 @@ class _Runner:
         membership: Membership,
         survey: Survey,
         launcher: Launcher | None,
+        publisher: Path | None = None,
     ) -> None:
         self._settings, self._config, self._places, self._survey = settings, config, places, survey
         self._facts = facts = survey.facts(config)
@@ -141,7 +151,7 @@ class _Runner:
         self._addresses = addresses_of(config, membership)
         disk = ModelDisk(places.models)
         blobs = Blobs(self._access)
-        self._cache = ModelCache(disk, blobs, config.disk_cap, time.time)
+        self._cache = ModelCache(disk, blobs, self._models_cap(), time.time)
         self._parts = self._executing(launcher, disk, blobs) if launcher is not None else None
         self._work = Work(
             facts,
@@ -163,8 +173,25 @@ class _Runner:
         self._work.made = self._recorder.tokens
         self._control = ControlServer(places.control, self._answer)
         self._stop = asyncio.Event()
+        self._engine, self._anew = EngineProgress(), False
+        self._keeper = engine_keeper(
+            survey.machine,
+            places.engines,
+            publisher,
+            config.device,
+            lambda: self._config.disk_cap,
+            Surroundings(
+                hold=self._no_fetching,
+                coordinator=self._access,
+                jobs=lambda: len(self._work.jobs),
+                answered=self._has_answered,
+                tell=self._tell_engine,
+                restart=self._start_anew,
+            ),
+        )
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
+        """Returns: whether to start anew."""
         self._cache.open()
         self._take_speed()
         await self._owner.open()
@@ -176,15 +203,18 @@ class _Runner:
         reloading = asyncio.create_task(self._watch_settings(), name="settings")
         recording = asyncio.create_task(self._recorder.run(), name="statistics")
         guarding = asyncio.create_task(self._owner.run(), name="owner")
+        keeping = asyncio.create_task(self._keeper.run() if self._keeper else self._stop.wait(), name="engine")
         self._reporter.changed()
         try:
-            await asyncio.wait((linking, stopping, ticking, reloading, guarding), return_when=asyncio.FIRST_COMPLETED)
+            ending = (linking, stopping, ticking, reloading, guarding, keeping)
+            await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
         finally:
-            await self._end((linking, stopping, ticking, reloading, recording, guarding))
-        for task in (linking, ticking, reloading, guarding):
+            await self._end((linking, stopping, ticking, reloading, recording, guarding, keeping))
+        for task in ending:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
+        return self._anew
 
     async def _end(self, tasks: tuple[asyncio.Task[object], ...]) -> None:
         """Jobs back first, while the link still lives; then the executors, so that no memory stays held."""
@@ -209,6 +239,28 @@ class _Runner:
         """Whether there is something to give back to the machine's owner."""
         memory = self._parts.pool.memory_held if self._parts is not None else 0
         return bool(self._work.jobs or memory or self._cache.downloads)
+
+    def _models_cap(self) -> int:
+        """Bytes of the disk that its owner lends, without those of the engine in use."""
+        pack = self._survey.machine.pack.pack
+        return max(0, self._config.disk_cap - (pack.manifest.unpacked if pack is not None else 0))
+
+    def _no_fetching(self) -> str:
+        if not self._config.updates_enabled:
+            return "updates are switched off (updates.enabled)"
+        return next(iter(self._work.holds.reasons), "")
+
+    def _has_answered(self) -> bool:
+        return self._work.done > 0 and self._parts is not None and bool(self._parts.pool.loaded)
+
+    def _tell_engine(self, progress: EngineProgress) -> None:
+        self._engine, self._facts = progress, replace(self._facts, engine_note=progress.note)
+        self._work.lend(self._facts)
+
+    def _start_anew(self) -> None:
+        log.info("starting anew, with another engine")
+        self._anew = True
+        self._stop.set()
 
     async def _tick(self) -> None:
         while True:
@@ -246,12 +298,12 @@ class _Runner:
         if config.log_level != before.log_level:
             logging.getLogger().setLevel(config.log_level.upper())
         if config.disk_cap != before.disk_cap:
-            self._cache.relimit(config.disk_cap)
+            self._cache.relimit(self._models_cap())
         if self._parts is not None:
             self._parts.pool.turns = Turns(least_s=config.model_turn_s)
         if config.gates != before.gates:
             self._owner.look_soon()
-        facts = self._survey.facts(config)
+        facts = replace(self._survey.facts(config), engine_note=self._engine.note)
         if facts != self._facts:
             self._facts = facts
             log.info("its owner lends from now on: %s", lent(facts))
@@ -319,6 +371,7 @@ class _Runner:
                     now=time.monotonic(),
                     tokens_per_s=self._recorder.tokens_per_s,
                     unseen=self._owner.unseen,
+                    engine=self._engine,
                 )
             case AskStatistics():
                 return self._recorder.statistics(question.span)

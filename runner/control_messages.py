@@ -150,6 +150,10 @@ class WorkerStatus(ControlMessage, frozen=True):
     """`https://host:port` of its coordinator; empty before the first connection."""
     unseen: tuple[str, ...] = ()
     """What the gates cannot look at on this machine, each in words."""
+    engine: str = ""
+    """What is done about its engine, in words: `fetching its engine: 42 % of 322 MB`; empty: nothing."""
+    engine_state: Literal["", "coming", "missing"] = ""
+    """It has none, and one is coming, or somebody has to do something; empty: it has one, or looks for none."""
 
 
 class SettingShown(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from gogrid.sizes import format_size
 from runner.app import addresses_of
 from runner.config import WorkerConfig
 from runner.doctor_coordinator import Check, look
+from runner.engine_pack.publisher import publisher_folder
 from runner.errors import SandboxUnavailableError
 from runner.gates.probes.base import NoAnswerError
 from runner.gates.probes.choose import find_eyes
@@ -32,6 +33,7 @@ from runner.sandbox.interpreter import running_interpreter
 from runner.threads import in_thread
 
 _LEAST_DISK = 2 * 10**9
+_COMES = "; a running worker fetches it from its coordinator"
 _ADVICE = "; install an engine pack (gogrid-worker engine install FILE), or from source: pip install 'gogrid[engine]'"
 
 
@@ -49,8 +51,16 @@ async def examine(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ..
 async def _machine(config: WorkerConfig, places: WorkerPlaces) -> list[Check]:
     machine = await in_thread(lambda _stop: probe_machine(places.engines, config.device), "device check")
     sandbox, found = await _sandbox(machine)
-    engine = Check("engine", machine.engine.torch, engine_words(machine) + ("" if machine.engine.torch else _ADVICE))
+    engine = Check("engine", machine.engine.torch, engine_words(machine) + _advice(config, machine))
     return [*found, engine, _device(config, machine, sandbox), *_drivers(machine)]
+
+
+def _advice(config: WorkerConfig, machine: Machine) -> str:
+    if machine.engine.torch:
+        return ""
+    if publisher_folder() is None:
+        return _ADVICE
+    return _COMES if config.updates_enabled else f"; none is fetched, because updates.enabled is false{_ADVICE}"
 
 
 async def _sandbox(machine: Machine) -> tuple[SandboxReport | None, list[Check]]:

@@ -33,11 +33,14 @@ class Facts:
     gpu_scripts: bool = False
     update_note: str = ""
     """What became of the last update, if somebody should know."""
+    engine_note: str = ""
+    """How far it is with getting the engine that it lacks; empty: it lacks none, or nothing is done about it."""
 
     @property
     def standing(self) -> tuple[Readiness, str]:
         """What holds unless the owner or the coordinator says otherwise."""
-        return (Readiness.UNABLE, self.problem) if self.problem else (Readiness.READY, "ready")
+        problem = self.problem or ("" if self.python_jobs else self.engine_note)
+        return (Readiness.UNABLE, problem) if problem else (Readiness.READY, "ready")
 
     @property
     def devices(self) -> tuple[Device, ...]:

@@ -4,6 +4,7 @@ import os
 
 from gogrid.protocol.tasks import PythonTask
 from runner.control_messages import ModelState, RunningJob, WorkerStatus
+from runner.engine_pack.progress import EngineProgress
 from runner.facts import Facts
 from runner.models.cache import ModelCache
 from runner.serving.pool import ExecutorPool
@@ -22,6 +23,7 @@ def worker_status(
     now: float,
     tokens_per_s: float,
     unseen: tuple[str, ...],
+    engine: EngineProgress,
 ) -> WorkerStatus:
     """Args: `now` in monotonic seconds, as given to `work`."""
     readiness, reason = work.readiness
@@ -56,6 +58,8 @@ def worker_status(
         order=work.holds.order,
         dashboard=dashboard,
         unseen=unseen,
+        engine=engine.words,
+        engine_state="" if not engine.note else "missing" if engine.trouble else "coming",
         memory_in_use=pool.memory_held if pool is not None else 0,
     )
 

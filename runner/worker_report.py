@@ -17,7 +17,7 @@ def worker_report(
         hostname=facts.hostname,
         platform=facts.platform,
         readiness=readiness,
-        reason="; ".join(filter(None, (holds.told(reason), facts.update_note))),
+        reason="; ".join(dict.fromkeys(filter(None, (holds.told(reason), facts.engine_note, facts.update_note)))),
         devices=facts.devices,
         engines=facts.engines if pool is not None else (),
         sandbox=facts.sandbox,

@@ -1,6 +1,6 @@
 """Which engine pack this machine's executors import from: a pure function of what is installed and what was found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gogrid.protocol.messages import DeviceKind
@@ -20,6 +20,7 @@ class PackChoice:
 
 
 NO_PACK = PackChoice(None, "")
+_NONE: Mapping[str, int] = {}
 
 
 def accelerator(wanted: DeviceChoice, findings: Sequence[GpuFindings]) -> str:
@@ -30,13 +31,16 @@ def accelerator(wanted: DeviceChoice, findings: Sequence[GpuFindings]) -> str:
     return (kinds[0] if kinds else DeviceKind.CPU).value
 
 
-def choose_pack(packs: Sequence[EnginePack], system: str, python: str, wanted: str) -> PackChoice:
-    """The pack for this system and Python that serves the accelerator best; of equals the newest torch.
+def choose_pack(
+    packs: Sequence[EnginePack], system: str, python: str, wanted: str, seqs: Mapping[str, int] = _NONE
+) -> PackChoice:
+    """The pack for this system and Python that serves the accelerator best; of equals the newest release, then torch.
 
     Args:
         system: `linux-x86_64`.
         python: `cp311`.
         wanted: what `accelerator` said.
+        seqs: the release of each pack that came from one, by its SHA-256.
     """
     fitting = [pack for pack in packs if pack.manifest.system == system and pack.manifest.python == python]
     if not fitting:
@@ -46,7 +50,12 @@ def choose_pack(packs: Sequence[EnginePack], system: str, python: str, wanted: s
     known = [pack for pack in fitting if pack.manifest.accelerator in order]
     if not known:
         return PackChoice(None, f"no engine pack for {wanted}, only {fitting[0].manifest.label}")
-    best = min(known, key=lambda pack: (order.index(pack.manifest.accelerator), _newest_first(pack), pack.sha256))
+
+    def rank(pack: EnginePack) -> tuple[int, int, tuple[int, ...], str]:
+        release = -seqs.get(pack.sha256, 0)
+        return order.index(pack.manifest.accelerator), release, _newest_first(pack), pack.sha256
+
+    best = min(known, key=rank)
     return PackChoice(best, best.manifest.label)
 
 

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from runner.engine_pack.choice import PackChoice, choose_pack
-from runner.engine_pack.shelf import Shelf
+from runner.engine_pack.ledger import Ledger, load_ledger
+from runner.engine_pack.shelf import EnginePackError, Shelf
 from updates.engine_pack.system import this_system
 
 log = logging.getLogger(__name__)
@@ -16,5 +17,14 @@ def find_pack(folder: Path, accelerator: str) -> PackChoice:
     packs, wrong = Shelf(folder).packs()
     for words in wrong:
         log.error("%s", words)
-    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return choose_pack(packs, this_system(), python, accelerator)
+    try:
+        ledger = load_ledger(folder)
+    except EnginePackError as error:
+        log.error("%s", error)
+        ledger = Ledger()
+    return choose_pack(packs, this_system(), this_python(), accelerator, ledger.seqs)
+
+
+def this_python() -> str:
+    """`cp311`."""
+    return f"cp{sys.version_info.major}{sys.version_info.minor}"

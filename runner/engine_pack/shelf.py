@@ -72,7 +72,8 @@ class Shelf:
         return tuple(found), tuple(wrong)
 
     def install(self, archive: Path, sha256: str) -> EnginePack:
-        """Unpack an archive that has this SHA-256, which the caller has reason to trust. Fine if it is there already.
+        """Unpack an archive that has this SHA-256, which the caller has reason to trust. Fine if it is there already; a
+        damaged one is replaced.
 
         Raises:
             EnginePackError: it is another file, or no sound pack.
@@ -84,9 +85,13 @@ class Shelf:
         make_folder(self._folder)
         self._sweep()
         if target.exists():
-            pack = _read(target)
-            verify(pack)
-            return pack
+            try:
+                pack = _read(target)
+                verify(pack)
+            except (EnginePackError, PackError):
+                self._take_away(target)
+            else:
+                return pack
         fresh = self._folder / f"{_FRESH}{os.getpid()}"
         try:
             unpacked = unpack(archive, fresh, _BOUNDS)
@@ -109,10 +114,14 @@ class Shelf:
         if not start or len(names) != 1:
             raise EnginePackError(f"{len(names)} engine packs have a name that starts with {start!r}; name one.")
         pack = _read(names[0])
-        going = self._folder / f"{_FRESH}{names[0].name[:12]}"
-        names[0].rename(going)
-        shutil.rmtree(going)
+        self._take_away(names[0])
         return pack
+
+    def _take_away(self, folder: Path) -> None:
+        """In one step for whoever looks."""
+        going = self._folder / f"{_FRESH}{folder.name[:12]}"
+        folder.rename(going)
+        shutil.rmtree(going)
 
     def _sweep(self) -> None:
         for left in self._folder.glob(f"{_FRESH}*"):

@@ -100,6 +100,9 @@ class Looker:
             return state, f"Not connected to {status.coordinator}: {status.connection}"
         if self._worked_at is not None and now - self._worked_at < _WORKED_LATELY_S:
             return AppState.WORKING, f"Working{self._worked_on and ': '}{self._worked_on}"
+        if status.engine_state:
+            state = AppState.STARTING if status.engine_state == "coming" else AppState.TROUBLE
+            return state, _capital(status.engine)
         return AppState.READY, "Ready for work"
 
     def _paused(self, status: WorkerStatus) -> str:

@@ -23,7 +23,8 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         runners = other.submit(fetch, context, ("doctor",))
         app = _app(context)
         ours = (_tray(app), _login(context), _updates(app))
-        checks = (*msgspec.json.decode(runners.result(), type=tuple[Check, ...]), *ours)
+        found = msgspec.json.decode(runners.result(), type=tuple[Check, ...])
+        checks = (*(_with_engine(check, app) for check in found), *ours)
     say(options.json, checks, findings_text(checks))
     return 0 if all(check.ok for check in checks) else REFUSED
 
@@ -31,6 +32,13 @@ def _run(options: argparse.Namespace, context: Context) -> int:
 def findings_text(checks: tuple[Check, ...]) -> str:
     width = max(len(check.name) for check in checks)
     return "\n".join(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:{width}}  {check.finding}" for check in checks)
+
+
+def _with_engine(check: Check, app: AppStatus | None) -> Check:
+    """Where the engine is missing, what the running worker does about it."""
+    if check.name != "engine" or check.ok or app is None or app.runner is None or not app.runner.engine:
+        return check
+    return Check("engine", False, app.runner.engine)
 
 
 def _app(context: Context) -> AppStatus | None:

@@ -13,7 +13,8 @@ import msgspec
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.sizes import format_size
-from tray.commands.base import REFUSED, Command, Context, FailedError, say
+from runner.control_messages import AskStatus, WorkerStatus
+from tray.commands.base import REFUSED, Command, Context, FailedError, maybe_running, say
 from tray.runner_command import runner_command
 
 _LIST = "The engine packs on disk, and which one is used."
@@ -32,6 +33,8 @@ class _Pack(msgspec.Struct, frozen=True):
 class _Packs(msgspec.Struct, frozen=True):
     packs: tuple[_Pack, ...]
     wrong: tuple[str, ...] = ()
+    now: str = ""
+    """What the running worker does about its engine."""
 
 
 def _words(parser: CommandParser) -> None:
@@ -59,6 +62,9 @@ def _run(options: argparse.Namespace, context: Context) -> int:
     if not done.stdout:
         raise FailedError(done.returncode)
     found = msgspec.json.decode(done.stdout, type=_Packs)
+    status = maybe_running(context, AskStatus()) if options.verb == "list" else None
+    if isinstance(status, WorkerStatus):
+        found = msgspec.structs.replace(found, now=status.engine)
     say(options.json, found, _text(options.verb, found))
     return REFUSED if found.wrong else 0
 
@@ -70,6 +76,8 @@ def _text(verb: str, found: _Packs) -> str:
         for pack in found.packs
     ]
     lines += [f"WRONG  {words}" for words in found.wrong]
+    if found.now:
+        lines.append(found.now)
     return "\n".join(lines) or "no engine packs on disk"
 
 

@@ -16,6 +16,7 @@ def status_text(status: WorkerStatus) -> str:
         *((f"             until {_moment(status.paused_until)}",) if status.paused_until else ()),
         f"Coordinator  {status.coordinator}, {status.connection}",
         f"Device       {status.device}",
+        *((f"Engine       {status.engine}",) if status.engine else ()),
         f"Sandbox      {status.sandbox}",
         f"Jobs         {len(status.jobs)} running, {status.jobs_done} done, {status.jobs_failed} failed{pace}",
     ]

@@ -16,6 +16,8 @@ NOT_JOINED = 3
 """Exit status of a runner that belongs to no coordinator yet."""
 TURNED_AWAY = 4
 """Exit status of a runner that its coordinator refuses for good."""
+START_ANEW = 5
+"""Exit status of a runner that has another engine now and wants to be started with it at once."""
 _SPEAKS = "gogrid-worker: "
 """How the line begins in which the runner says why it ends."""
 
@@ -64,6 +66,8 @@ class Restarts:
         said = last_line.removeprefix(_SPEAKS) if last_line.startswith(_SPEAKS) else ""
         if status == 0:
             return Life(Phase.GIVEN_UP, "the worker ended")
+        if status == START_ANEW:
+            return Life(Phase.WAITS, "the worker starts anew with its engine")
         if status == NOT_JOINED:
             return Life(Phase.NOT_JOINED, "not joined to a coordinator yet", NOT_JOINED)
         if status in (TURNED_AWAY, CANNOT_RUN):

@@ -14,9 +14,11 @@ class Endpoint:
     check: str
     base: str
     """Where `/updates/keys/EPOCH` and `/files/…` are found."""
+    line: str = ""
+    """What names another line than the app's: `app=gogrid-engine`."""
 
     def keys(self, epoch: int) -> str:
-        return f"{self.base}/updates/keys/{epoch}"
+        return f"{self.base}/updates/keys/{epoch}{'?' if self.line else ''}{self.line}"
 
     def file(self, path: str) -> str:
         """Args: `path` as a release says it: `/files/SHA256/NAME`."""

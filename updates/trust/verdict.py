@@ -48,7 +48,9 @@ class InstallFacts:
     target: str
     version: str
     seq: int
-    """The `release_seq` this copy was built as; 0: it is none, but built from source."""
+    """The `release_seq` this copy was built as; 0: it is none, but built from source, or `bare`."""
+    bare: bool = False
+    """Nothing of this app is here yet: any release may come first, and does not wait for this machine's turn."""
     install_id: str
     """Random, made once, never sent: decides this machine's turn."""
     os_version: tuple[int, ...] = ()
@@ -221,7 +223,8 @@ class _Progress:
 
     def _decide(self, release: Release, timestamp: Timestamp) -> Verdict:
         install, seq = self._install, release.release_seq
-        if seq <= install.seq or (install.seq == 0 and release.version == install.version):
+        from_source = install.seq == 0 and not install.bare
+        if seq <= install.seq or (from_source and release.version == install.version):
             return Current()
         artifact = release.platforms.get(install.target)
         if artifact is None:
@@ -236,7 +239,7 @@ class _Progress:
             return unfit
         urgent = install.seq < self.state.security_floor or install.seq in release.revoked
         percent = release.rollout.percent if timestamp.rollout_percent is None else timestamp.rollout_percent
-        if not urgent and bucket(release.rollout, install.install_id) >= percent:
+        if not (urgent or install.bare) and bucket(release.rollout, install.install_id) >= percent:
             return Wait(
                 WaitReason.ROLLOUT, f"Version {release.version} is being rolled out; it is not this machine's turn."
             )
@@ -244,14 +247,14 @@ class _Progress:
 
     def _unfit(self, release: Release, artifact: Artifact) -> Wait | None:
         install, version = self._install, release.version
-        if install.seq == 0:
+        if install.seq == 0 and not install.bare:
             text = f"Version {version} is there, but this copy was built from source and is not updated by itself."
             return Wait(WaitReason.NOT_A_RELEASE, text)
         if release.release_seq in self.state.failed:
             return Wait(WaitReason.FAILED_BEFORE, f"Version {version} did not work on this machine before.")
         if install.pinned is not None and version != install.pinned:
             return Wait(WaitReason.PINNED, f"Version {version} is there; this machine is pinned to {install.pinned}.")
-        if install.seq < release.min_from_seq:
+        if install.seq < release.min_from_seq and not install.bare:
             text = f"Version {version} cannot follow on version {install.version}; install it by hand."
             return Wait(WaitReason.STEP_MISSING, text, warn=True)
         os_min = tuple(map(int, artifact.os_min.split("."))) if artifact.os_min else ()
