@@ -57,7 +57,7 @@ test-windows: $(VENV)/ready
 packages: $(VENV)/ready
 	packaging/desktop_tests/prepare
 	$(PIP) install --quiet 'pyinstaller>=6.22'
-	$(BIN)/python packaging/app/build.py $(if $(ROOT_KEYS),--root-keys $(ROOT_KEYS)) $(if $(SEQ),--seq $(SEQ))
+	$(BIN)/python packaging/app/freeze.py $(if $(ROOT_KEYS),--root-keys $(ROOT_KEYS)) $(if $(SEQ),--seq $(SEQ))
 	$(BIN)/python packaging/app/archive.py
 	$(BIN)/python packaging/linux/deb.py
 	$(BIN)/python packaging/linux/appimage.py

@@ -18,8 +18,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "packaging/app")]
 
+from freeze import commit_time  # noqa: E402
+
 import gogrid  # noqa: E402
-from build import commit_time  # noqa: E402
 from tray.icon.pictures import export  # noqa: E402
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     options = parser.parse_args()
     if not (options.app / "gogrid-worker").is_file():
-        parser.error(f"{options.app} holds no frozen app; run packaging/app/build.py first")
+        parser.error(f"{options.app} holds no frozen app; run packaging/app/freeze.py first")
     architecture = ARCHITECTURES[platform.machine()]
     options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / f"gogrid_{gogrid.__version__}_{architecture}.deb"

@@ -1,4 +1,4 @@
-"""Build the frozen app: `python packaging/app/build.py [--out DIST]`. Freezes the environment it runs in.
+"""Build the frozen app: `python packaging/app/freeze.py [--out DIST]`. Freezes the environment it runs in.
 
 Promises: what it makes depends on the commit, the Python and the installed packages, not on the clock or the folder
 (`SOURCE_DATE_EPOCH`, fixed hash seed, sorted lists); leaves `DIST/gogrid` whole or as it was.
