@@ -52,7 +52,7 @@ def main() -> int:
     command += ["--distpath", str(work / "dist"), "--workpath", str(work / "pyi"), str(HERE / "gogrid.spec")]
     done = subprocess.run(command, env=environment, cwd=ROOT, check=False)
     if done.returncode:
-        print("build.py: PyInstaller failed; it says why above", file=sys.stderr)
+        print("freeze.py: PyInstaller failed; it says why above", file=sys.stderr)
         return 1
     made = work / "dist" / "gogrid"
     if sys.platform == "linux":
