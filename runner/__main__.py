@@ -148,9 +148,11 @@ def _engine(config: WorkerConfig, places: WorkerPlaces, words: Sequence[str]) ->
     import msgspec
 
     from runner.engine_pack.errand import engine_errand
+    from runner.engine_pack.publisher import publisher_folder
 
     try:
-        print(msgspec.json.encode(engine_errand(places, config.device, words)).decode())
+        shown = engine_errand(places, config.device, words, publisher_folder())
+        print(msgspec.json.encode(shown).decode())
     except OSError as error:
         return _say(f"{error.filename or places.engines}: {error.strerror or error}", CANNOT_RUN)
     return 0

@@ -1,5 +1,6 @@
 """`gogrid-worker engine …` in the runner's process: list, install, verify and remove engine packs. Prints JSON."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gogrid.places import WorkerPlaces
 from runner.config import DeviceChoice
 from runner.engine_pack.choice import accelerator
 from runner.engine_pack.find import find_pack
+from runner.engine_pack.ledger import added, load_ledger, save_ledger
 from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf, verify
 from runner.probes.all import probe_machine
 
@@ -28,8 +30,13 @@ class PacksShown(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences about folders that are no packs, or no whole ones."""
 
 
-def engine_errand(places: WorkerPlaces, wanted: DeviceChoice, words: Sequence[str]) -> PacksShown:
-    """Do what the words say: `list`, `install FILE SHA256`, `verify`, `remove START`.
+def engine_errand(
+    places: WorkerPlaces, wanted: DeviceChoice, words: Sequence[str], publisher: Path | None
+) -> PacksShown:
+    """Do what the words say: `list`, `install FILE [SHA256]`, `verify`, `remove START`.
+
+    Args:
+        publisher: the folder with the root keys by which a signature beside FILE is judged.
 
     Raises:
         EnginePackError: it cannot be done; says why.
@@ -39,8 +46,10 @@ def engine_errand(places: WorkerPlaces, wanted: DeviceChoice, words: Sequence[st
     match tuple(words):
         case ("list",):
             packs, wrong = shelf.packs()
+        case ("install", file):
+            packs, wrong = (_install(shelf, Path(file), None, places, publisher),), ()
         case ("install", file, sha256):
-            packs, wrong = (shelf.install(Path(file), sha256),), ()
+            packs, wrong = (_install(shelf, Path(file), sha256, places, publisher),), ()
         case ("remove", start):
             packs, wrong = (shelf.remove(start),), ()
         case ("verify",):
@@ -51,9 +60,29 @@ def engine_errand(places: WorkerPlaces, wanted: DeviceChoice, words: Sequence[st
                 except EnginePackError as error:
                     wrong = (*wrong, f"the engine pack {pack.sha256[:12]} cannot be used: {error}")
         case _:
-            raise EnginePackError("Use list, install FILE SHA256, verify or remove START.")
+            raise EnginePackError("Use list, install FILE [SHA256], verify or remove START.")
     used = find_pack(places.engines, accelerator(wanted, probe_machine().findings)).pack
     return PacksShown(packs=tuple(_shown(pack, used) for pack in packs), wrong=wrong)
+
+
+def _install(shelf: Shelf, file: Path, sha256: str | None, places: WorkerPlaces, publisher: Path | None) -> EnginePack:
+    """By the publisher's signature where that can be checked, and by the digest where one was named."""
+    release = None
+    if publisher is not None:
+        from runner.engine_pack.by_hand import signed_release
+
+        release = signed_release(file, places, publisher, time.time())
+    if release is None and sha256 is None:
+        raise EnginePackError(
+            f"Whether {file} is to be trusted cannot be told: {file.name}.minisig beside it and the publisher's keys "
+            "are needed; or say the SHA-256 that the publisher names: --digest HEX"
+        )
+    pack = shelf.install(file, sha256 or (release.sha256 if release is not None else ""))
+    if release is not None:
+        if pack.sha256 != release.sha256:
+            raise EnginePackError(f"{file} changed meanwhile.")
+        save_ledger(places.engines, added(load_ledger(places.engines), release))
+    return pack
 
 
 def _shown(pack: EnginePack, used: EnginePack | None) -> PackShown:

@@ -7,6 +7,6 @@ _ROOT_KEYS = "root-keys.json"
 
 
 def publisher_folder() -> Path | None:
-    """The folder of a frozen program's root keys; None: it has none, or runs from source."""
+    """The folder of the root keys: beside this program, or beside the Python that runs it; None: there are none."""
     place = Path(sys.executable).parent
-    return place if getattr(sys, "frozen", False) and (place / _ROOT_KEYS).is_file() else None
+    return place if (place / _ROOT_KEYS).is_file() else None

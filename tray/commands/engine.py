@@ -44,7 +44,11 @@ def _words(parser: CommandParser) -> None:
         own.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="machine-readable output")
         if name == "install":
             own.add_argument("file", type=Path, help="the pack, a .zip")
-            own.add_argument("--digest", metavar="HEX", required=True, help="its SHA-256, as its publisher says it")
+            own.add_argument(
+                "--digest",
+                metavar="HEX",
+                help="its SHA-256; needed where FILE.minisig or its publisher's keys are not at hand",
+            )
         if name == "remove":
             own.add_argument("pack", help="the first digits of its SHA-256, as `engine list` shows it")
 
@@ -52,9 +56,9 @@ def _words(parser: CommandParser) -> None:
 def _run(options: argparse.Namespace, context: Context) -> int:
     words = [options.verb]
     if options.verb == "install":
-        if not re.fullmatch(r"[0-9a-f]{64}", options.digest):
+        if options.digest is not None and not re.fullmatch(r"[0-9a-f]{64}", options.digest):
             raise GoGridError(f"--digest {options.digest!r} is not usable: it must be 64 digits 0-9 a-f.")
-        words += [str(options.file.absolute()), options.digest]
+        words += [str(options.file.absolute()), *([options.digest] if options.digest else [])]
     if options.verb == "remove":
         words.append(options.pack)
     command = runner_command(["engine", *context.shared, "--json", "--", *words])
