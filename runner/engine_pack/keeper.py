@@ -84,7 +84,9 @@ class EngineKeeper:
             await self._check_files()
             if not await self._newer_is_here():
                 self._become(Stage.ASKING)
-                found = await in_thread(lambda _stop: self._source.check(coordinator), "engine check")
+                found = await in_thread(
+                    lambda _stop: self._source.check(coordinator.base, coordinator.trust), "engine check"
+                )
                 if found.offer is not None:
                     await self._fetch(found)
                     await self._newer_is_here()

@@ -7,6 +7,7 @@ below the cap. A pack for another system, accelerator or Python is refused befor
 
 import errno
 import shutil
+import ssl
 import threading
 import time
 import zipfile
@@ -18,7 +19,6 @@ from pathlib import Path
 from runner.engine_pack.find import find_pack
 from runner.engine_pack.ledger import Fetched, added, load_ledger, save_ledger, served, superseded, without
 from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf, verify
-from runner.models.blobs import Access
 from updates.client.ask import Place, ask
 from updates.client.download import Download
 from updates.client.endpoints import DEFAULT_PATH, Endpoint, endpoint
@@ -69,8 +69,12 @@ class PackSource:
         """It was installed by hand, without a release: it is left as it is. Raises `EnginePackError`."""
         return load_ledger(self._engines).of(pack.sha256) is None
 
-    def check(self, coordinator: Access) -> Found:
+    def check(self, base: str, trust: ssl.SSLContext | None) -> Found:
         """Ask, and remember what was learned.
+
+        Args:
+            base: the coordinator's address, `https://host:port`.
+            trust: who may answer there.
 
         Raises:
             UpdateError: nobody answers, or what is offered is not believed.
@@ -89,7 +93,7 @@ class PackSource:
             python_abi=self._python,
             size_limit=self._cap(),
         )
-        outcome = ask((_place(coordinator, self.target, facts.version),), self._installation(have), facts, time.time())
+        outcome = ask((_place(base, trust, self.target, facts.version),), self._installation(have), facts, time.time())
         return self._found(outcome.verdict, outcome.place, bare=have is None)
 
     def fetch(self, found: Found, stop: threading.Event, moved: Callable[[int], None]) -> EnginePack:
@@ -197,10 +201,10 @@ class PackSource:
         return pack
 
 
-def _place(coordinator: Access, target: str, version: str) -> Place:
+def _place(base: str, trust: ssl.SSLContext | None, target: str, version: str) -> Place:
     line = f"app={ENGINE_APP}&channel={CHANNEL}"
-    check = endpoint(f"{coordinator.base}{DEFAULT_PATH}?{line}", target, version).check
-    return Place(Endpoint(check, coordinator.base, line), coordinator.trust)
+    check = endpoint(f"{base}{DEFAULT_PATH}?{line}", target, version).check
+    return Place(Endpoint(check, base, line), trust)
 
 
 def packed_manifest(archive: Path) -> PackManifest:
