@@ -14,7 +14,9 @@ from coordinator.http.services import Services
 from coordinator.records import KeyRecord, Scope
 from gogrid.ids import WorkerId
 
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/version", "/identity.pem", "/downloads", "/downloads/style.css"})
+PUBLIC_PATHS = frozenset(
+    {"/", "/healthz", "/readyz", "/version", "/identity.pem", "/downloads", "/downloads/style.css"}
+)
 PUBLIC_PREFIXES = ("/updates/", "/files/")
 BLOB_PREFIX = "/blobs/"
 

@@ -1,4 +1,4 @@
-"""`/downloads`: the page where people get the installer for their machine. No key, no script, nothing from elsewhere.
+"""`/downloads`, also found at `/`: where people get the installer for their machine. No key, no script, all its own.
 
 The installer for the system that the browser names comes first. Every file is shown with its size, its SHA-256, its
 signature and one line that compares it.
@@ -54,7 +54,15 @@ def download_routes(services: Services, visitors: Visitors) -> list[LeanRoute]:
         http_scope(scope, "GET")
         await send_reply(send, 200, _STYLE.encode(), (_CSS, _FRESH))
 
-    return [LeanRoute(re.compile("/downloads"), page), LeanRoute(re.compile(r"/downloads/style\.css"), style)]
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        http_scope(scope, "GET", "HEAD")
+        await send_reply(send, 302, b"", ((b"location", b"/downloads"),))
+
+    return [
+        LeanRoute(re.compile("/"), front),
+        LeanRoute(re.compile("/downloads"), page),
+        LeanRoute(re.compile(r"/downloads/style\.css"), style),
+    ]
 
 
 def system_of(user_agent: str) -> str:

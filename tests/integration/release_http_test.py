@@ -163,6 +163,11 @@ async def test_the_downloads_page_offers_the_visitors_system_first(http: httpx.A
     assert page.count("class=yours") == 1
 
 
+async def test_who_only_knows_the_address_lands_on_a_page(http: httpx.AsyncClient):
+    answer = await http.get("/", follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, "/downloads")
+
+
 async def test_the_downloads_page_shows_how_to_compare_each_file(http: httpx.AsyncClient):
     page = (await http.get("/downloads")).text
     for target, name in INSTALLERS.items():
