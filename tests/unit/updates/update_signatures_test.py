@@ -121,7 +121,11 @@ def test_a_changed_trusted_comment_is_refused():
     assert alarm_of(GOOD.replace(COMMENT.encode(), b"gogrid1 timestamp")) is Alarm.BAD_SIGNATURE
 
 
-@pytest.mark.parametrize("text", ["", "RW", "é" * 56, public("release1")[:-1] + "=", "A" * 56])
+@pytest.mark.parametrize(
+    "text",
+    ["", "RW", "é" * 56, public("release1")[:-1] + "=", "A" * 56],
+    ids=["nothing", "a beginning", "other letters", "no minisign base64", "no minisign key"],
+)
 def test_what_is_no_public_key_is_refused(text: str):
     with pytest.raises(TrustError):
         parse_public_key(text)
