@@ -50,9 +50,12 @@ def release_folder(root: Path, publisher: Publisher, percents: Sequence[int] = (
     _put(folder.release, signed.data, signed.signature)
     add_keys(folder, publisher)
     for seq, percent in enumerate(percents, publisher.ts_seq):
-        stepped = replace(
-            publisher, ts_seq=seq, bend_timestamp=lambda document, p=percent: document.update(rollout_percent=p)
-        )
+
+        def rolled_out(document: Json, percent: int = percent) -> None:
+            document["rollout_percent"] = percent
+            publisher.bend_timestamp(document)
+
+        stepped = replace(publisher, ts_seq=seq, bend_timestamp=rolled_out)
         stamp = stepped.timestamp(signed)
         _put(folder.timestamps / f"timestamp-{seq}.json", stamp.data, stamp.signature)
     for name, data in {**files, "gogrid.zip": publisher.file}.items():

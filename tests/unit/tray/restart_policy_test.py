@@ -1,6 +1,15 @@
 """When the supervisor starts the runner again."""
 
-from tray.supervision.restart import CANNOT_RUN, NOT_JOINED, TURNED_AWAY, Life, Phase, RestartRules, Restarts
+from tray.supervision.restart import (
+    CANNOT_RUN,
+    NOT_JOINED,
+    START_ANEW,
+    TURNED_AWAY,
+    Life,
+    Phase,
+    RestartRules,
+    Restarts,
+)
 
 RULES = RestartRules(first_delay_s=1, longest_delay_s=5, healthy_after_s=60, most_crashes=5)
 
@@ -13,6 +22,13 @@ def test_a_crashing_runner_comes_back_later_each_time_and_is_given_up_in_the_end
     assert last.phase is Phase.GIVEN_UP
     assert last.exit_code == 2
     assert "5 times in a row (last: was killed by signal 9)" in last.reason
+
+
+def test_a_runner_that_has_its_engine_now_is_started_at_once_and_has_not_crashed() -> None:
+    restarts = Restarts(RULES)
+    for _ in range(20):
+        life = restarts.ended(START_ANEW, 0.1)
+        assert (life.phase, life.delay_s, life.crashed) == (Phase.WAITS, 0.0, False)
 
 
 def test_a_good_long_run_forgives_earlier_crashes() -> None:

@@ -41,6 +41,16 @@ def test_a_runner_that_has_not_answered_yet_is_starting() -> None:
     assert seen(Looker(), 0, Known()) == (AppState.STARTING, "Starting")
 
 
+def test_a_worker_that_gets_its_engine_says_how_far_it_is() -> None:
+    words = "fetching its engine: 42 % of 322 MB"
+    coming = status(engine=words, engine_state="coming")
+    assert seen(Looker(), 0, Known(status=coming)) == (AppState.STARTING, "Fetching its engine: 42 % of 322 MB")
+    missing = status(engine="no engine: the disk is full", engine_state="missing")
+    assert seen(Looker(), 0, Known(status=missing)) == (AppState.TROUBLE, "No engine: the disk is full")
+    newer = status(engine="fetching a newer engine: 1 % of 322 MB")
+    assert seen(Looker(), 0, Known(status=newer)) == (AppState.READY, "Ready for work")
+
+
 def test_work_that_comes_in_bursts_does_not_make_the_icon_flicker() -> None:
     looker = Looker()
     assert seen(looker, 0, Known(status=status(jobs=(job("a"),)))) == (AppState.WORKING, "Working: a")
