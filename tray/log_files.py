@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROTATED = 5
 """So many older files are kept of each."""
+_LONGEST = 1 << 16
+"""Bytes that are held back until their line ends."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?")
 
 
@@ -55,6 +57,8 @@ class Follower:
     def _new(self, log: str) -> Iterator[str]:
         data = self._rests.pop(log, b"") + b"".join(self._read(log))
         *whole, rest = data.split(b"\n")
+        if len(rest) > _LONGEST:
+            whole, rest = [*whole, rest], b""
         if rest:
             self._rests[log] = rest
         for line in whole:

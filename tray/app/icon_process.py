@@ -1,12 +1,13 @@
 """The app's side of the icon: starts its process, feeds it, hears it, and does without it.
 
-Promises: an icon that crashes takes nothing with it and comes back; where none can be shown that is said once, looked
-for again a few times (at login a panel may come up after us), and then let be.
+Promises: an icon that crashes takes nothing with it and comes back, however often; where none could ever be shown that
+is said once, looked for again a few times (at login a panel may come up after us), and then let be.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from enum import Enum
 
 import msgspec
 
@@ -14,6 +15,16 @@ from tray.app.children import end_child, last_complaint, start_child, tell
 from tray.icon.messages import FromIcon, Note, NoTray, Show, Shown, decode_from_icon
 
 RETRY_S = (4.0, 12.0, 40.0)
+
+
+class _Life(Enum):
+    """What became of one process of the icon."""
+
+    UNSEEN = "unseen"
+    """It was never shown."""
+    SHORT = "short"
+    LONG = "long"
+    """It was shown for so long that losing it was an accident."""
 
 
 class AppIcon:
@@ -55,11 +66,14 @@ class AppIcon:
 
     async def keep(self) -> None:
         """Until cancelled."""
-        tries = 0
+        tries, ever_shown = 0, False
         while True:
-            if await self._live():
+            life = await self._live()
+            ever_shown = ever_shown or life is not _Life.UNSEEN
+            if life is _Life.LONG:
                 tries = 0
-            delay = self._retry_s[tries] if tries < len(self._retry_s) else None
+            last = self._retry_s[-1] if ever_shown else None
+            delay = self._retry_s[tries] if tries < len(self._retry_s) else last
             tries += 1
             self._again.clear()
             with suppress(TimeoutError):
@@ -67,13 +81,13 @@ class AppIcon:
                     await self._again.wait()
                 tries = 0
 
-    async def _live(self) -> bool:
-        """One life of the process; whether it was shown for a while, so that losing it was an accident."""
+    async def _live(self) -> "_Life":
+        """One life of the process."""
         try:
             self._process = process = await start_child(self._command, heard=True)
         except OSError as error:
             self._tell(f"the tray icon cannot be started: {error.strerror or error}")
-            return False
+            return _Life.UNSEEN
         complaints = asyncio.create_task(last_complaint(process))
         began = asyncio.get_running_loop().time()
         try:
@@ -85,7 +99,10 @@ class AppIcon:
                 self._say(f"the tray icon is gone ({await complaints or process.returncode}); the worker goes on")
             elif process.returncode:
                 self._tell(f"no tray icon: {await complaints or process.returncode}")
-            return self.shown and asyncio.get_running_loop().time() - began > max(self._retry_s)
+            if not self.shown:
+                return _Life.UNSEEN
+            lasted_s = asyncio.get_running_loop().time() - began
+            return _Life.LONG if lasted_s > max(self._retry_s) else _Life.SHORT
         finally:
             self.shown = False
             self._process = None

@@ -69,6 +69,15 @@ def test_a_process_that_begins_to_log_later_is_followed_from_its_first_line(tmp_
     assert [(line.log, line.text) for line in follower.poll()] == [("window", "first")]
 
 
+def test_a_line_without_an_end_is_not_held_back_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    path.touch()
+    follower = Follower(tmp_path)
+    path.write_bytes(b"x" * 70_000)
+    assert [len(line.text) for line in follower.poll()] == [70_000]
+    assert follower.poll() == []
+
+
 def test_a_file_that_was_emptied_is_read_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "worker.log"
     path.write_text("a long line that was there\n")

@@ -75,6 +75,15 @@ sys.stdin.read()
     assert "the tray icon is gone (the display is gone); the worker goes on" in said
 
 
+async def test_an_icon_that_crashes_again_and_again_still_comes_back(tmp_path: Path) -> None:
+    heard: list[FromIcon] = []
+    body = """say('{"type":"Shown","by":"panel"}'); sys.exit(1)"""
+    made = icon(tmp_path, body, heard, [], (0.01, 0.02))
+    keeping = asyncio.create_task(made.keep())
+    await until(lambda: len(heard) == 6)
+    await ended(keeping)
+
+
 async def test_where_no_icon_can_be_shown_that_is_said_once_and_looked_for_only_a_few_times(tmp_path: Path) -> None:
     body = """say('{"type":"NoTray","reason":"There is no session bus."}'); sys.exit(3)"""
     heard: list[FromIcon] = []
