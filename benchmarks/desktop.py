@@ -30,7 +30,7 @@ EFFECT_S = 0.2
 _STARTS = 5
 _CLICKS = 20
 _SETTLE_S = 8.0
-_WATCH_S = 120.0
+_WATCH_S = 300.0
 
 
 def measure(folder: Path) -> Iterator[Figure]:
