@@ -17,6 +17,8 @@ from gogrid.sizes import exact_duration, exact_size, parse_duration, parse_size
 from runner.gates.schedule import Hours, parse_schedule
 from runner.gates.settings import GateSettings, apps, degrees, other_load, still_for
 from runner.limits import Limit, limit, limit_in_gb
+from updates.client.endpoints import ALLOWED, check_address
+from updates.client.errors import EndpointError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_PORT = 8443
@@ -175,13 +177,14 @@ def _host(value: object) -> str:
 
 def _endpoints(value: object) -> tuple[str, ...]:
     """A TOML list, or one text with commas or blanks between the addresses."""
-    allowed = ValueError("a list of https:// addresses")
     words = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not isinstance(words, list):
-        raise allowed
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(ALLOWED)
     for word in words:
-        if not isinstance(word, str) or not word.startswith(("https://", "http://127.0.0.1", "http://localhost")):
-            raise allowed
+        try:
+            check_address(word)
+        except EndpointError:
+            raise ValueError(ALLOWED) from None
     return tuple(words)
 
 

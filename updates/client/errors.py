@@ -7,6 +7,10 @@ class AskError(UpdateError):
     """No endpoint gives an answer that can be used."""
 
 
+class EndpointError(UpdateError):
+    """An address that may not be asked for updates."""
+
+
 class DownloadError(UpdateError):
     """The file did not come; another try may go on where this one stopped."""
 

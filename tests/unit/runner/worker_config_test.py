@@ -174,3 +174,11 @@ def test_a_socket_path_too_long_for_the_kernel_is_replaced_by_a_short_private_on
     assert places(data=deep).control.parent == Path("/tmp/gogrid-1000")
     assert places(env={"XDG_RUNTIME_DIR": "/run/user/1000"}, data=deep).control.parent == Path("/run/user/1000/gogrid")
     assert places(data=deep).control != places(data=deep / "other").control
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1.evil.example/u", "http://localhost@evil.example/u", "https://[x/u"]
+)
+def test_a_disguised_update_endpoint_is_refused_when_the_setting_is_read(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ConfigError, match="https:// addresses"):
+        load(tmp_path, env={"GOGRID_UPDATE_ENDPOINTS": f"https://a/u {address}"})

@@ -39,7 +39,7 @@ def test_without_endpoints_the_coordinator_is_asked_and_only_its_identity_is_tru
         ("https://grid.example/u", False),
         ("https://grid.example:8444/u", False),
         ("https://grid.example.evil:8443/u", False),
-        ("http://grid.example:8443/u", False),
+        ("http://127.0.0.1:8443/u", False),
     ],
 )
 def test_the_pin_belongs_to_the_coordinators_address_alone(template: str, pinned: bool):

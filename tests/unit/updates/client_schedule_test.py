@@ -1,9 +1,11 @@
 """When a machine asks, where it asks, in numbers and texts that are given."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from updates.client.endpoints import DEFAULT_PATH, endpoint
+from updates.client.endpoints import DEFAULT_PATH, check_address, endpoint
+from updates.client.errors import EndpointError
 from updates.client.schedule import Rhythm, asked, asked_by_hand, due, started
 
 RHYTHM = Rhythm()
@@ -57,3 +59,38 @@ def test_placeholders_are_filled_in_and_files_are_looked_for_beside_them():
 def test_an_endpoint_of_another_form_has_its_host_as_base():
     place = endpoint("https://host/{{target}}/feed?from={{current_version}}", "t", "1")
     assert (place.check, place.file("/files/x")) == ("https://host/t/feed?from=1", "https://host/files/x")
+
+
+DISGUISED = [
+    "http://127.0.0.1.evil.example/u",
+    "http://localhost.evil.example/u",
+    "http://127.0.0.1@evil.example/u",
+    "http://127.0.0.1:80@evil.example/u",
+    "http://localhost\\@evil.example/u",
+    "http://127.0.0.1\t.evil.example/u",
+    "http://[::1].evil.example/u",
+    "http://grid.example/u",
+    "https://somebody@grid.example/u",
+    "https://[x/u",
+    "https://grid.example:none/u",
+    "https://grid.example:99999/u",
+    "https:///u",
+    "https://{{target}}.evil.example/u",
+    "https://grid.example/a,https://b",
+    "https://gr\u0131d.example/u",
+    "ftp://127.0.0.1/u",
+    "",
+]
+
+
+@pytest.mark.parametrize("address", DISGUISED)
+def test_an_address_that_only_looks_like_this_machine_is_not_asked_without_tls(address: str):
+    with pytest.raises(EndpointError, match="cannot be asked"):
+        endpoint(address, "t", "1")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8080/u", "http://localhost/u", "http://[::1]:9/u", "https://A.b/u"]
+)
+def test_this_machine_is_asked_without_tls(address: str):
+    assert check_address(address).netloc == address.split("/")[2]
