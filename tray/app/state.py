@@ -5,8 +5,9 @@ coordinator that is away for a moment is no trouble yet.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 
+from gogrid.moments import shown_moment
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import WorkerStatus
 from tray.instance_messages import AppState, UpdateState
@@ -109,7 +110,7 @@ class Looker:
         """With all reasons; the first is as the coordinator is told."""
         first = status.reason
         if status.paused_until:
-            first += f" until {datetime.fromtimestamp(status.paused_until, self._zone):%a %H:%M}"
+            first += f" until {shown_moment(status.paused_until, '%a %H:%M', self._zone)}"
         reasons = "; ".join((first, *status.holds[1:]))
         if status.order == "finish" and status.jobs:
             return f"Finishing: {reasons}"

@@ -1,7 +1,6 @@
 """A worker's status as a person reads it. Pure, but for the local time zone."""
 
-from datetime import datetime
-
+from gogrid.moments import shown_moment
 from gogrid.sizes import format_size
 from runner.control_messages import ModelState, WorkerStatus
 
@@ -13,7 +12,11 @@ def status_text(status: WorkerStatus) -> str:
         f"Worker       {status.worker or '(not connected yet)'}, {status.software}",
         f"State        {status.readiness.value}{reason}",
         *(f"             also: {hold}" for hold in status.holds if hold != status.reason),
-        *((f"             until {_moment(status.paused_until)}",) if status.paused_until else ()),
+        *(
+            (f"             until {shown_moment(status.paused_until, '%Y-%m-%d %H:%M')}",)
+            if status.paused_until
+            else ()
+        ),
         f"Coordinator  {status.coordinator}, {status.connection}",
         f"Device       {status.device}",
         *((f"Engine       {status.engine}",) if status.engine else ()),
@@ -28,10 +31,6 @@ def status_text(status: WorkerStatus) -> str:
     if status.memory_in_use:
         lines.append(f"Memory       {format_size(status.memory_in_use)} held by models")
     return "\n".join(lines)
-
-
-def _moment(unix_s: float) -> str:
-    return f"{datetime.fromtimestamp(unix_s):%Y-%m-%d %H:%M}"
 
 
 def _model(model: ModelState) -> str:
