@@ -16,7 +16,7 @@ from gogrid.addresses import Address
 from gogrid.errors import ConfigError
 from gogrid.identity import client_context
 from gogrid.places import WorkerPlaces
-from gogrid.protocol.messages import DeviceKind, Readiness
+from gogrid.protocol.messages import DeviceKind
 from gogrid.sizes import format_size
 from gogrid.stop_signals import on_stop_signal
 from runner.config import WorkerConfig
@@ -329,13 +329,8 @@ class _Runner:
             clock=time.monotonic,
             turns=Turns(least_s=self._config.model_turn_s),
         )
-        first_test = FirstTest(pool, watched, lambda: smallest_model(self._access), self._tested)
+        first_test = FirstTest(pool, watched, lambda: smallest_model(self._access), lambda: self._work.leave())
         return _Parts(pool, ScriptRunner(watched, blobs, self._places.jobs, facts.packages), first_test)
-
-    def _tested(self) -> None:
-        """The owner has seen the answer: where the worker may not work now, its model gives the memory back."""
-        if self._parts is not None and self._work.readiness[0] is Readiness.PAUSED:
-            self._parts.pool.kill()
 
     def _counters(self) -> Counters:
         held = self._parts.pool.memory_held if self._parts is not None else 0

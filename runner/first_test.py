@@ -2,8 +2,9 @@
 
 Promises: what is shown was computed on this machine, in the sandbox and by the engine that jobs get; where the
 coordinator has no model yet, a short script is run instead, and its result is not called a model's answer. It is the
-owner who asks, at the machine: so it works while the worker may not work for others (the computer is in use), and a
-pause asked for meanwhile ends it. It is no job of the coordinator's, costs nobody else anything, and is one at a time.
+owner who asks, at the machine: so it works while the worker may not work for others (the computer is in use), goes on
+when that begins meanwhile (the click that asks may begin it), and a pause asked for meanwhile ends it. It is no job of
+the coordinator's, costs nobody else anything, and is one at a time.
 """
 
 import asyncio
@@ -131,12 +132,13 @@ class FirstTest:
             elif isinstance(message, Failed | Finished) and not ended.done():
                 ended.set_result(message if isinstance(message, Failed) else None)
 
-        async with self._pool.use(model.digest, self._progress) as client:
-            request = client.submit(task, sink)
-            try:
-                failed = await ended
-            finally:
-                client.abort(request)
+        with self._pool.asked_by_owner(model.digest):
+            async with self._pool.use(model.digest, self._progress) as client:
+                request = client.submit(task, sink)
+                try:
+                    failed = await ended
+                finally:
+                    client.abort(request)
         if failed is not None:
             raise JobError(failed.message[:_LONGEST_ANSWER], failed.code)
 

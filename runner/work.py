@@ -10,7 +10,7 @@ is decided in `capacity.py`.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -216,11 +216,7 @@ class Work:
     # --- what the owner tells ---
 
     def pause(self, reason: str, *, finish: bool = False, until: float = 0.0) -> None:
-        """Take nothing new. What runs goes on elsewhere and all memory is free at once, unless it may `finish`.
-
-        Args:
-            until: Unix seconds; 0: until `resume`.
-        """
+        """Take nothing new. What runs goes on elsewhere and all memory is free at once, unless it may `finish`."""
         self.hold(OwnerPause(reason, finish, until), self.holds.gates)
 
     def resume(self) -> None:
@@ -232,13 +228,17 @@ class Work:
             return
         yielded = self.holds.yielding
         self.holds.pause, self.holds.gates = pause, gates
-        self.changed()
-        if self.holds.yielding and not yielded:
-            log.info("the machine is its owner's: %s", "; ".join(self.holds.reasons))
-            self._give_back(self.jobs, self.holds.why, to_owner=True)
-            if self._pool is not None:
-                self._pool.leave()
-            self._cache.halt()
+        with ExitStack() as always:  # the last one first, and each whatever becomes of the others
+            always.callback(self.changed)
+            if self.holds.yielding and not yielded:
+                log.info("the machine is its owner's: %s", "; ".join(self.holds.reasons))
+                always.callback(self.leave)
+                self._give_back(self.jobs, self.holds.why, to_owner=True)
+
+    def leave(self) -> None:
+        """If nothing may stay here now: no model, no download. Only a gate lets the owner's own question go on."""
+        if self.holds.yielding and self._pool is not None:
+            self._pool.leave(wholly=self.holds.order == "pause")
 
     def lend(self, facts: Facts) -> None:
         """Other limits hold from now on. What no longer fits gives its memory back at once, and goes on elsewhere."""

@@ -22,6 +22,7 @@ from gogrid.sizes import format_size
 from runner.errors import ModelError
 from runner.models.blobs import Moved
 from runner.models.disk import ModelDisk
+from runner.models.disk_trouble import as_no_room
 from runner.models.eviction import CachedModel, make_room, unused
 from runner.threads import in_thread
 
@@ -131,7 +132,8 @@ class ModelCache:
         here = self._manifests.get(digest)
         if here is not None:
             return here
-        return await self._shared(f"manifest {digest}", lambda: self._fetch_manifest(digest))
+        with as_no_room(f"the manifest of model {digest[:12]}…"):
+            return await self._shared(f"manifest {digest}", lambda: self._fetch_manifest(digest))
 
     async def ensure(self, digest: Sha256, report: Report) -> Path:
         """The model's read-only folder, fetched if need be. Keep it pinned meanwhile and while it is used.
@@ -146,10 +148,12 @@ class ModelCache:
                 download = self._downloads[digest] = Download(digest, manifest.size_bytes)
             download.listeners.append(report)
             try:
-                await self._shared(f"model {digest}", lambda: self._bring(digest, manifest, download))
+                with as_no_room(f"the model {digest[:12]}…"):
+                    await self._shared(f"model {digest}", lambda: self._bring(digest, manifest, download))
             finally:
                 download.listeners.remove(report)
-        self._disk.used(digest, self._clock())
+        with as_no_room(f"when the model {digest[:12]}… was used"):
+            self._disk.used(digest, self._clock())
         return self._disk.view(digest)
 
     async def recheck(self, digest: Sha256) -> bool:
@@ -161,12 +165,17 @@ class ModelCache:
             self.changed()
         return right
 
-    def halt(self) -> None:
-        """Fetch nothing any more of what was begun; asked for again, it goes on from there. Waiters are cancelled."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks.clear()
-        self._downloads.clear()
+    def halt(self, spared: Sha256 | None = None) -> None:
+        """Fetch nothing any more of what was begun; asked for again, it goes on from there. Waiters are cancelled.
+
+        Args:
+            spared: a model that goes on coming.
+        """
+        stay = self._fetches(spared) if spared is not None else frozenset()
+        for name in self._tasks.keys() - stay:
+            self._tasks.pop(name).cancel()
+        for digest in self._downloads.keys() - {spared}:
+            del self._downloads[digest]
 
     async def close(self) -> None:
         """Stop what is being fetched; it goes on from there next time."""
@@ -174,6 +183,12 @@ class ModelCache:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _fetches(self, digest: Sha256) -> frozenset[str]:
+        """The names of the tasks that bring this model."""
+        manifest = self._manifests.get(digest)
+        blobs = (f"blob {file.sha256}" for file in manifest.files) if manifest is not None else ()
+        return frozenset((f"manifest {digest}", f"model {digest}", *blobs))
 
     async def _shared(self, name: str, make: Callable[[], Coroutine[object, object, T]]) -> T:
         """Join the running task of that name, or start it. It goes on when a waiter leaves."""

@@ -8,8 +8,8 @@ wait for room wait here, are told so, and are served together.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from gogrid.ids import Sha256
@@ -56,6 +56,7 @@ class ExecutorPool:
         self._wanted: dict[Sha256, Wanted] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._owners: Sha256 | None = None
         self.changed: Callable[[], None] = lambda: None
         """Called when `loaded`, `loading` or `refused` changed."""
 
@@ -131,6 +132,15 @@ class ExecutorPool:
             finally:
                 self._left(entry)
 
+    @contextmanager
+    def asked_by_owner(self, digest: Sha256) -> Iterator[None]:
+        """While inside, it is the machine's owner who waits for this model; see `leave`. One at a time."""
+        self._owners = digest
+        try:
+            yield
+        finally:
+            self._owners = None
+
     def close_unused(self, idle_s: float) -> None:
         residents = (entry.resident() for entry in self._entries.values() if entry.client is not None)
         for digest in unused(residents, self._clock(), idle_s):
@@ -141,32 +151,41 @@ class ExecutorPool:
         """End every executor; returns when all are gone."""
         for timer in self._timers.values():
             timer.cancel()
+        for wanted in list(self._wanted.values()):
+            self._fail(wanted, _stopped())
         entries = list(self._entries.values())
         starts = [entry.start for entry in entries if entry.start is not None]
         for start in starts:
             start.cancel()
         await asyncio.gather(*starts, return_exceptions=True)
-        for wanted in list(self._wanted.values()):
-            self._fail(wanted, _stopped())
         for entry in entries:
             self._drop(entry)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for timer in self._timers.values():
             timer.cancel()
 
-    def kill(self) -> None:
-        """End every executor now."""
+    def kill(self, spared: Sha256 | None = None) -> None:
+        """End every executor now, but for the one of a model that is `spared`."""
         for entry in self._entries.values():
+            if entry.digest == spared:
+                continue
             if entry.start is not None:
                 entry.start.cancel()
             if entry.brought is not None:
                 entry.brought.client.kill()
 
-    def leave(self) -> None:
-        """The machine's owner wants it back: end every executor now, and start nothing for who still waits."""
+    def leave(self, *, wholly: bool) -> None:
+        """The machine's owner wants it back: end every executor and download now, and start nothing for who waits.
+
+        Args:
+            wholly: the owner's own question ends, too; else its model stays, or comes.
+        """
+        spared = None if wholly else self._owners
         for wanted in list(self._wanted.values()):
-            self._fail(wanted, _stopped())
-        self.kill()
+            if wanted.digest != spared:
+                self._fail(wanted, _stopped())
+        self.kill(spared)
+        self._cache.halt(spared)
 
     def relimit(self, cap_bytes: int, cores: int) -> frozenset[Sha256]:
         """The owner lends so much from now on; returns the models that hold too much memory for that: `end` them.
@@ -330,21 +349,21 @@ class ExecutorPool:
         entry = self._entries[wanted.digest] = Entry(wanted.digest, wanted.manifest.memory_bytes, now)
         most = self._engine.cap_bytes - self._held() - self.memory_held + entry.memory_bytes
         coming = self._bringer.coming(wanted.digest, wanted.manifest, lambda said: self._progressed(wanted, said))
-        entry.start = asyncio.create_task(self._bring(entry, coming, most), name=f"start {entry.digest[:12]}")
-        entry.start.add_done_callback(lambda start: self._forget(entry) if start.cancelled() else None)
+        entry.start = asyncio.create_task(self._bring(entry, wanted, coming, most), name=f"start {entry.digest[:12]}")
+        entry.start.add_done_callback(lambda start: self._start_cancelled(entry) if start.cancelled() else None)
 
     def _progressed(self, wanted: Wanted, progress: Progress) -> None:
         wanted.tell(progress)
         self.changed()
 
-    async def _bring(self, entry: Entry, coming: Coming, most: int) -> None:
+    async def _bring(self, entry: Entry, wanted: Wanted, coming: Coming, most: int) -> None:
         self._cache.pin(entry.digest)
         try:
             entry.brought = await self._bringer.bring(coming, most)
         except BaseException as error:
             self._cache.unpin(entry.digest)
             self._forget(entry)
-            self._not_brought(entry.digest, error)
+            self._not_brought(wanted, error)
             if not isinstance(error, Exception):
                 raise
             return
@@ -358,13 +377,20 @@ class ExecutorPool:
         self.look()
         self.changed()
 
-    def _not_brought(self, digest: Sha256, error: BaseException) -> None:
+    def _start_cancelled(self, entry: Entry) -> None:
+        """Who asked for the model while its process was ending waits for the next one."""
+        self._forget(entry)
+        if entry.digest in self._wanted:
+            self.look()
+
+    def _not_brought(self, wanted: Wanted, error: BaseException) -> None:
+        digest = wanted.digest
         if isinstance(error, ModelError) and error.code is FailCode.CRASHED:
             self._crashed(digest, str(error).rstrip("."))
         if not isinstance(error, RunnerError | asyncio.CancelledError):
             log.error("model %s: the worker itself failed", digest[:12], exc_info=error)
-        if digest in self._wanted:
-            self._fail(self._wanted[digest], error if isinstance(error, Exception) else _stopped())
+        if self._wanted.get(digest) is wanted:
+            self._fail(wanted, error if isinstance(error, Exception) else _stopped())
         if isinstance(error, Exception):
             self.look()
 

@@ -5,12 +5,42 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import FailCode
+from gogrid.ids import Sha256
+from gogrid.manifest import ModelFile, ModelManifest, encode_manifest
+from gogrid.protocol.messages import FailCode, Failed
 from gogrid.protocol.tasks import ModelRef
 from runner.errors import ModelError, RunnerError
 from runner.first_test import QUESTION, FirstTest, smallest_model
+from runner.holds import OwnerPause
+from runner.models.blobs import Moved
 from runner.sandbox.choose import choose_launcher
-from tests.fakes.worker_bench import Bench, bench, until
+from tests.fakes.local_models import MemoryBlobs
+from tests.fakes.worker_bench import Bench, begun, bench, until
+
+IN_USE = ("the computer is in use",)
+
+
+class SlowBlobs:
+    """Files of models come when `go_on` is set."""
+
+    def __init__(self, blobs: MemoryBlobs) -> None:
+        self._blobs, self.go_on, self.under_way = blobs, asyncio.Event(), 0
+
+    def model_with_a_file(self, content: bytes) -> Sha256:
+        file = ModelFile(path="weights.bin", sha256=self._blobs.add(content), size=len(content))
+        manifest = ModelManifest(
+            kind="chat", engine="echo", format="none", context_length=1000, width=0, memory_bytes=100, files=(file,)
+        )
+        return self._blobs.add(encode_manifest(manifest))
+
+    async def fetch(self, sha256: Sha256, target: Path, *, max_size: int, exact: bool, moved: Moved) -> None:
+        self.under_way += exact
+        try:
+            if exact:
+                await self.go_on.wait()
+            await self._blobs.fetch(sha256, target, max_size=max_size, exact=exact, moved=moved)
+        finally:
+            self.under_way -= exact
 
 
 def first_test(made: Bench, model: ModelRef | None) -> tuple[FirstTest, list[str]]:
@@ -19,7 +49,16 @@ def first_test(made: Bench, model: ModelRef | None) -> tuple[FirstTest, list[str
     async def find() -> ModelRef | None:
         return model
 
-    return FirstTest(made.pool, made.launcher, find, lambda: done.append("done")), done
+    def ended() -> None:
+        made.work.leave()
+        done.append("done")
+
+    return FirstTest(made.pool, made.launcher, find, ended), done
+
+
+def answered(run: FirstTest) -> bool:
+    assert run.shown.state != "failed", run.shown.sentence
+    return run.shown.state == "done"
 
 
 async def test_what_is_shown_is_what_the_models_process_said(tmp_path: Path) -> None:
@@ -56,6 +95,83 @@ async def test_it_works_while_the_worker_may_not_work_for_others(tmp_path: Path)
         run.begin()
         await until(lambda: run.shown.state != "working")
         assert (run.shown.state, run.shown.answer.strip()) == ("done", QUESTION)
+
+
+async def test_the_click_that_asks_does_not_end_the_load_of_its_own_model(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        run, done = first_test(made, ModelRef(name="echo", digest=made.blobs.echo_model(100)))
+        run.begin()
+        await until(lambda: bool(made.launcher.processes))
+        made.work.hold(None, IN_USE)
+        await until(lambda: answered(run))
+        assert run.shown.answer.strip() == QUESTION
+        assert done == ["done"]
+        assert made.pool.loaded == ()
+        await until(lambda: made.launcher.alive == 0)  # seen; the machine is its owner's alone
+        assert len(made.launcher.specs) == 1
+
+
+async def test_a_gate_spares_the_owners_question_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.first_test.QUESTION", "#echo chunks=20 delay_ms=20\none two")
+    async with bench(tmp_path) as made:
+        mine, other = made.blobs.echo_model(100), made.blobs.echo_model(100, 1)
+        jobs = [made.chat(digest, "#echo chunks=2000 delay_ms=20\none two three") for digest in (mine, other)]
+        await until(lambda: all(begun(job) for job in jobs))
+        run, _done = first_test(made, ModelRef(name="echo", digest=mine))
+        run.begin()
+        await until(lambda: run.shown.tokens > 0)
+        made.work.hold(None, IN_USE)
+        assert [job.last.code for job in jobs if isinstance(job.last, Failed)] == [FailCode.YIELDED] * 2
+        await until(lambda: made.launcher.alive == 1)
+        assert run.shown.state == "working"
+        await until(lambda: answered(run))
+        await until(lambda: made.launcher.alive == 0)
+        assert len(made.launcher.specs) == 2
+
+
+async def test_the_question_waits_for_the_next_process_where_the_gate_has_ended_one(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        digest = made.blobs.echo_model(100)
+        made.chat(digest, "one")
+        await until(lambda: bool(made.launcher.processes))  # the model is on its way, for somebody else
+        made.work.hold(None, IN_USE)
+        run, _done = first_test(made, ModelRef(name="echo", digest=digest))
+        run.begin()
+        await until(lambda: answered(run))
+        assert len(made.launcher.specs) == 2
+        await until(lambda: made.launcher.alive == 0)
+
+
+async def test_a_gate_leaves_the_owners_model_coming_and_no_other(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        slow = SlowBlobs(made.blobs)
+        made.cache._source = slow
+        mine, other = slow.model_with_a_file(b"mine"), slow.model_with_a_file(b"other")
+        made.chat(other, "one")
+        run, _done = first_test(made, ModelRef(name="echo", digest=mine))
+        run.begin()
+        await until(lambda: slow.under_way == 2)
+        made.work.hold(None, IN_USE)
+        await until(lambda: slow.under_way == 1)
+        assert [one.digest for one in made.cache.downloads] == [mine]
+        slow.go_on.set()
+        await until(lambda: answered(run))
+
+
+async def test_a_pause_by_hand_ends_it_behind_a_closed_gate_too(tmp_path: Path) -> None:
+    async with bench(tmp_path, program="import time; time.sleep(60)") as made:
+        run, done = first_test(made, ModelRef(name="echo", digest=made.blobs.echo_model(100)))
+        run.begin()
+        await until(lambda: bool(made.launcher.processes))
+        made.work.hold(None, IN_USE)
+        run.stop("It was ended by a pause.")
+        made.work.hold(OwnerPause("paused"), IN_USE)
+        await until(lambda: bool(done) and made.launcher.alive == 0)
+        assert made.pool.loading == ()
+        made.pool.look()
+        assert len(made.launcher.specs) == 1
 
 
 async def test_a_download_that_is_taken_from_it_does_not_leave_it_waiting(tmp_path: Path) -> None:
