@@ -18,6 +18,7 @@ from gogrid.protocol.tasks import PythonTask
 from runner.errors import JobError
 from runner.models.blobs import Moved
 from runner.models.disk import delete_tree
+from runner.models.disk_trouble import as_no_room
 from runner.python_job.run import run_python
 from runner.sandbox.base import Launcher
 from runner.session import JobStream
@@ -54,7 +55,8 @@ class ScriptRunner:
             gpus: UUIDs of the GPUs it is granted.
         """
         folder = self._folder / secrets.token_hex(8)
-        folder.mkdir(mode=0o700)
+        with as_no_room("a job's folder"):
+            folder.mkdir(mode=0o700)
 
         async def save(name: str, pieces: AsyncIterator[bytes]) -> OutputFile:
             return await self._save(folder, name, pieces)
@@ -102,7 +104,7 @@ class ScriptRunner:
         """Store one output file; its disk space is free again when this returns."""
         path = folder / f"out-{secrets.token_hex(8)}"
         digest, size = hashlib.sha256(), 0
-        with path.open("xb") as file:
+        with as_no_room("a job's output"), path.open("xb") as file:
             async for piece in pieces:
                 file.write(piece)
                 digest.update(piece)

@@ -23,6 +23,7 @@ from gogrid.protocol.messages import FailCode
 from gogrid.protocol.tasks import ModelRef
 from gogrid.sizes import format_size
 from runner.errors import ModelError
+from runner.models.disk_trouble import as_no_room
 from runner.threads import in_thread
 
 if TYPE_CHECKING:
@@ -94,18 +95,19 @@ class Blobs:
             lasting: it is to be there after a power cut, too.
 
         Raises:
-            ModelError: it cannot be had, or other bytes came in its place.
+            ModelError: it cannot be had or kept here, or other bytes came in its place.
         """
         size = max_size if exact else None
 
         def fetch(stop: threading.Event) -> None:
-            part = self._fetch(sha256, target, max_size, size, moved, stop)
-            if lasting:
-                with part.open("rb+") as file:
-                    os.fsync(file.fileno())
-            part.replace(target)
-            if lasting:
-                sync_folder(target.parent)
+            with as_no_room(f"the file {sha256[:12]}…"):
+                part = self._fetch(sha256, target, max_size, size, moved, stop)
+                if lasting:
+                    with part.open("rb+") as file:
+                        os.fsync(file.fileno())
+                part.replace(target)
+                if lasting:
+                    sync_folder(target.parent)
 
         await in_thread(fetch, f"blob {sha256[:8]}")
 
