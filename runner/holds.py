@@ -4,11 +4,16 @@ Promises: each is its own matter, so that ending one ends no other; all are told
 ends by itself. Pure: what follows is for `work.py` to do.
 """
 
+import math
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
+from gogrid.moments import shown_moment
 from gogrid.protocol.messages import Readiness
+
+LONGEST_REASON = 200
+"""Characters of what an owner may say of a pause: it goes to the coordinator in one message with all else."""
+LONGEST_PAUSE_S = 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,25 @@ class OwnerPause:
     def over(self, now: float) -> bool:
         """Args: now: Unix seconds."""
         return 0 < self.until <= now
+
+    def why_not(self, now: float) -> str:
+        """Why there can be no such pause, in words; empty: there can. Args: now: Unix seconds."""
+        if len(self.reason) > LONGEST_REASON:
+            return f"A reason may have {LONGEST_REASON} characters; give a shorter one."
+        if self.until < 0 or self.over(now):
+            return "That time is over already; give one that is to come."
+        if not self.until <= now + LONGEST_PAUSE_S:  # what is no number, too
+            return "A pause has to end within a year; give a time that is nearer, or none."
+        return ""
+
+    def tamed(self, now: float) -> "OwnerPause":
+        """As it may be, where somebody wrote it down otherwise: without an end, and with its reason cut.
+
+        Args:
+            now: Unix seconds.
+        """
+        ends = math.isfinite(self.until) and 0 < self.until <= now + LONGEST_PAUSE_S
+        return OwnerPause(self.reason[:LONGEST_REASON], self.finish, self.until if ends else 0.0)
 
 
 class Holds:
@@ -71,4 +95,4 @@ class Holds:
         """A reason as others hear it: a pause with an end says when, on the clock of this machine."""
         if self.pause is None or not self.pause.until or reason != self.pause.reason:
             return reason
-        return f"{reason} until {datetime.fromtimestamp(self.pause.until):%a %H:%M}"
+        return f"{reason} until {shown_moment(self.pause.until, '%a %H:%M')}"

@@ -1,12 +1,19 @@
-"""Tells the coordinator what changed, in few messages: what matters for placement at once, the rest within a second."""
+"""Tells the coordinator what changed, in few messages: what matters for placement at once, the rest within a second.
+
+Promises: a report that cannot be sent does not end the telling: a bare one goes in its place, and the log says why.
+"""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import msgspec
 
+from gogrid.errors import ProtocolError
 from gogrid.protocol.messages import WorkerReport
+from runner.worker_report import bare
 
+log = logging.getLogger(__name__)
 _SOON_S = 0.02
 _LATER_S = 1.0
 
@@ -15,7 +22,7 @@ class Reporter:
     """Use from one event loop."""
 
     def __init__(self, tell: Callable[[WorkerReport], None], report: Callable[[], WorkerReport]) -> None:
-        """`tell` keeps the last report and repeats it to every new session."""
+        """`tell` keeps the last report and repeats it to every new session; raises `ProtocolError` for one too long."""
         self._send, self._report = tell, report
         self._sent: WorkerReport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -37,9 +44,16 @@ class Reporter:
     def _tell(self) -> None:
         self._timer = None
         report = self._report()
-        if report != self._sent:
-            self._sent = report
-            self._send(report)
+        if report == self._sent:
+            return
+        for message in (report, bare(report)):
+            try:
+                self._send(message)
+            except ProtocolError as error:
+                log.error("the coordinator cannot be told everything of this worker: %s", error)
+            else:
+                self._sent = report
+                return
 
 
 def _same_but_load(one: WorkerReport, other: WorkerReport) -> bool:

@@ -1,11 +1,15 @@
 """What a worker says of itself to its coordinator, put together from its parts."""
 
+from msgspec.structs import replace
+
 from gogrid.protocol.measured import MeasuredSpeed
-from gogrid.protocol.messages import WorkerReport
+from gogrid.protocol.messages import Readiness, WorkerReport
 from runner.facts import Facts
 from runner.holds import Holds
 from runner.models.cache import ModelCache
 from runner.serving.pool import ExecutorPool
+
+_LONGEST_REASON = 1000
 
 
 def worker_report(
@@ -17,7 +21,9 @@ def worker_report(
         hostname=facts.hostname,
         platform=facts.platform,
         readiness=readiness,
-        reason="; ".join(dict.fromkeys(filter(None, (holds.told(reason), facts.engine_note, facts.update_note)))),
+        reason="; ".join(dict.fromkeys(filter(None, (holds.told(reason), facts.engine_note, facts.update_note))))[
+            :_LONGEST_REASON
+        ],
         devices=facts.devices,
         engines=facts.engines if pool is not None else (),
         sandbox=facts.sandbox,
@@ -30,4 +36,21 @@ def worker_report(
         packages=facts.packages,
         gpu_scripts=facts.gpu_scripts,
         speed=speed,
+    )
+
+
+def bare(report: WorkerReport) -> WorkerReport:
+    """The same worker in few bytes, for when all of it fits into no message: nothing is placed on it."""
+    ready = report.readiness is Readiness.READY
+    return replace(
+        report,
+        readiness=Readiness.UNABLE if ready else report.readiness,
+        reason="its report is longer than any message may be" if ready else report.reason[:_LONGEST_REASON],
+        sandbox=report.sandbox[:_LONGEST_REASON],
+        devices=(),
+        loaded=(),
+        cached=(),
+        loading=(),
+        refused=(),
+        packages=(),
     )

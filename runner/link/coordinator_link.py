@@ -29,6 +29,7 @@ from gogrid.protocol.worker_session import (
     Renewed,
     TokenProof,
     WorkerEvent,
+    framed_fitting,
 )
 from runner.errors import LinkError, TokenRefusedError
 from runner.link.backoff import Backoff
@@ -123,7 +124,8 @@ class CoordinatorLink:
         return self._address
 
     def report(self, report: WorkerReport) -> None:
-        """Tell what this worker can do, now and after every reconnect."""
+        """Tell what this worker can do, now and after every reconnect. Raises `ProtocolError` for one too long."""
+        framed_fitting(report)
         self._report = report
         if self._welcome is not None and self._connection is not None:
             self._reported = report
