@@ -9,7 +9,7 @@ known key suggested. Reads no environment and no clock by itself: both are given
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -18,6 +18,8 @@ from gogrid.errors import ConfigError
 
 T = TypeVar("T")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
+_ALIKE = 0.5
+_ALIKE_WITH_TABLE = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,25 @@ def _read_file(path: Path, settings: tuple[Setting[object], ...]) -> dict[str, o
     known = [setting.key for setting in settings]
     for key in flat:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}."
+            near = nearest(key, known)
+            hint = f"did you mean {near}?" if near else f"known keys: {', '.join(known)}."
             raise ConfigError(f"{path}: there is no setting {key}; {hint}")
     return flat
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The key that was most likely meant, with or without its table; empty: none is near."""
+    last = name.rpartition(".")[2]
+    keys = {key.rpartition(".")[2]: key for key in known}
+    near = difflib.get_close_matches(last, keys, n=1, cutoff=_ALIKE)
+    whole = difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE_WITH_TABLE)
+    return whole[0] if whole else keys[near[0]] if near else ""
+
+
+def no_such_setting(name: str, known: Sequence[str]) -> str:
+    """One sentence for who named it on a command line."""
+    near = nearest(name.strip().lower().replace("-", "_"), known)
+    return f"There is no setting {name[:60]!r}; " + (f"did you mean {near}?" if near else "see all with: config show")
 
 
 def text(value: object) -> str:

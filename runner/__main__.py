@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.errand == "models":
             return _models(places, options.words, as_json=options.json)
         config = settings.load()
+        if options.errand == "doctor":
+            return _doctor(settings, places)
         if options.errand == "engine":
             return _engine(config, places, options.words)
         if options.errand == "join":
             return _join(config, places, as_json=options.json)
-        if options.errand == "doctor":
-            return _doctor(config, places)
         if options.errand == "bench":
             return _bench(config, places)
         return _run(settings, config.log_level, places)
@@ -79,9 +79,6 @@ def _run(settings: SettingsSource, log_level: str, places: WorkerPlaces) -> int:
     from runner.app import run
     from runner.engine_pack.publisher import publisher_folder
 
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
     for chatty in ("httpx", "httpcore", "asyncio", "quic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return START_ANEW if asyncio.run(run(settings, places, publisher_folder())) else 0
@@ -103,12 +100,14 @@ def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
     return 0
 
 
-def _doctor(config: WorkerConfig, places: WorkerPlaces) -> int:
+def _doctor(settings: SettingsSource, places: WorkerPlaces) -> int:
+    """What is wrong with the settings is one finding among the others."""
     import msgspec
 
     from runner.doctor import examine
 
-    print(msgspec.json.encode(asyncio.run(examine(config, places))).decode())
+    config = settings.load_anyway()
+    print(msgspec.json.encode(asyncio.run(examine(config, places, settings.trouble))).decode())
     return 0
 
 
@@ -128,8 +127,8 @@ def _config(settings: SettingsSource, words: Sequence[str], *, as_json: bool) ->
     if not words:
         print(msgspec.json.encode(settings.shown()).decode())
         return 0
-    note = settings.change(words[0], words[1], running=False)
-    print(msgspec.json.encode({"note": note}).decode() if as_json else note)
+    done = settings.change(words[0], words[1], running=False)
+    print(msgspec.json.encode(done).decode() if as_json else done.note)
     return 0
 
 

@@ -36,7 +36,6 @@ from runner.control_messages import (
     AskTest,
     Done,
     Refused,
-    Settings,
     TestShown,
 )
 from runner.engine_pack.around import Surroundings
@@ -285,13 +284,10 @@ class _Runner:
 
     def _reload(self) -> str:
         """Take up what counts at once; why the settings stay as they were, in words, if they do."""
-        try:
-            fresh = self._settings.load()
-        except ConfigError as error:
-            log.error("the settings stay as they were: %s", error)
-            return str(error)
-        self._take_up(taken_up(self._config, fresh))
-        return ""
+        fresh = self._settings.load_again()
+        if fresh is not None:
+            self._take_up(taken_up(self._config, fresh))
+        return self._settings.trouble
 
     def _take_up(self, config: WorkerConfig) -> None:
         before, self._config = self._config, config
@@ -367,6 +363,7 @@ class _Runner:
                     tokens_per_s=self._recorder.tokens_per_s,
                     unseen=self._owner.unseen,
                     engine=self._engine,
+                    settings_trouble=self._settings.trouble,
                 )
             case AskStatistics():
                 return self._recorder.statistics(question.span)
@@ -381,7 +378,7 @@ class _Runner:
                 if reason := self._owner.resume():
                     return Refused(reason=reason)
             case AskSettings():
-                return self._shown()
+                return self._settings.shown()
             case AskChange():
                 return self._change(question)
             case AskModels():
@@ -394,20 +391,14 @@ class _Runner:
                     return Refused(reason=reason)
         return Done()
 
-    def _shown(self) -> Settings | Refused:
-        try:
-            return self._settings.shown()
-        except ConfigError as error:
-            return Refused(reason=str(error))
-
     def _change(self, question: AskChange) -> Done | Refused:
         try:
-            note = self._settings.change(question.setting, question.value, running=True)
+            done = self._settings.change(question.setting, question.value, running=True)
         except ConfigError as error:
             return Refused(reason=str(error))
         if reason := self._reload():
             return Refused(reason=reason)
-        return Done(note=note)
+        return done
 
     def _test(self, *, begin: bool) -> TestShown | Refused:
         if self._parts is None:

@@ -70,13 +70,15 @@ class WorkerConfig:
     log_level: str
 
 
-def load_config(places: WorkerPlaces, *, flags: Mapping[str, object], environment: Mapping[str, str]) -> WorkerConfig:
+def load_config(
+    places: WorkerPlaces, *, flags: Mapping[str, object], environment: Mapping[str, str], read_file: bool = True
+) -> WorkerConfig:
     """Merge and check every setting.
 
     Raises:
         ConfigError: names the key, the value, where it came from and what is allowed.
     """
-    found = resolve(SETTINGS, flags=flags, environment=environment, file=places.config)
+    found = resolve(SETTINGS, flags=flags, environment=environment, file=places.config if read_file else None)
     return WorkerConfig(
         host=found.value(_HOST),
         port=found.value(_PORT),

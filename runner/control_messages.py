@@ -154,6 +154,8 @@ class WorkerStatus(ControlMessage, frozen=True):
     """What is done about its engine, in words: `fetching its engine: 42 % of 322 MB`; empty: nothing."""
     engine_state: Literal["", "coming", "missing"] = ""
     """It has none, and one is coming, or somebody has to do something; empty: it has one, or looks for none."""
+    settings_trouble: str = ""
+    """What is wrong with the settings' file, so that the settings stay as they were; empty: nothing."""
 
 
 class SettingShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +174,8 @@ class SettingShown(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(ControlMessage, frozen=True):
     settings: tuple[SettingShown, ...]
     file: str
+    trouble: str = ""
+    """What is wrong with the file now: these are the settings as they were before; empty: nothing."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +223,10 @@ class TestShown(ControlMessage, frozen=True):
 class Done(ControlMessage, frozen=True):
     note: str = ""
     """What its owner should know of it, as a sentence: a value that was written but does not count, and why."""
+    key: str = ""
+    """Of `AskChange`: the setting's whole name."""
+    counts: Literal["", "now", "start", "joining", "no"] = ""
+    """Of `AskChange`: from when. `start`, `joining`: the worker's next; `no`: a flag or a variable wins."""
 
 
 class Refused(ControlMessage, frozen=True):

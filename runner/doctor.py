@@ -37,15 +37,24 @@ _COMES = "; a running worker fetches it from its coordinator"
 _ADVICE = "; install an engine pack (gogrid-worker engine install FILE), or from source: pip install 'gogrid[engine]'"
 
 
-async def examine(config: WorkerConfig, places: WorkerPlaces) -> tuple[Check, ...]:
-    """Every check, in the order in which they build on each other."""
-    settings = Check("settings", True, f"{places.config}{'' if places.config.exists() else ' (absent: defaults)'}")
+async def examine(config: WorkerConfig, places: WorkerPlaces, trouble: str) -> tuple[Check, ...]:
+    """Every check, in the order in which they build on each other.
+
+    Args:
+        trouble: what is wrong with the settings, so that `config` is without them; empty: nothing.
+    """
     machine, coordinator, activity = await asyncio.gather(
         _machine(config, places),
         _coordinator(config, places),
         in_thread(lambda _stop: _activity(config), "activity check"),
     )
-    return (settings, *machine, _disk(config, places), *_models(places), activity, *coordinator)
+    return (_settings(places, trouble), *machine, _disk(config, places), *_models(places), activity, *coordinator)
+
+
+def _settings(places: WorkerPlaces, trouble: str) -> Check:
+    if trouble:
+        return Check("settings", False, f"{trouble.rstrip('.')}; everything below is looked at without it")
+    return Check("settings", True, f"{places.config}{'' if places.config.exists() else ' (absent: defaults)'}")
 
 
 async def _machine(config: WorkerConfig, places: WorkerPlaces) -> list[Check]:

@@ -7,12 +7,13 @@ that the worker could not start with: what would be wrong is refused, and then n
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import tomlkit
 from tomlkit.items import Table
 
-from gogrid.config import Setting, resolve
+from gogrid.config import Setting, no_such_setting, resolve
 from gogrid.errors import ConfigError
 from runner.config import SETTINGS, check_together, vram_twin
 
@@ -25,11 +26,17 @@ def find_setting(name: str) -> Setting[object]:
     for setting in SETTINGS:
         if word in (setting.key, setting.key.rpartition(".")[2]):
             return setting
-    known = ", ".join(setting.key for setting in SETTINGS)
-    raise ConfigError(f"There is no setting {name[:60]!r}; there are: {known}.")
+    raise ConfigError(no_such_setting(name, [setting.key for setting in SETTINGS]))
 
 
-def change_setting(path: Path, name: str, value: str) -> Setting[object]:
+@dataclass(frozen=True, slots=True)
+class Changed:
+    setting: Setting[object]
+    removed: tuple[str, ...]
+    """Keys that stood in the file and do no more."""
+
+
+def change_setting(path: Path, name: str, value: str) -> Changed:
     """Write one setting, if its value is allowed; an empty value removes it, so that its default counts.
 
     The VRAM limit has two names: setting one removes the other.
@@ -39,19 +46,20 @@ def change_setting(path: Path, name: str, value: str) -> Setting[object]:
     """
     setting = find_setting(name)
     if not value.strip():
-        write_settings(path, {}, drop=(setting.key,))
-        return setting
+        return Changed(setting, write_settings(path, {}, drop=(setting.key,)))
     twin = vram_twin(setting.key)
-    write_settings(path, {setting.key: _allowed(setting, value)}, drop=(twin,) if twin else ())
-    return setting
+    values = {setting.key: _allowed(setting, value)}
+    return Changed(setting, write_settings(path, values, drop=(twin,) if twin else ()))
 
 
-def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] = ()) -> None:
+def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] = ()) -> tuple[str, ...]:
     """Raises `ConfigError` if the file cannot be read or written, or would be wrong afterwards; then it is as it was.
 
     Args:
         values: by key, for instance `worker.max_vram`.
         drop: keys to remove.
+
+    Returns: those of `drop` that stood there. Where that leaves nothing to do, the file is not written.
     """
     target = path.resolve() if path.is_symlink() else path
     try:
@@ -64,10 +72,15 @@ def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] 
     for key, value in values.items():
         table, _, name = key.partition(".")
         _table(document, table, path)[name] = value
+    dropped = []
     for key in drop:
         table, _, name = key.partition(".")
-        document.get(table, {}).pop(name, None)
-    _replace(path, target, tomlkit.dumps(document), 0o600 if found is None else found.st_mode & 0o777)
+        if name in document.get(table, {}):
+            document[table].pop(name)
+            dropped.append(key)
+    if values or dropped:
+        _replace(path, target, tomlkit.dumps(document), 0o600 if found is None else found.st_mode & 0o777)
+    return tuple(dropped)
 
 
 class FileStamp:

@@ -1,29 +1,77 @@
 """Where a running worker's settings come from, how they are shown, and what becomes of a change.
 
 Knows the flags and the environment this worker was started with, so that it can say truthfully whether a value that
-was written counts, and from when. The environment is given: nothing is read but the settings' file.
+was written counts, and from when. While the file is no good the settings stay as they were, and what is wrong with it
+is told for as long. The environment is given: nothing is read but the settings' file.
 """
 
+import logging
 from collections.abc import Mapping
+from typing import Literal
+
+from msgspec.structs import replace
 
 from gogrid.config import Setting, resolve
+from gogrid.errors import ConfigError
 from gogrid.places import WorkerPlaces
 from runner.config import AT_JOINING, AT_START, SETTINGS, WorkerConfig, load_config, shown_values, vram_twin
-from runner.control_messages import Settings, SettingShown
-from runner.settings_file import change_setting
+from runner.control_messages import Done, Settings, SettingShown
+from runner.settings_file import Changed, change_setting
+
+log = logging.getLogger(__name__)
+Counts = Literal["now", "start", "joining"]
 
 
 class SettingsSource:
-    """Every method raises `ConfigError` where a setting is wrong: what, where, and what is allowed."""
+    """Methods raise `ConfigError` where a setting is wrong: what, where, and what is allowed."""
 
     def __init__(self, places: WorkerPlaces, flags: Mapping[str, object], environment: Mapping[str, str]) -> None:
         self._places, self._flags, self._environment = places, flags, environment
+        self._last: Settings | None = None
+        """As they were when the file was last fine."""
+        self.trouble = ""
+        """Why they stay so, in words."""
 
     def load(self) -> WorkerConfig:
-        return load_config(self._places, flags=self._flags, environment=self._environment)
+        config = load_config(self._places, flags=self._flags, environment=self._environment)
+        self._last, self.trouble = self._resolved(), ""
+        return config
+
+    def load_again(self) -> WorkerConfig | None:
+        """None: they stay as they were, and `trouble` says why."""
+        before = self.trouble
+        try:
+            fresh = self.load()
+        except ConfigError as error:
+            self.trouble = str(error)
+            if self.trouble != before:
+                log.error("the settings stay as they were: %s", error)
+            return None
+        if before:
+            log.info("the settings are fine again")
+        return fresh
+
+    def load_anyway(self) -> WorkerConfig:
+        """For who has to go on: without the file where that is no good, else the defaults; `trouble` says why."""
+        try:
+            return self.load()
+        except ConfigError as error:
+            self.trouble = str(error)
+        try:
+            return load_config(self._places, flags=self._flags, environment=self._environment, read_file=False)
+        except ConfigError:
+            return load_config(self._places, flags={}, environment={}, read_file=False)
 
     def shown(self) -> Settings:
-        """Every setting and which place won."""
+        """Every setting and which place won; while the file is no good, as they were before, and what is wrong."""
+        try:
+            return self._resolved()
+        except ConfigError as error:
+            if self._last is None:
+                raise
+            return replace(self._last, trouble=str(error))
+
+    def _resolved(self) -> Settings:
         found = resolve(SETTINGS, flags=self._flags, environment=self._environment, file=self._places.config)
         values = shown_values(found)
         return Settings(
@@ -31,25 +79,37 @@ class SettingsSource:
             file=str(self._places.config),
         )
 
-    def change(self, name: str, value: str, *, running: bool) -> str:
-        """Write one setting into the file, or with an empty value remove it; what comes of it, as one sentence."""
-        key, file = change_setting(self._places.config, name, value).key, self._places.config
-        settings = {one.key: one for one in self.shown().settings}
-        now = settings[key]
-        done = f"Wrote {key} = {value} to {file}" if value.strip() else f"Removed {key} from {file}"
+    def change(self, name: str, value: str, *, running: bool) -> Done:
+        """Write one setting into the file, or with an empty value remove it; what comes of it."""
+        changed, file = change_setting(self._places.config, name, value), self._places.config
+        key = changed.setting.key
+        settings = {one.key: one for one in self._resolved().settings}
+        now, done = settings[key], _done(changed, value, str(file))
+        if not value.strip() and not changed.removed:
+            return Done(note=f"{key} was not set in {file}; it is {now.value or 'nothing'} ({now.origin}).", key=key)
         for winner in (now, settings.get(vram_twin(key), now)):
             if winner.origin not in (str(file), "default"):
-                return f"{done}; it does not count as long as {winner.origin} is given, which says {winner.value}."
+                note = f"{done}; it does not count as long as {winner.origin} is given, which says {winner.value}."
+                return Done(note=note, key=key, counts="no")
+        counts: Counts = "joining" if key in AT_JOINING else "start" if key in AT_START or not running else "now"
         default = "" if value.strip() else f" (the default is {now.value or 'nothing'})"
-        return f"{done}{default}; it counts {_when(key, running=running)}."
+        return Done(note=f"{done}{default}; it counts {_when(counts, running=running)}.", key=key, counts=counts)
 
 
-def _when(key: str, *, running: bool) -> str:
-    if key in AT_JOINING:
+def _done(changed: Changed, value: str, file: str) -> str:
+    key = changed.setting.key
+    if not value.strip():
+        return f"Removed {key} from {file}"
+    gone = "".join(f", and removed {twin}, the limit's other name" for twin in changed.removed)
+    return f"Wrote {key} = {value} to {file}{gone}"
+
+
+def _when(counts: Counts, *, running: bool) -> str:
+    if counts == "joining":
         return "when this worker joins a coordinator"
     if not running:
         return "when the worker starts (none is running)"
-    return "from the worker's next start" if key in AT_START else "at once"
+    return "from the worker's next start" if counts == "start" else "at once"
 
 
 def _shown(setting: Setting[object], value: str, origin: str) -> SettingShown:

@@ -24,6 +24,7 @@ def worker_status(
     tokens_per_s: float,
     unseen: tuple[str, ...],
     engine: EngineProgress,
+    settings_trouble: str,
 ) -> WorkerStatus:
     """Args: `now` in monotonic seconds, as given to `work`."""
     readiness, reason = work.readiness
@@ -60,6 +61,7 @@ def worker_status(
         unseen=unseen,
         engine=engine.words,
         engine_state="" if not engine.note else "missing" if engine.trouble else "coming",
+        settings_trouble=settings_trouble,
         memory_in_use=pool.memory_held if pool is not None else 0,
     )
 

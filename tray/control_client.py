@@ -1,5 +1,7 @@
 """Asks the running worker over its local socket."""
 
+import os
+import sys
 from pathlib import Path
 
 import msgspec
@@ -7,6 +9,7 @@ import msgspec
 from gogrid.errors import GoGridError
 from gogrid.local_socket import LocalSocketError, NobodyListensError, ask_line
 from runner.control_messages import MAX_LINE, Answer, Ask, decode_answer, encode_line
+from tray.app.window_process import has_desktop
 
 
 class NotRunningError(GoGridError):
@@ -18,7 +21,8 @@ def ask(path: Path, question: Ask) -> Answer:
     try:
         line = ask_line(path, encode_line(question), max_line=MAX_LINE)
     except NobodyListensError:
-        raise NotRunningError("No worker is running here; start it with the same options and --headless.") from None
+        start = f"gogrid-worker{'' if has_desktop(os.environ, sys.platform) else ' --headless'}"
+        raise NotRunningError(f"No worker is running here; start it with the same options: {start}") from None
     except LocalSocketError as error:
         raise NotRunningError(str(error)) from error
     try:

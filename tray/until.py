@@ -48,7 +48,11 @@ def until(words: str, now: datetime) -> datetime:
 
 def after(words: str, now: datetime) -> datetime:
     """From a duration such as `90m`, `1h` or `2d`. Raises `ValueError` saying what is allowed."""
-    seconds = parse_duration(words)
+    allowed = ValueError("a duration such as 30m, 1h or 2d, up to a year")
+    try:
+        seconds = parse_duration(words)
+    except ValueError:
+        raise allowed from None
     if not 0 < seconds <= _LONGEST.total_seconds():
-        raise ValueError("a duration such as 30m, 1h or 2d, up to a year")
+        raise allowed
     return now + timedelta(seconds=seconds)

@@ -25,11 +25,14 @@ def tooltip(view: View) -> str:
         parts += [_count(len(status.jobs), "job")] * bool(status.jobs)
         parts += [f"{status.tokens_per_s:.0f} tokens/s"] * (status.tokens_per_s >= 1)
         parts += [format_size(status.memory_in_use)] * bool(status.memory_in_use)
+    parts += _stay(view)
     return _cut(" · ".join(parts), LONGEST_TOOLTIP)
 
 
 def menu(view: View) -> tuple[Item, ...]:
-    head = (Item(label=_cut(view.sentence, _LONGEST_SENTENCE), enabled=False), *_remedy(view), _SEPARATOR)
+    sentences = (view.sentence, *_stay(view))
+    said = (Item(label=_cut(sentence, _LONGEST_SENTENCE), enabled=False) for sentence in sentences)
+    head = (*said, *_remedy(view), _SEPARATOR)
     status = view.known.status
     worker = (*_orders(status), *_settings(view), _SEPARATOR) if status is not None else ()
     return (
@@ -41,6 +44,12 @@ def menu(view: View) -> tuple[Item, ...]:
         _SEPARATOR,
         Item(label="Quit", action=Action(Kind.QUIT)),
     )
+
+
+def _stay(view: View) -> tuple[str, ...]:
+    """Where the settings' file is no good while the worker goes on."""
+    trouble = view.known.status.settings_trouble if view.known.status is not None else ""
+    return (f"settings stay as they were: {trouble}",) if trouble else ()
 
 
 def _remedy(view: View) -> tuple[Item, ...]:

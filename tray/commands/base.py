@@ -16,6 +16,8 @@ from gogrid.errors import GoGridError
 from gogrid.places import WorkerPlaces
 from runner.control_messages import Answer, Ask, Refused
 from tray.control_client import NotRunningError, ask
+from tray.instance import NoAppError, ask_app
+from tray.instance_messages import AppState, AppStatus, AskApp
 from tray.runner_command import runner_command
 
 REFUSED = 1
@@ -67,13 +69,30 @@ def running(context: Context, question: Ask) -> Answer:
     """Ask the worker that must be running.
 
     Raises:
-        NotRunningError: there is none.
+        NotRunningError: there is none; says why where the app knows.
         RefusedError: it says no.
     """
-    answer = ask(context.places.control, question)
+    try:
+        answer = ask(context.places.control, question)
+    except NotRunningError as error:
+        raise _why_none(context) or error from None
     if isinstance(answer, Refused):
         raise RefusedError(f"The worker refuses: {answer.reason}")
     return answer
+
+
+def _why_none(context: Context) -> NotRunningError | None:
+    """What the app that runs here says of the worker that does not."""
+    try:
+        app = ask_app(context.places.instance, AskApp())
+    except NoAppError:
+        return None
+    if not isinstance(app, AppStatus) or app.runner is not None:
+        return None
+    if app.state is AppState.NOT_JOINED:
+        join = " ".join(("gogrid-worker", *context.named, "join TOKEN"))
+        return NotRunningError(f"This worker has not joined a coordinator yet; paste its token: {join}")
+    return NotRunningError(f"GoGrid is here, its worker is not: {app.sentence}")
 
 
 def maybe_running(context: Context, question: Ask) -> Answer | None:

@@ -26,6 +26,7 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 def _run(options: argparse.Namespace, context: Context) -> int:
+    joined = (context.places.state / "membership.json").exists()
     with _at_rest(context):
         found = fetch(context, ("bench",))
     speed = msgspec.json.decode(found, type=Speed)
@@ -33,7 +34,8 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         f"Device   {speed.device} ({speed.engine})",
         f"Tokens   {speed.tokens_per_s:.1f}/s for eight answers at once, {speed.stream_tokens_per_s:.1f}/s for one",
         f"Memory   {format_size(round(speed.memory_bandwidth))}/s",
-        "The coordinator is told, and prefers the faster of two workers that are equal otherwise.",
+        f"The coordinator {'is told' if joined else 'will be told once this worker has joined one'},"
+        " and prefers the faster of two workers that are equal otherwise.",
     )
     return say(options.json, msgspec.Raw(found.strip()), "\n".join(lines))
 

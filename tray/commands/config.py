@@ -5,10 +5,12 @@ where its file is another one than named here, it is not asked.
 """
 
 import argparse
+import sys
 
 import msgspec
 
 from gogrid.arguments import CommandParser
+from gogrid.config import no_such_setting
 from gogrid.errors import GoGridError
 from runner.control_messages import AskChange, AskSettings, Done, Refused, Settings, SettingShown
 from tray.commands.base import Command, Context, fetch, maybe_running, say, unexpected
@@ -39,11 +41,11 @@ def _words(parser: CommandParser) -> None:
 
 
 def _arrange(words: list[str]) -> list[str]:
-    """`config` alone shows, `config KEY VALUE` writes."""
+    """`config` alone shows, `config KEY` gets, `config KEY VALUE` writes."""
     plain = [word for word in words if not word.startswith("-")]
     if "--help" in words or (plain and plain[0] in _VERBS):
         return words
-    return [("show", "get", "set")[min(len(plain), 2)], *words, *(["--origin"] if not plain else [])]
+    return [("show", "get", "set")[min(len(plain), 2)], *words]
 
 
 def _run(options: argparse.Namespace, context: Context) -> int:
@@ -53,7 +55,10 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         raise GoGridError(f"An empty value is no value; to remove one: gogrid-worker config unset {options.setting}")
     if options.verb in ("set", "unset"):
         return _change(options, context)
-    shown = _settings(context)
+    found = _settings(context)
+    shown = found.settings
+    if found.trouble:
+        print(f"gogrid-worker: {found.trouble} Until it is mended the running worker has this:", file=sys.stderr)
     if options.verb == "get":
         one = _named(options.setting, shown)
         return say(options.json, one, one.value)
@@ -64,17 +69,16 @@ def _run(options: argparse.Namespace, context: Context) -> int:
 
 def _change(options: argparse.Namespace, context: Context) -> int:
     value = options.value if options.verb == "set" else ""
-    running_file = _running_file(context)
-    if running_file is not None:
+    if _running_file(context) is not None:
         answer = ask(context.places.control, AskChange(setting=options.setting, value=value))
         if isinstance(answer, Refused):
             raise GoGridError(answer.reason)  # wrong words, whoever says so
-        if not isinstance(answer, Done):
-            raise unexpected(answer)
-        note = answer.note
     else:
-        note = str(msgspec.json.decode(fetch(context, ("config", options.setting, value)))["note"])
-    return say(options.json, {"setting": options.setting, "value": value, "note": note}, note)
+        answer = msgspec.json.decode(fetch(context, ("config", options.setting, value)), type=Done)
+    if not isinstance(answer, Done):
+        raise unexpected(answer)
+    told = {"key": answer.key, "value": value, "counts": answer.counts, "note": answer.note}
+    return say(options.json, told, answer.note)
 
 
 def _running_file(context: Context) -> Settings | None:
@@ -83,9 +87,8 @@ def _running_file(context: Context) -> Settings | None:
     return answer if isinstance(answer, Settings) and answer.file == str(context.places.config) else None
 
 
-def _settings(context: Context) -> tuple[SettingShown, ...]:
-    found = _running_file(context)
-    return (found or msgspec.json.decode(fetch(context, ("config",)), type=Settings)).settings
+def _settings(context: Context) -> Settings:
+    return _running_file(context) or msgspec.json.decode(fetch(context, ("config",)), type=Settings)
 
 
 def _named(name: str, shown: tuple[SettingShown, ...]) -> SettingShown:
@@ -93,7 +96,7 @@ def _named(name: str, shown: tuple[SettingShown, ...]) -> SettingShown:
     for one in shown:
         if word in (one.key, one.key.rpartition(".")[2]):
             return one
-    raise GoGridError(f"There is no setting {name[:60]!r}; there are: {', '.join(one.key for one in shown)}.")
+    raise GoGridError(no_such_setting(name, [one.key for one in shown]))
 
 
 def _line(one: SettingShown, *, origin: bool) -> str:

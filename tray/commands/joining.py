@@ -4,9 +4,11 @@ The token travels to the runner by standard input.
 """
 
 import argparse
+import os
 import sys
 
 from gogrid.arguments import CommandParser
+from tray.app.window_process import has_desktop
 from tray.commands.base import Command, Context, call
 from tray.instance import NoAppError, ask_app
 from tray.instance_messages import StartRunner
@@ -25,7 +27,8 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         worker = " ".join(("gogrid-worker", *context.named))
         starts = _waits(context)
         if not options.json:
-            print(f"It starts now; see: {worker} status" if starts else f"Next: {worker} --headless")
+            start = worker if has_desktop(os.environ, sys.platform) else f"{worker} --headless"
+            print(f"It starts now; see: {worker} status" if starts else f"Next: {start}")
     return code
 
 

@@ -1,14 +1,17 @@
 """`pause`, `finish` and `resume`: what the owner tells the running worker."""
 
 import argparse
+import re
 from datetime import datetime
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
-from runner.control_messages import Ask, AskPause, AskResume, Done
+from runner.control_messages import Ask, AskPause, AskResume, AskStatus, Done, WorkerStatus
 from tray.app.orders import FINISHING
 from tray.commands.base import Command, Context, nothing_more, running, say, unexpected
 from tray.until import after, until
+
+_MINUS = re.compile(r"-[0-9]")
 
 
 def _pause_words(parser: CommandParser) -> None:
@@ -38,7 +41,19 @@ def _finish(options: argparse.Namespace, context: Context) -> int:
 
 
 def _resume(options: argparse.Namespace, context: Context) -> int:
-    return _order(options, context, AskResume(), "resumed")
+    """Ends the owner's own pause, and no other reason to stand back."""
+    before = running(context, AskStatus())
+    running(context, AskResume())
+    after = running(context, AskStatus())
+    if not isinstance(before, WorkerStatus) or not isinstance(after, WorkerStatus):
+        raise unexpected(after)
+    told = {"state": "resumed", **({"holds": after.holds} if after.holds else {})}
+    return say(options.json, told, resumed_text(before, after))
+
+
+def resumed_text(before: WorkerStatus, after: WorkerStatus) -> str:
+    done = "resumed" if before.order else "no pause of yours"
+    return f"{done}; it still stands back: {'; '.join(after.holds)}" if after.holds else done
 
 
 def _order(options: argparse.Namespace, context: Context, order: Ask, done: str, end: float = 0.0) -> int:
@@ -49,6 +64,19 @@ def _order(options: argparse.Namespace, context: Context, order: Ask, done: str,
     return say(options.json, {"state": done.split()[0], **({"until": end} if end else {})}, text)
 
 
-PAUSE = Command("pause", "Take no new jobs; what runs goes on on other workers, at once.", _pause_words, _pause)
+def _arrange_pause(words: list[str]) -> list[str]:
+    """A time with a minus is a time, too, and refused as one."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in ("--for", "--until") and _MINUS.match(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+PAUSE = Command(
+    "pause", "Take no new jobs; what runs goes on on other workers, at once.", _pause_words, _pause, _arrange_pause
+)
 FINISH = Command("finish", "Take no new jobs; what runs ends here.", nothing_more, _finish)
 RESUME = Command("resume", "Take jobs again.", nothing_more, _resume)

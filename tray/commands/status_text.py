@@ -1,16 +1,16 @@
 """A worker's status as a person reads it. Pure, but for the local time zone."""
 
 from gogrid.moments import shown_moment
+from gogrid.protocol.messages import Readiness
 from gogrid.sizes import format_size
 from runner.control_messages import ModelState, WorkerStatus
 
 
 def status_text(status: WorkerStatus) -> str:
-    reason = "" if status.reason == status.readiness.value else f": {status.reason}"
     pace = f", {status.tokens_per_s:.0f} tokens/s" if status.tokens_per_s >= 1 else ""
     lines = [
         f"Worker       {status.worker or '(not connected yet)'}, {status.software}",
-        f"State        {status.readiness.value}{reason}",
+        f"State        {_state(status)}",
         *(f"             also: {hold}" for hold in status.holds if hold != status.reason),
         *(
             (f"             until {shown_moment(status.paused_until, '%Y-%m-%d %H:%M')}",)
@@ -18,6 +18,7 @@ def status_text(status: WorkerStatus) -> str:
             else ()
         ),
         f"Coordinator  {status.coordinator}, {status.connection}",
+        *((f"Settings     stay as they were: {status.settings_trouble}",) if status.settings_trouble else ()),
         f"Device       {status.device}",
         *((f"Engine       {status.engine}",) if status.engine else ()),
         f"Sandbox      {status.sandbox}",
@@ -31,6 +32,14 @@ def status_text(status: WorkerStatus) -> str:
     if status.memory_in_use:
         lines.append(f"Memory       {format_size(status.memory_in_use)} held by models")
     return "\n".join(lines)
+
+
+def _state(status: WorkerStatus) -> str:
+    """Ready is who gets work: not while the coordinator is away."""
+    if status.readiness is Readiness.READY and not status.connected:
+        return f"not connected: {status.connection}"
+    reason = "" if status.reason == status.readiness.value else f": {status.reason}"
+    return f"{status.readiness.value}{reason}"
 
 
 def _model(model: ModelState) -> str:

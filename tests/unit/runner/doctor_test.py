@@ -35,12 +35,12 @@ async def test_blocked_udp_is_told_from_a_coordinator_that_is_down(tmp_path: Pat
     config = load_config(places, flags={}, environment={})
     with BlobServer(tmp_path).running() as server:
         save_membership(places.state, membership(server))
-        checks = {check.name: check for check in await examine(config, places)}
+        checks = {check.name: check for check in await examine(config, places, "")}
         assert not checks["UDP (QUIC)"].ok
         assert checks["TCP (HTTPS)"].ok
         assert checks["clock"].ok
         assert checks["coordinator"].finding.startswith("office, pin ")
-    checks = {check.name: check for check in await examine(config, places)}
+    checks = {check.name: check for check in await examine(config, places, "")}
     assert not checks["UDP (QUIC)"].ok
     assert not checks["TCP (HTTPS)"].ok
 

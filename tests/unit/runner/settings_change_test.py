@@ -66,7 +66,8 @@ def test_what_is_shown_can_be_written_and_means_the_same(places: WorkerPlaces) -
     ],
 )
 def test_from_when_a_value_counts_is_said(places: WorkerPlaces, key: str, words: str, running: bool, when: str) -> None:
-    assert source(places).change(key, words, running=running).endswith(when)
+    places.config.write_text("[worker]\nlog_level = 'debug'\n")
+    assert source(places).change(key, words, running=running).note.endswith(when)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,9 @@ def test_from_when_a_value_counts_is_said(places: WorkerPlaces, key: str, words:
 def test_a_value_that_does_not_count_is_said_to_not_count(
     places: WorkerPlaces, settings: dict[str, str], winner: str
 ) -> None:
-    note = source(places, **settings).change("max_vram", "6GB", running=True)
+    note = source(places, **settings).change("max_vram", "6GB", running=True).note
     assert note.endswith(f"it does not count as long as {winner}")
-    by_flag = source(places, {"worker.max_ram": "1GB"}).change("max_ram", "2GB", running=True)
+    by_flag = source(places, {"worker.max_ram": "1GB"}).change("max_ram", "2GB", running=True).note
     assert "does not count as long as --max-ram is given, which says 1GB." in by_flag
 
 

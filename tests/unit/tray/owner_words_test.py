@@ -1,0 +1,78 @@
+"""What an owner reads where things are not as usual, and what is made of unusual words."""
+
+from msgspec.structs import replace
+
+from gogrid.protocol.messages import Readiness
+from runner.control_messages import WorkerStatus
+from tray.app.menu import menu, tooltip
+from tray.app.notes import note
+from tray.app.state import Known, Looker, View
+from tray.commands.config import CONFIG
+from tray.commands.orders import PAUSE, resumed_text
+from tray.commands.registry import command_parser
+from tray.commands.status_text import status_text
+
+BROKEN = "/c/config.toml is not valid TOML"
+FINE = WorkerStatus(
+    software="gogrid/0.1.0",
+    worker="den-pc",
+    readiness=Readiness.READY,
+    reason="ready",
+    coordinator="hub:8443",
+    connected=True,
+    connection="connected to hub:8443 as den-pc",
+    device="CPU",
+    devices=(),
+    sandbox="bubblewrap",
+    python_jobs=True,
+    jobs=(),
+    models=(),
+    jobs_done=0,
+    jobs_failed=0,
+    pid=1,
+)
+
+
+def view(status: WorkerStatus) -> View:
+    return Looker().view(Known(status=status), 0.0)
+
+
+def test_a_worker_whose_coordinator_is_away_is_not_called_ready() -> None:
+    away = replace(FINE, connected=False, connection="no answer from hub:8443")
+    assert status_text(away).splitlines()[1] == "State        not connected: no answer from hub:8443"
+    paused = replace(away, readiness=Readiness.PAUSED, reason="on battery")
+    assert status_text(paused).splitlines()[1] == "State        paused: on battery"
+
+
+def test_settings_that_broke_are_shown_everywhere_and_noted_once() -> None:
+    broken = replace(FINE, settings_trouble=BROKEN)
+    assert f"Settings     stay as they were: {BROKEN}" in status_text(broken).splitlines()
+    assert tooltip(view(broken)) == f"GoGrid: Ready for work · settings stay as they were: {BROKEN}"
+    labels = [item.label for item in menu(view(broken))]
+    assert labels[:2] == ["Ready for work", f"settings stay as they were: {BROKEN}"]
+    told = note(view(FINE), view(broken), "trouble")
+    assert told is not None
+    assert told.text == f"The settings stay as they were: {BROKEN}"
+    assert note(view(broken), view(broken), "trouble") is None
+    assert note(view(FINE), view(broken), "none") is None
+    assert note(view(broken), view(FINE), "trouble") is None
+
+
+def test_resume_says_what_else_holds() -> None:
+    gate = replace(FINE, readiness=Readiness.PAUSED, reason="the computer is in use", holds=("the computer is in use",))
+    paused = replace(gate, order="pause")
+    assert resumed_text(gate, gate) == "no pause of yours; it still stands back: the computer is in use"
+    assert resumed_text(paused, gate) == "resumed; it still stands back: the computer is in use"
+    assert resumed_text(paused, FINE) == "resumed"
+    assert resumed_text(FINE, FINE) == "no pause of yours"
+
+
+def test_a_time_with_a_minus_is_a_time() -> None:
+    words = command_parser().parse_args(["pause", *PAUSE.arrange(["--for", "-1h"])])
+    assert words.length == "-1h"
+    assert PAUSE.arrange(["--for", "1h", "--json"]) == ["--for", "1h", "--json"]
+
+
+def test_config_alone_is_config_show() -> None:
+    assert CONFIG.arrange([]) == ["show"]
+    assert CONFIG.arrange(["--origin"]) == ["show", "--origin"]
