@@ -1,6 +1,7 @@
 """A web server on loopback that offers what a `Publisher` publishes, with the faults that a test asks for."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ class Faults:
     wrong_range: bool = False
     other_bytes: bytes = b""
     """In the file's place."""
+    slow_keys_s: float = 0.0
+    """Before each answer with keys."""
     answer: bytes = b""
     """In the answer's place."""
 
@@ -74,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/files/"):
             self._file(int(span.removeprefix("bytes=").rstrip("-") or 0))
         elif self.path.startswith("/updates/keys/"):
+            time.sleep(here.faults.slow_keys_s)
             signed = here.publisher.keys()
             texts = tuple(each.decode() for each in signed.signatures)
             self._body(msgspec.json.encode(KeysAnswer(keys=signed.data.decode(), signatures=texts)))
@@ -100,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("content-range", f"bytes {start + faults.wrong_range}-{size - 1}/{size}")
+            self.send_header("Content-Range", f"bytes {start + faults.wrong_range}-{size - 1}/{size}")
         if not faults.endless:
             self.send_header("content-length", str(size - start))
         self.end_headers()

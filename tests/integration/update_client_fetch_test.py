@@ -1,10 +1,13 @@
 """Asking and downloading over real HTTP with real signatures: cut, endless, swapped, redirected, withdrawn."""
 
 import os
+import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +29,7 @@ from updates.trust.documents import WORKER_APP
 from updates.trust.verdict import Current, Install, InstallFacts, Refuse, Wait
 
 OLD, NEW = 5, 7
-QUICK = Patience(waits_s=(0.0, 0.0))
+QUICK = Patience(waits_s=(0.0, 0.0), window_s=0.3, least=30_000)
 
 
 @dataclass
@@ -154,6 +157,58 @@ def test_an_older_release_is_refused_after_a_newer_one_was_seen(grid: Grid):
     verdict = grid.ask().verdict
     assert isinstance(verdict, Refuse)
     assert verdict.alarm is Alarm.ROLLBACK
+
+
+class Dripping(socketserver.StreamRequestHandler):
+    """One byte now and then, for ever; `begins` at once."""
+
+    begins = b""
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            self.wfile.write(self.begins)
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.02)
+
+
+@contextmanager
+def dripping(begins: bytes) -> Iterator[str]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), type("_", (Dripping,), {"begins": begins})) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("begins", [b"", b"HTTP/1.1 200 OK\r\nx-", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_slow_retrieval_a_dripping_endpoint_is_given_up_and_the_next_one_asked(grid: Grid, begins: bytes):
+    with dripping(begins) as url:
+        slow = Place(endpoint(url + DEFAULT_PATH, "linux-x86_64", "1.0.0"), None)
+        outcome = ask((slow, grid.place), grid.installation, grid.facts, NOW, answer_s=0.3)
+    assert isinstance(outcome.verdict, Install)
+    assert outcome.place == grid.place
+
+
+@pytest.mark.timeout(20)
+def test_slow_retrieval_of_many_keys_has_an_end(grid: Grid):
+    grid.served.faults.slow_keys_s = 0.1
+    grid.served.publisher.epoch = 200
+    with pytest.raises(AskError, match="takes longer"):
+        ask((grid.place,), grid.installation, grid.facts, NOW, answer_s=0.25)
+    assert len(grid.served.asked) < 20
+
+
+@pytest.mark.timeout(20)
+def test_slow_retrieval_of_the_file_is_given_up(grid: Grid):
+    download = grid.download()
+    with dripping(f"HTTP/1.1 200 OK\r\ncontent-length: {download._size}\r\n\r\n".encode()) as url:
+        download._place = Place(endpoint(url + DEFAULT_PATH, "linux-x86_64", "1.0.0"), None)
+        with pytest.raises(DownloadError, match="too slow"):
+            download.run(grid.installation.load)
 
 
 # --- downloading -----------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """One check: ask the endpoints in order, fetch the keys that are not known yet, and judge what came.
 
 Promises: what was learned is on the disk before anybody acts on it; the first endpoint that answers decides, also when
-its answer is refused (a better one behind a lying one is no reason to believe either).
+its answer is refused (a better one behind a lying one is no reason to believe either); one that is slow has a limited
+time, for its answer and for all keys together, then the next one is asked.
 """
 
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +14,15 @@ from updates.client.endpoints import Endpoint
 from updates.client.errors import AskError
 from updates.client.http import small
 from updates.client.layout import Installation
+from updates.client.pace import ANSWER_S
 from updates.errors import TrustError
 from updates.trust.answer import LARGEST_ANSWER, Offer, parse_answer, parse_keys_answer
 from updates.trust.chain import MOST_EPOCHS, SignedKeys
 from updates.trust.trusted_state import TrustedState
 from updates.trust.verdict import Current, Documents, InstallFacts, Refuse, Verdict, evaluate, quiet
+
+_PLACE = 4.0
+"""So many times an answer's time a place may take for its answer and all keys together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,14 @@ class Outcome:
     """Who said it."""
 
 
-def ask(places: Sequence[Place], installation: Installation, facts: InstallFacts, now: float) -> Outcome:
-    """Args: `now` in seconds since 1970.
+def ask(
+    places: Sequence[Place], installation: Installation, facts: InstallFacts, now: float, *, answer_s: float = ANSWER_S
+) -> Outcome:
+    """One check.
+
+    Args:
+        now: in seconds since 1970.
+        answer_s: so long one answer may take.
 
     Raises:
         AskError: nobody answers.
@@ -45,11 +57,12 @@ def ask(places: Sequence[Place], installation: Installation, facts: InstallFacts
     state = installation.load()
     problems = []
     for place in places:
+        line = _Line(place, answer_s)
         try:
-            raw = small(_question(place, state, facts), place.trust, LARGEST_ANSWER)
+            raw = line.get(_question(place, state, facts))
             if raw is None:
                 return Outcome(quiet(state, now), place)
-            documents = _documents(raw, place, state, facts)
+            documents = _documents(raw, line, state, facts)
         except AskError as error:
             problems.append(str(error))
             continue
@@ -57,6 +70,18 @@ def ask(places: Sequence[Place], installation: Installation, facts: InstallFacts
             return Outcome(Refuse(error.alarm, str(error)), place)
         return Outcome(_judge(documents, installation, facts, now), place)
     raise AskError(" ".join(problems) or "No endpoint for updates is known; set updates.endpoints.")
+
+
+class _Line:
+    """What may be asked at one place in the time it is given."""
+
+    def __init__(self, place: Place, answer_s: float) -> None:
+        self.place, self._answer_s, self._until = place, answer_s, time.monotonic() + _PLACE * answer_s
+
+    def get(self, url: str) -> bytes | None:
+        """Raises `AskError`."""
+        within = min(self._answer_s, self._until - time.monotonic())
+        return small(url, self.place.trust, LARGEST_ANSWER, within)
 
 
 def _question(place: Place, state: TrustedState, facts: InstallFacts) -> str:
@@ -68,9 +93,9 @@ def _question(place: Place, state: TrustedState, facts: InstallFacts) -> str:
     return f"{check}{'&' if '?' in check else '?'}seq={facts.seq}&ts={state.ts_seq}"
 
 
-def _documents(raw: bytes, place: Place, state: TrustedState, facts: InstallFacts) -> Documents:
+def _documents(raw: bytes, line: _Line, state: TrustedState, facts: InstallFacts) -> Documents:
     offer = parse_answer(raw)
-    return Documents(_missing_keys(offer, place, state, facts), offer.signed_timestamp, offer.signed_release)
+    return Documents(_missing_keys(offer, line, state, facts), offer.signed_timestamp, offer.signed_release)
 
 
 def _judge(documents: Documents, installation: Installation, facts: InstallFacts, now: float) -> Verdict:
@@ -86,12 +111,12 @@ def _judge(documents: Documents, installation: Installation, facts: InstallFacts
     return verdict
 
 
-def _missing_keys(offer: Offer, place: Place, state: TrustedState, facts: InstallFacts) -> tuple[SignedKeys, ...]:
+def _missing_keys(offer: Offer, line: _Line, state: TrustedState, facts: InstallFacts) -> tuple[SignedKeys, ...]:
     first = max(state.key_epoch + 1, facts.anchors.first_epoch)
     last = min(offer.key_epoch, first + MOST_EPOCHS - 1)
     found = []
     for epoch in range(first, last + 1):
-        raw = small(place.endpoint.keys(epoch), place.trust, LARGEST_ANSWER)
+        raw = line.get(line.place.endpoint.keys(epoch))
         if raw is None:
             raise AskError(f"The keys of epoch {epoch} are not there.")
         found.append(parse_keys_answer(raw))

@@ -1,14 +1,15 @@
 """Fetch the file of an update: resumable, of bounded size and memory, and checked before it gets its name.
 
 Promises: what lies there without `.unverified` was signed for exactly this release, version and target; a cut transfer
-goes on where it stopped; the first byte too many ends it; on a full disk everything that it took is given back, and
-nothing else has changed. Runs in a thread.
+goes on where it stopped; the first byte too many ends it, and so does a server so slow that it would never end; on a
+full disk everything that it took is given back, and nothing else has changed. Runs in a thread.
 """
 
 import errno
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from updates.client.ask import Place
 from updates.client.disk import Step, make_folder, rename, unnoticed
 from updates.client.errors import DownloadError, NoRoomError, StoppedError
 from updates.client.http import Reply, Unreachable, get
+from updates.client.pace import LEAST, WINDOW_S, Pace
 from updates.errors import Alarm, TrustError
 from updates.trust.trusted_state import TrustedState
 from updates.trust.verdict import Install, verify_artifact
@@ -28,7 +30,10 @@ _MARGIN = 64 << 20
 @dataclass(frozen=True, slots=True)
 class Patience:
     waits_s: tuple[float, ...] = (1.0, 5.0, 15.0, 60.0)
-    """Before each further try of a transfer that was cut; one that brought something starts them anew."""
+    """Before each further try of a transfer that was cut; one that brought `least` bytes starts them anew."""
+    window_s: float = WINDOW_S
+    least: int = LEAST
+    """Bytes that must come in each `window_s`."""
 
 
 class Download:
@@ -110,7 +115,7 @@ class Download:
                 problem = "it ended early"
             except Unreachable as error:
                 problem = str(error)
-            if self._have() > have:
+            if self._have() >= have + self._patience.least:
                 waits = iter(self._patience.waits_s)
             if self._have() == self._size:
                 break
@@ -124,7 +129,8 @@ class Download:
     def _attempt(self, have: int) -> None:
         url = self._place.endpoint.file(self._offer.artifact.url)
         headers = {"range": f"bytes={have}-"} if have else {}
-        with get(url, self._place.trust, headers) as reply:
+        pace = Pace(time.monotonic(), self._patience.window_s, self._patience.least)
+        with get(url, self._place.trust, pace, headers) as reply:
             status = reply.status
             if status == 416:
                 self.unverified.unlink(missing_ok=True)

@@ -1,15 +1,18 @@
-"""GET and nothing else: bounded answers, no redirects, no proxy or secret of the environment, errors as one sentence.
+"""GET and nothing else: bounded answers in bounded time, no redirects, no proxy or secret of the environment, errors as
+one sentence.
 
 What is trusted is not this connection but signatures; TLS keeps others from seeing and stopping updates.
 """
 
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from updates.client.errors import AskError
+from updates.client.pace import ANSWER_S, Pace
 
 _CONNECT_S, _SILENCE_S = 10.0, 30.0
 
@@ -28,37 +31,55 @@ class Unreachable(Exception):
 
 
 @contextmanager
-def get(url: str, trust: ssl.SSLContext | None, headers: Mapping[str, str] | None = None) -> Iterator[Reply]:
+def get(
+    url: str, trust: ssl.SSLContext | None, pace: Pace, headers: Mapping[str, str] | None = None
+) -> Iterator[Reply]:
     """One answer, its body not read yet.
 
     Args:
         trust: None: whom this system trusts.
+        pace: how slow it may be, all in all.
 
     Raises:
-        Unreachable: no connection, or it was lost meanwhile.
+        Unreachable: no connection, it was lost meanwhile, or it is too slow.
     """
-    import httpx  # 7 MB of memory that an idle machine does not pay
+    import httpcore  # some megabytes that an idle machine does not pay
 
-    sent = {"accept-encoding": "identity", "user-agent": "gogrid-updater", **(headers or {})}
-    timeout = httpx.Timeout(_SILENCE_S, connect=_CONNECT_S)
+    from updates.client.paced_line import PacedBackend
+
+    sent: list[tuple[str | bytes, str | bytes]] = [
+        ("accept-encoding", "identity"),
+        ("user-agent", "gogrid-updater"),
+        *(headers or {}).items(),
+    ]
+    timeout = {"connect": _CONNECT_S, "read": _SILENCE_S, "write": _SILENCE_S}
+    failures = (
+        httpcore.TimeoutException,
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.UnsupportedProtocol,
+        UnicodeError,  # a name that cannot be looked up
+    )
     try:
         with (
-            httpx.Client(verify=True if trust is None else trust, timeout=timeout, trust_env=False) as client,
-            client.stream("GET", url, headers=sent) as response,
+            httpcore.ConnectionPool(ssl_context=trust, network_backend=PacedBackend(pace)) as pool,
+            pool.stream("GET", url, headers=sent, extensions={"timeout": timeout}) as response,
         ):
-            yield Reply(response.status_code, response.headers.get("content-range", ""), response.iter_raw())
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+            found = {name.lower(): value for name, value in response.headers}
+            content_range = found.get(b"content-range", b"").decode("ascii", "replace")
+            yield Reply(response.status, content_range, response.iter_stream())
+    except failures as error:
         raise Unreachable(str(error) or type(error).__name__) from error
 
 
-def small(url: str, trust: ssl.SSLContext | None, most: int) -> bytes | None:
+def small(url: str, trust: ssl.SSLContext | None, most: int, within_s: float = ANSWER_S) -> bytes | None:
     """The whole body of a 200; None for a 204.
 
     Raises:
-        AskError: anything else, or more than `most` bytes.
+        AskError: anything else, more than `most` bytes, or not there within `within_s`.
     """
     try:
-        with get(url, trust) as reply:
+        with get(url, trust, Pace(time.monotonic(), within_s)) as reply:
             if reply.status == 204:
                 return None
             if reply.status != 200:
