@@ -372,11 +372,9 @@ class _Runner:
             case AskPause():
                 if self._parts is not None:
                     self._parts.first_test.stop("It was ended by a pause.")
-                if reason := self._owner.pause(question.reason, finish=question.finish, until=question.until):
-                    return Refused(reason=reason)
+                return self._owner.pause(question.reason, finish=question.finish, until=question.until)
             case AskResume():
-                if reason := self._owner.resume():
-                    return Refused(reason=reason)
+                return self._owner.resume()
             case AskSettings():
                 return self._settings.shown()
             case AskChange():

@@ -2,7 +2,7 @@
 
 Promises: while the worker has anything to give back, its owner's input is looked for five times a second, else less
 often (`gates/pace.py`); no look holds up the event loop; changed settings count from the next look; a pause is on disk
-before it is confirmed, survives the process and ends when it said it would.
+before it is confirmed, or its answer says that it is not; it survives the process and ends when it said it would.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 
+from runner.control_messages import Done, Refused
 from runner.errors import RunnerError
 from runner.gates.gates import Gates
 from runner.gates.observation import MachineSeen, OwnerSeen
@@ -90,30 +91,32 @@ class Owner:
         self._asked += 1
         self._hurry.set()
 
-    def pause(self, reason: str, *, finish: bool, until: float) -> str:
-        """Why there is no pause, in words; empty: it holds.
+    def pause(self, reason: str, *, finish: bool, until: float) -> Done | Refused:
+        """It holds from now on, also where it cannot be kept for the next start: then the answer says so.
 
         Args:
             until: Unix seconds; 0: until `resume`.
         """
         pause = OwnerPause(reason, finish, until)
-        if until < 0 or pause.over(time.time()):
-            return "That time is over already; give one that is to come."
+        if why_not := pause.why_not(time.time()):
+            return Refused(reason=why_not)
         return self._keep(pause)
 
-    def resume(self) -> str:
-        """Why the pause stays, in words; empty: it has ended. Gates that are closed stay so."""
+    def resume(self) -> Done | Refused:
+        """The pause ends, unless that cannot be kept. Gates that are closed stay so."""
         return self._keep(None)
 
-    def _keep(self, pause: OwnerPause | None) -> str:
+    def _keep(self, pause: OwnerPause | None) -> Done | Refused:
+        note = ""
         try:
             self._pauses.save(pause)
         except RunnerError as error:
             log.error("%s", error)
             if pause is None:
-                return str(error)
+                return Refused(reason=str(error))
+            note = f"{error} It holds now, but only until this worker ends."
         self._work.hold(pause, self._work.holds.gates)
-        return ""
+        return Done(note=note)
 
     async def _look_on(self, look: Callable[[], Awaitable[None]], every: Callable[[Pace], float]) -> None:
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ import pytest
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, encode_manifest
 from gogrid.protocol.messages import FailCode, Failed, Readiness
+from runner.control_messages import Done, Refused
 from runner.gates.observation import MachineSeen
 from runner.gates.probes.base import NoAnswerError
 from runner.gates.settings import GateSettings
@@ -91,6 +92,11 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
                 await asyncio.gather(made.running, return_exceptions=True)
 
 
+def refused(answer: Done | Refused) -> str:
+    assert isinstance(answer, Refused)
+    return answer.reason
+
+
 async def test_the_owners_input_ends_work_and_frees_memory_within_a_second(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         await d.start()
@@ -103,9 +109,9 @@ async def test_the_owners_input_ends_work_and_frees_memory_within_a_second(tmp_p
         assert (stream.last.code, IN_USE in stream.last.message) == (FailCode.YIELDED, True)
         assert d.b.work.readiness == (Readiness.PAUSED, IN_USE)
         assert d.b.work.report().reason == IN_USE
-        refused = d.b.chat(d.b.blobs.echo_model(100), "hello")
+        turned_away = d.b.chat(d.b.blobs.echo_model(100), "hello")
         assert [reason for _, reason in d.b.refused] == [IN_USE]
-        assert not refused.messages
+        assert not turned_away.messages
         d.eyes.idle_s = 9999.0
         await until(lambda: d.b.work.readiness[0] is Readiness.READY)
 
@@ -134,7 +140,7 @@ async def test_nothing_is_fetched_while_the_owner_has_the_machine(tmp_path: Path
 async def test_a_pause_is_kept_over_a_restart_and_ends_by_itself(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         await d.start()
-        assert d.owner.pause("paused by its owner", finish=False, until=time.time() + 3600) == ""
+        assert d.owner.pause("paused by its owner", finish=False, until=time.time() + 3600) == Done()
         assert d.b.work.readiness == (Readiness.PAUSED, "paused by its owner")
     kept = PauseFile(tmp_path).load(time.time())
     assert kept is not None
@@ -152,11 +158,11 @@ async def test_resume_ends_the_pause_and_no_gate(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         d.eyes.seen = MachineSeen(on_battery=True)
         await d.start()
-        assert d.owner.pause("paused by its owner", finish=False, until=0.0) == ""
+        assert d.owner.pause("paused by its owner", finish=False, until=0.0) == Done()
         assert d.b.work.holds.reasons == ("paused by its owner", "on battery")
-        assert d.owner.resume() == ""
+        assert d.owner.resume() == Done()
         assert d.b.work.holds.reasons == ("on battery",)
-        assert "is over already" in d.owner.pause("paused by its owner", finish=False, until=time.time() - 1)
+        assert "is over already" in refused(d.owner.pause("paused by its owner", finish=False, until=time.time() - 1))
         assert d.b.work.holds.reasons == ("on battery",)
 
 
