@@ -30,6 +30,7 @@ CANNOT_RUN = 2
 NOT_JOINED = 3
 TURNED_AWAY = 4
 START_ANEW = 5
+_STANDARD_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _config(settings, options.words, as_json=options.json)
         if options.errand == "models":
             return _models(places, options.words, as_json=options.json)
-        config = settings.load()
         if options.errand == "doctor":
             return _doctor(settings, places)
+        config = settings.load()
         if options.errand == "engine":
             return _engine(config, places, options.words)
         if options.errand == "join":
@@ -78,10 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(settings: SettingsSource, log_level: str, places: WorkerPlaces) -> int:
     from runner.app import run
     from runner.engine_pack.publisher import publisher_folder
+    from runner.log_lines import logging_to
 
     for chatty in ("httpx", "httpcore", "asyncio", "quic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return START_ANEW if asyncio.run(run(settings, places, publisher_folder())) else 0
+    with logging_to(_STANDARD_ERROR, log_level.upper()):
+        return START_ANEW if asyncio.run(run(settings, places, publisher_folder())) else 0
 
 
 def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
