@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from runner.models.blobs import Access, Blobs
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree
 from tests.fakes.blob_server import BlobServer
+from tests.fakes.no_room import no_room
 
 
 @pytest.fixture
@@ -261,3 +263,36 @@ async def test_an_output_file_is_stored_under_its_hash(server: BlobServer, tmp_p
     digest = digest_of(b"result" * 1000)
     await Blobs(server.access, waits_s=()).store(digest, tmp_path / "out.bin")
     assert server.stored == {digest: b"result" * 1000}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+async def test_a_disk_without_room_for_a_manifest_sends_the_job_elsewhere_and_says_why(
+    server: BlobServer, root: Path
+) -> None:
+    digest = offer(server, {"w.safetensors": b"w" * 100})
+    cache = open_cache(server, root)
+    with no_room(), pytest.raises(ModelError, match="disk cannot keep") as caught:
+        await cache.manifest(digest)
+    assert caught.value.code is FailCode.NO_ROOM
+    with_room = await cache.ensure(digest, ignore)
+    assert (with_room / "w.safetensors").read_bytes() == b"w" * 100
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+async def test_a_disk_without_room_for_a_models_files_sends_the_job_elsewhere(server: BlobServer, root: Path) -> None:
+    digest = offer(server, {"w.safetensors": b"w" * 100})
+    cache = open_cache(server, root)
+    await cache.manifest(digest)
+    with no_room(), pytest.raises(ModelError, match="disk cannot keep") as caught:
+        await cache.ensure(digest, ignore)
+    assert caught.value.code is FailCode.NO_ROOM
+
+
+async def test_a_cache_folder_that_went_wrong_is_a_failure_in_words(server: BlobServer, root: Path) -> None:
+    digest = offer(server, {"w.safetensors": b"w"})
+    cache = open_cache(server, root)
+    (root / "blobs" / digest).mkdir()
+    (root / "blobs" / digest / "inside").touch()
+    with pytest.raises(ModelError, match="disk cannot keep the manifest") as caught:
+        await cache.manifest(digest)
+    assert caught.value.code is FailCode.NO_ROOM
