@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from gogrid.errors import ConfigError
+from gogrid.files import read_regular
 
 T = TypeVar("T")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
+LARGEST_FILE = 1 << 20
+"""Bytes of a settings' file; a longer one is none."""
+_QUOTED = 200
 _ALIKE = 0.5
 _ALIKE_WITH_TABLE = 0.85
 
@@ -82,25 +86,29 @@ def resolve(
         try:
             values[setting.key] = setting.parse(raw)
         except ValueError as error:
-            raise ConfigError(f"{setting.key} = {raw!r} (from {origin}) is not usable: it must be {error}.") from error
+            raise ConfigError(f"{setting.key} = {cut(raw)} (from {origin}) is not usable: it must be {error}.") from error
         origins[setting.key] = origin
     return Resolved(values, origins)
 
 
 def _read_file(path: Path, settings: tuple[Setting[object], ...]) -> dict[str, object]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_regular(path, LARGEST_FILE).decode("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not usable: its lists or tables lie too deep in one another.") from error
     flat: dict[str, object] = {}
     for table, content in tables.items():
         if not isinstance(content, dict):
             raise ConfigError(
-                f"{path}: {table!r} stands outside any [section]; put it under the section it belongs to."
+                f"{path}: {cut(table)} stands outside any [section]; put it under the section it belongs to."
             )
         flat.update({f"{table}.{name}": value for name, value in content.items()})
     known = [setting.key for setting in settings]
@@ -108,8 +116,14 @@ def _read_file(path: Path, settings: tuple[Setting[object], ...]) -> dict[str, o
         if key not in known:
             near = nearest(key, known)
             hint = f"did you mean {near}?" if near else f"known keys: {', '.join(known)}."
-            raise ConfigError(f"{path}: there is no setting {key}; {hint}")
+            raise ConfigError(f"{path}: there is no setting {key[:_QUOTED]}; {hint}")
     return flat
+
+
+def cut(value: object) -> str:
+    """A value as a message quotes it: in one line that is not too long to be read."""
+    words = repr(value)
+    return words if len(words) <= _QUOTED else f"{words[:_QUOTED]}…"
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import tomlkit
 from tomlkit.items import Table
 
-from gogrid.config import Setting, no_such_setting, resolve
+from gogrid.config import LARGEST_FILE, Setting, cut, no_such_setting, resolve
 from gogrid.errors import ConfigError
+from gogrid.files import flush_folder, read_regular
 from runner.config import SETTINGS, check_together, vram_twin
 
 Value = str | int | float | bool | list[object]
@@ -61,11 +62,16 @@ def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] 
 
     Returns: those of `drop` that stood there. Where that leaves nothing to do, the file is not written.
     """
-    target = path.resolve() if path.is_symlink() else path
     try:
+        target = path.resolve() if path.is_symlink() else path
         found = target.stat() if target.exists() else None
-        document = tomlkit.parse(target.read_text(encoding="utf-8") if found is not None else "")
-    except (OSError, ValueError) as error:
+        document = tomlkit.parse(read_regular(target, LARGEST_FILE).decode("utf-8") if found is not None else "")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}; mend it and try again.") from error
+    except RuntimeError as error:
+        why = "it lies too deep in itself" if isinstance(error, RecursionError) else "it is a link to itself"
+        raise ConfigError(f"{path} cannot be read: {why}; mend it and try again.") from error
+    except ValueError as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and try again.") from error
     if found is not None and not found.st_mode & 0o222:
         raise ConfigError(f"{path} is read-only and stays as it is; make it writable to change a setting.")
@@ -116,9 +122,12 @@ def _replace(path: Path, target: Path, text: str, mode: int) -> None:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         check_together(resolve(SETTINGS, flags={}, environment={}, file=fresh))
         fresh.chmod(mode)
         fresh.replace(target)
+        flush_folder(target.parent)
     except ConfigError as error:
         raise ConfigError(str(error).replace(str(fresh), str(path))) from None
     except OSError as error:
@@ -137,7 +146,7 @@ def _allowed(setting: Setting[object], text: str) -> Value:
             refused = refused or error
             continue
         return value
-    raise ConfigError(f"{setting.key} = {text!r} is not usable: it must be {refused}.")
+    raise ConfigError(f"{setting.key} = {cut(text)} is not usable: it must be {refused}.")
 
 
 def _readings(text: str) -> tuple[Value, ...]:
@@ -145,6 +154,6 @@ def _readings(text: str) -> tuple[Value, ...]:
         return (text.lower() == "true", text)
     try:
         value = tomllib.loads(f"value = {text}")["value"] if text[0] in "[+-.0123456789" else text
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     return (value, text) if isinstance(value, int | float | list) else (text,)
