@@ -60,7 +60,7 @@ class EngineKeeper:
             if self._progress.stage is Stage.READY:
                 pass
             elif hold or coordinator is None:
-                self._become(Stage.WAITING, hold or "the coordinator is not reached")
+                self._become(Stage.WAITING, hold)
             elif due(self._schedule, time.time()):
                 await self._look(coordinator)
             elif self._progress.stage is Stage.WAITING:

@@ -11,7 +11,7 @@ class Stage(Enum):
     """Nothing is to be done, or nothing was looked for yet."""
     ASKING = "asking"
     WAITING = "waiting"
-    """It may not fetch now; `sentence` says why."""
+    """It may not fetch now; `sentence` says why, unless it is that the coordinator is not reached."""
     FETCHING = "fetching"
     UNPACKING = "unpacking"
     READY = "ready"
@@ -53,7 +53,7 @@ class EngineProgress:
             case Stage.ASKING if self.lacking:
                 return "no engine yet: asking the coordinator for one"
             case Stage.WAITING if self.lacking:
-                return f"no engine yet: {self.sentence}"
+                return f"no engine yet: {self.sentence or 'the coordinator is not reached'}"
             case Stage.FAILED:
                 return f"no engine: {self.sentence}" if self.lacking else f"no newer engine: {self.sentence}"
             case _:
@@ -66,4 +66,6 @@ class EngineProgress:
             return ""
         if self.stage is Stage.FETCHING:
             return f"no engine yet: fetching ({self.percent} %)"
+        if self.stage is Stage.WAITING and not self.sentence:
+            return "no engine yet"
         return self.words if self.words.startswith("no engine") else f"no engine yet: {self.words}" * bool(self.words)

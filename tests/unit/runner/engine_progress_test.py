@@ -30,6 +30,8 @@ def test_the_words_say_how_far_it_is() -> None:
     assert newer.words == "fetching a newer engine: 0 % of 2.0 MB"
     assert newer.note == ""  # it works with the one it has
     assert EngineProgress(Stage.REST, lacking=True).note == ""
+    away = EngineProgress(Stage.WAITING, lacking=True)
+    assert (away.words, away.note) == ("no engine yet: the coordinator is not reached", "no engine yet")
     failed = EngineProgress(Stage.FAILED, lacking=True, sentence="The disk is full.")
     assert (failed.note, failed.trouble) == ("no engine: The disk is full.", True)
     ready = EngineProgress(Stage.READY, lacking=True)

@@ -25,7 +25,7 @@ def wheel(folder: Path, name: str, version: str, files: dict[str, bytes], *, lie
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
-    everything = {**files, f"{info}/METADATA": f"Name: {name}\nVersion: {version}\n".encode()}
+    everything = {**files, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()}
     rows = []
     for file, data in everything.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(b"other" if lie else data).digest()).rstrip(b"=").decode()
