@@ -15,6 +15,14 @@ def test_the_worker_comes_first_and_the_end_is_read(tmp_path: Path) -> None:
     assert (piece.file, piece.text) == ("worker.log", "worker.log one\nworker.log two\n")
 
 
+def test_lines_that_windows_wrote_end_like_others_and_none_is_lost(tmp_path: Path) -> None:
+    path, logs = tmp_path / "worker.log", LogFiles(tmp_path)
+    path.write_bytes(b"one\r\ntwo\r\nthr")
+    first = logs.read("worker.log", -1)
+    path.write_bytes(b"one\r\ntwo\r\nthree\r\n")
+    assert (first.text, logs.read("worker.log", first.next).text) == ("one\ntwo\n", "three\n")
+
+
 def test_following_gives_every_line_once(tmp_path: Path) -> None:
     path, logs = tmp_path / "worker.log", LogFiles(tmp_path)
     path.write_text("one\ntw")

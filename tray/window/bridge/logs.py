@@ -1,7 +1,7 @@
 """The ends of the log files, for the page to show and follow.
 
 Promises: reads files of the log folder and nothing else, whatever name is asked for; one piece is bounded; a file that
-was rotated away meanwhile begins anew.
+was rotated away meanwhile begins anew; lines end in a line feed, whatever system wrote them.
 """
 
 import os
@@ -52,7 +52,7 @@ class LogFiles:
         return LogPiece(
             files=files,
             file=name,
-            text=data[:whole].decode("utf-8", "replace"),
+            text=data[:whole].replace(b"\r\n", b"\n").decode("utf-8", "replace"),
             next=begin + skipped + whole,
             anew=anew,
         )
