@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gogrid.errors import GoGridError
 from gogrid.jointoken import JoinToken
@@ -10,6 +11,8 @@ from runner.control_messages import (
     Answer,
     Ask,
     AskChange,
+    AskPause,
+    AskResume,
     AskSettings,
     AskStatistics,
     AskStatus,
@@ -25,7 +28,7 @@ from runner.control_messages import (
     WorkerStatus,
 )
 from tray.control_client import NotRunningError
-from tray.instance_messages import AppAnswer, AppAsk, AppState, AppStatus, AskApp, UpdateState
+from tray.instance_messages import AppAnswer, AppAsk, AppState, AppStatus, AskApp, SetAutostart, UpdateState
 from tray.window.bridge.calls import LogPiece
 from tray.window.bridge.doors import Doors, JoinedAs
 
@@ -39,6 +42,11 @@ class FakeWorker:
 
     name: str = "studio"
     runs: bool = True
+    order: Literal["", "pause", "finish"] = ""
+    gates: tuple[str, ...] = ()
+    wrong: str = ""
+    """With its settings' file."""
+    memory_in_use: int = 11 * GB
     settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
     asked: list[Ask] = field(default_factory=list)
 
@@ -49,6 +57,12 @@ class FakeWorker:
         match question:
             case AskStatus():
                 return self.status
+            case AskSettings() | AskChange() if self.wrong:
+                return Refused(reason=self.wrong)
+            case AskPause():
+                self.order = "finish" if question.finish else "pause"
+            case AskResume():
+                self.order = ""
             case AskSettings():
                 return shown(self.settings)
             case AskStatistics():
@@ -68,11 +82,13 @@ class FakeWorker:
         )
         cpu = Device(kind=DeviceKind.CPU, name="16 cores", memory_bytes=64 * GB, cap_bytes=0, why="", usable=False)
         return WorkerStatus(
-            software="gogrid/0.1.0", worker=self.name, readiness=Readiness.READY, reason=self.name,
+            software="gogrid/0.1.0", worker=self.name,
+            readiness=Readiness.PAUSED if self.order or self.gates else Readiness.READY,
+            reason="; ".join(self.gates) or self.name, order=self.order,
             coordinator=self.name, connected=True, connection="since 09:12", device="", devices=(gpu, cpu),
             sandbox="bubblewrap",
             python_jobs=True, jobs=(RunningJob(job_id="job_1", kind="chat", model=self.name, seconds=3.0),), models=(),
-            jobs_done=4, jobs_failed=0, pid=1, tokens_per_s=182.4, memory_in_use=11 * GB,
+            jobs_done=4, jobs_failed=0, pid=1, tokens_per_s=182.4, memory_in_use=self.memory_in_use,
         )  # fmt: skip
 
 
@@ -83,6 +99,8 @@ class FakeApp:
     sentence: str = "Working on 2 requests for llama-3.1-8b"
     there: bool = True
     state: AppState = AppState.WORKING
+    update: UpdateState | None = None
+    """None: a newer version is ready."""
     asked: list[AppAsk] = field(default_factory=list)
 
     def ask(self, question: AppAsk) -> AppAnswer:
@@ -90,10 +108,12 @@ class FakeApp:
         if not self.there:
             raise NotRunningError("No GoGrid app is running here.")
         if isinstance(question, AskApp):
-            update = UpdateState(state="ready", version="0.2.0", sentence=self.sentence)
+            update = self.update or UpdateState(state="ready", version="0.2.0", sentence=self.sentence)
             return AppStatus(
                 state=self.state, sentence=self.sentence, runner=None, update=update, autostart=True, icon=True, pid=1
             )
+        if isinstance(question, SetAutostart):
+            return Refused(reason="There is no systemd of this user here.")
         return Done()
 
 

@@ -31,10 +31,11 @@ export function startLooking() {
   look();
   setInterval(() => { if (!document.hidden) look(); }, EVERY_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-  button.addEventListener("click", press);
+  button.addEventListener("click", () => press(button, last?.runner ? "Pause" : "StartWorker"));
+  resume.addEventListener("click", () => press(resume, "Resume"));
 }
 
-const button = document.getElementById("state-button");
+const button = document.getElementById("state-button"), resume = document.getElementById("state-resume");
 
 function show(overview) {
   const state = stateOf(overview);
@@ -43,8 +44,11 @@ function show(overview) {
   const sentence = sentenceOf(overview, state);
   put("state-sentence", sentence.toLowerCase() === NAMES[state].toLowerCase() ? "" : sentence);
   put("state-coordinator", overview.runner?.connected ? `Coordinator: ${overview.runner.coordinator}` : "");
-  button.hidden = !overview.runner && !(overview.app && overview.joined);
-  button.textContent = overview.runner ? (overview.runner.readiness === "paused" ? "Resume" : "Pause") : "Start";
+  // Like the tray's menu: there is something to resume only where the owner has ordered something.
+  const order = overview.runner?.order ?? "";
+  button.hidden = order === "pause" || (!overview.runner && !(overview.app && overview.joined));
+  button.textContent = overview.runner ? "Pause" : "Start";
+  resume.hidden = order === "";
 }
 
 function put(id, text) {
@@ -69,14 +73,13 @@ function sentenceOf(overview, state) {
   return overview.runner.connected ? overview.runner.reason : overview.runner.connection;
 }
 
-async function press() {
-  button.disabled = true;
+async function press(pressed, order) {
+  pressed.disabled = true;
   try {
-    if (!last?.runner) await call("StartWorker");
-    else await call(last.runner.readiness === "paused" ? "Resume" : "Pause");
+    await call(order);
     await look();
   } catch (error) {
     put("state-sentence", error.message);
   }
-  button.disabled = false;
+  pressed.disabled = false;
 }
