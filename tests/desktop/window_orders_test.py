@@ -14,6 +14,7 @@ from tray.window.bridge.doors import Doors
 
 pytestmark = pytest.mark.desktop
 Serve = Callable[[Doors], str]
+UNKNOWN = "config.toml: worker.max_wram is unknown; worker.max_vram is meant?"
 
 
 @pytest.fixture
@@ -42,3 +43,52 @@ def test_one_who_lets_it_finish_may_pause_or_resume_it(serve: Serve, page: Page)
     page.goto(serve(doors(FakeWorker(order="finish"))) + "?page=logs")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
+
+
+def test_a_refused_switch_goes_back_and_its_error_goes_when_the_file_is_right(serve: Serve, page: Page) -> None:
+    worker = FakeWorker()
+    page.goto(serve(doors(worker)) + "?page=settings")
+    switch, trouble = page.locator("#worker-run_on_battery"), page.locator("#settings-trouble")
+    expect(switch).not_to_be_checked()
+    worker.wrong = UNKNOWN
+    switch.click()
+    expect(trouble).to_have_text(UNKNOWN)
+    expect(page.locator("#worker-run_on_battery-say")).to_contain_text("Not changed")
+    expect(switch).not_to_be_checked()
+    expect(switch).to_be_focused()
+    hour = page.get_by_label("Monday 0:00 to 1:00")
+    before = hour.get_attribute("aria-pressed")
+    hour.focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#worker-schedule-say")).to_contain_text("Not changed")
+    expect(hour).to_have_attribute("aria-pressed", before or "")
+    slider = page.locator("#worker-max_ram")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#worker-max_ram-say")).to_contain_text("Not changed")
+    expect(slider).to_have_value("50")
+    worker.wrong = ""
+    expect(trouble).to_be_hidden()
+    expect(page.locator("#worker-run_on_battery-say")).to_have_text("")
+    switch.click()
+    expect(page.locator("#worker-run_on_battery-say")).to_have_text("Saved.")
+    expect(switch).to_be_checked()
+    assert worker.settings["worker.run_on_battery"] == "true"
+
+
+def test_settings_appear_when_their_file_was_repaired(serve: Serve, page: Page) -> None:
+    worker = FakeWorker(wrong=UNKNOWN)
+    page.goto(serve(doors(worker)) + "?page=settings")
+    expect(page.locator("#settings-trouble")).to_have_text(UNKNOWN)
+    worker.wrong = ""
+    expect(page.locator("#worker-disk_cap")).to_have_value("100GB")
+    expect(page.locator("#settings-trouble")).to_be_hidden()
+
+
+def test_a_refused_start_at_login_goes_back(serve: Serve, page: Page) -> None:
+    page.goto(serve(doors()) + "?page=settings")
+    switch = page.locator("#autostart")
+    expect(switch).to_be_checked()
+    switch.click()
+    expect(page.get_by_text("There is no systemd")).to_be_visible()
+    expect(switch).to_be_checked()

@@ -39,37 +39,57 @@ const GROUPS = [
 const KNOWN = new Set(GROUPS.flatMap(([, rows]) => rows.flatMap((row) => [row.key, row.other])));
 
 export function settingsPage(content, show) {
-  let gone = false, asked = false, runner = null, app = null;
-  const fresh = [];
+  let gone = false, asked = false, reads = 0, runner = null, app = null, trouble = "";
+  let last = Promise.resolve();
+  const fresh = new Map();
+  const wrong = el("p", { class: "card pad problem", id: "settings-trouble", role: "alert", hidden: true });
   const body = el("div", { id: "settings" });
-  content.append(el("h1", { text: "Settings" }), el("p", { class: "lead", text: "What you change counts at once." }), body);
+  content.append(el("h1", { text: "Settings" }), el("p", { class: "lead", text: "What you change counts at once." }), wrong, body);
 
   const stop = watch((overview) => {
     const news = !asked || (overview.runner !== null && runner === null);
     runner = overview.runner;
     app = overview.app;
     if (news) load();
-    for (const refresh of fresh) refresh();
+    else if (trouble && reads === 0) read();
+    for (const refresh of fresh.values()) refresh();
   });
 
   async function load() {
     asked = true;
+    const found = await read();
+    if (found && !gone) present(found);
+  }
+
+  /** The settings, if they can be read. What is wrong with their file is shown until it is right again. */
+  function read() {
+    reads++;
+    return (last = last.then(readNow).finally(() => reads--));
+  }
+
+  async function readNow() {
+    let found = null, problem = "";
     try {
-      const found = await call("ReadSettings");
-      if (!gone) present(found);
+      found = await call("ReadSettings");
+      problem = found.trouble ?? "";
     } catch (error) {
-      if (!gone) replace(body, el("p", { class: "card pad problem", role: "alert", text: error.message }));
+      problem = error.message;
     }
+    const repaired = trouble !== "" && problem === "";
+    trouble = wrong.textContent = problem;
+    wrong.hidden = problem === "";
+    if (repaired && !gone) present(found);
+    return found;
   }
 
   function present(found) {
-    fresh.length = 0;
+    fresh.clear();
     const byKey = new Map(found.settings.map((setting) => [setting.key, setting]));
     const rest = found.settings.filter((setting) => !KNOWN.has(setting.key)).map((setting) => ({ key: setting.key, label: labelOf(setting.key), kind: "text", help: setting.help }));
     const groups = GROUPS.map(([title, rows]) => group(title, rows, byKey));
     const more = el("details", { id: "more" }, el("summary", { text: "More settings" }), group("", rest, byKey));
     replace(body, ...groups, more, el("p", { class: "quiet", id: "config-file", text: `Kept in ${found.file}; comments there stay.` }));
-    for (const refresh of fresh) refresh();
+    for (const refresh of fresh.values()) refresh();
   }
 
   function group(title, rows, byKey) {
@@ -107,8 +127,23 @@ export function settingsPage(content, show) {
       } catch (error) {
         say.textContent = error.message;
         say.classList.add("bad");
-        control?.setAttribute("aria-invalid", "true");
+        if (row.kind === "text") control.setAttribute("aria-invalid", "true");
+        else drawAgain();
+        await read();
+        if (trouble) say.textContent = "Not changed, because of what is said above.";
       }
+    }
+
+    /** As it was: what was refused does not hold. Words stay to be mended. */
+    function drawAgain() {
+      const within = [...place.querySelectorAll("button, input, select")], at = within.indexOf(document.activeElement);
+      draw();
+      if (at >= 0) place.querySelectorAll("button, input, select")[at].focus();
+    }
+
+    function draw() {
+      replace(place, ...[kinds[row.kind](row, setting, about, change)].flat());
+      fresh.get(id)?.();
     }
 
     /** Show the value as it was understood. */
@@ -119,10 +154,11 @@ export function settingsPage(content, show) {
       look();
     }
 
-    const control = kinds[row.kind](row, setting, about, change);
+    const place = el("div", { class: "control" });
+    draw();
     return el("div", { class: row.wide ? "row wide" : "row", "data-key": row.key },
       el("div", {}, el("label", { class: "label", for: id, text: row.label }), el("p", { class: "help", id: `${id}-help`, text: row.help ?? "" })),
-      el("div", { class: "control" }, ...[control].flat()), say);
+      place, say);
   }
 
   async function restart(event) {
@@ -189,7 +225,7 @@ export function settingsPage(content, show) {
     };
     slider.addEventListener("input", tell);
     slider.addEventListener("change", () => change(`${slider.value}%`, slider));
-    fresh.push(() => {
+    fresh.set(about.id, () => {
       const found = device();
       slider.disabled = about.disabled || (runner !== null && found === null);
       if (document.activeElement !== slider) slider.value = percentOf(setting, found, row.usual);
@@ -215,11 +251,12 @@ export function settingsPage(content, show) {
         } catch (error) {
           say.textContent = error.message;
           say.classList.add("bad");
+          input.checked = app?.autostart ?? false;
         }
         look();
       });
       const made = el("div", { class: "row" }, el("label", { class: "label", for: "autostart", text: "Start at login" }), el("div", { class: "control" }, input), say);
-      fresh.push(() => {
+      fresh.set("autostart", () => {
         made.hidden = !app || app.autostart === null;
         if (document.activeElement !== input || !app) input.checked = app?.autostart ?? false;
       });
@@ -242,7 +279,7 @@ export function settingsPage(content, show) {
       });
       const made = el("div", { class: "row" }, el("div", {}, el("p", { class: "label", text: "Version" }), words), el("div", { class: "control" }, button), say);
       words.className = "help";
-      fresh.push(() => {
+      fresh.set("update", () => {
         const update = app?.update ?? { state: "unsupported" };
         made.hidden = !runner && !app;
         words.textContent = [runner?.software.replace("gogrid/", ""), update.sentence].filter(Boolean).join(" · ") || "unknown";
@@ -255,7 +292,7 @@ export function settingsPage(content, show) {
     join() {
       const button = el("button", { type: "button", class: "plain", text: "Join another…", on: { click: () => show("first_run") } });
       const words = el("p", { class: "help" });
-      fresh.push(() => { words.textContent = runner ? (runner.connected ? `Connected to ${runner.coordinator} as ${runner.worker}` : `Not connected: ${runner.connection}`) : ""; });
+      fresh.set("join", () => { words.textContent = runner ? (runner.connected ? `Connected to ${runner.coordinator} as ${runner.worker}` : `Not connected: ${runner.connection}`) : ""; });
       return el("div", { class: "row" }, el("div", {}, el("p", { class: "label", text: "Connection" }), words), el("div", { class: "control" }, button));
     },
   };
