@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.fakes.window_doors import FakeApp, FakeWorker, doors
 from tests.fakes.window_server import window_server
-from tray.instance_messages import AppState
+from tray.instance_messages import AppState, UpdateState
 from tray.window.bridge.dispatch import Dispatcher
 from tray.window.bridge.doors import Doors
 
@@ -92,3 +92,12 @@ def test_a_refused_start_at_login_goes_back(serve: Serve, page: Page) -> None:
     switch.click()
     expect(page.get_by_text("There is no systemd")).to_be_visible()
     expect(switch).to_be_checked()
+
+
+def test_an_installation_that_pip_updates_has_no_switch_for_updates(serve: Serve, page: Page) -> None:
+    page.goto(serve(doors(FakeWorker(memory_in_use=0), FakeApp(update=UpdateState()))) + "?page=settings")
+    switch = page.locator("#updates-enabled")
+    expect(switch).to_be_disabled()
+    expect(switch).not_to_be_checked()
+    expect(page.locator("#updates-enabled-help")).to_contain_text("updated by what installed it")
+    expect(page.locator("#worker-max_vram-help")).to_contain_text("no model is loaded")

@@ -18,7 +18,7 @@ export function firstRunPage(content, show) {
     el("div", {},
       el("label", { for: "token", text: "Join token" }),
       token,
-      el("p", { id: "token-help", class: "quiet", text: "One line that starts with ggj1_. It works once." }),
+      el("p", { id: "token-help", class: "quiet", text: "One line that starts with ggj1_. How often it works, its admin has set." }),
       problem),
     shown);
   const already = el("p", { class: "lead", id: "already", hidden: true });

@@ -180,6 +180,7 @@ export function settingsPage(content, show) {
     switch(row, setting, about, change) {
       const input = el("input", { ...about, type: "checkbox", class: "switch", role: "switch", checked: setting.value.toLowerCase() === "true" });
       input.addEventListener("change", () => change(String(input.checked), input));
+      if (row.key === "updates.enabled") fresh.set(about.id, () => withoutUpdater(input, about));
       return input;
     },
     choice(row, setting, about, change) {
@@ -232,11 +233,21 @@ export function settingsPage(content, show) {
       tell();
       const help = document.getElementById(`${about.id}-help`);
       const computing = runner?.devices.find((one) => one.usable !== false);
-      const held = computing && (computing.kind === "cpu") === (row.of === "cpu") ? `, models hold ${bytes(runner.memory_in_use)} now` : "";
+      const held = computing && (computing.kind === "cpu") === (row.of === "cpu") ? (runner.memory_in_use ? `, models hold ${bytes(runner.memory_in_use)} now` : ", no model is loaded") : "";
       if (help) help.textContent = found ? `${found.name}, ${bytes(found.memory_bytes)}${held}` : runner ? (row.of === "gpu" ? "No GPU was found that could be used" : "") : "Shown when the worker runs";
     });
     tell();
     return [slider, out];
+  }
+
+  /** An installation that something else updates has nothing to switch on. */
+  function withoutUpdater(input, about) {
+    const update = app?.update;
+    const elsewhere = update?.state === "unsupported";
+    input.disabled = about.disabled || elsewhere;
+    if (elsewhere) input.checked = false;
+    const help = document.getElementById(`${about.id}-help`);
+    if (help) help.textContent = elsewhere ? update.sentence || "This installation of GoGrid is updated by what installed it (pip, git or a package manager), not by itself." : "";
   }
 
   const specials = {
