@@ -23,12 +23,16 @@ class CannotShow:
 
 
 def why_no_tray() -> CannotShow | None:
-    """None: an icon can be shown."""
+    """None: an icon can be shown. Starts nothing, and asks no bus that would have to be started first."""
     if sys.platform != "linux":
         return None
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return CannotShow("There is no display here.", display=False)
     os.environ.setdefault("GDK_GL", "disable")  # nothing here is drawn by a GPU, and its driver weighs 25 MB
+    bus = bool(os.environ.get("DBUS_SESSION_BUS_ADDRESS")) or _user_bus().exists()
+    if not bus:
+        # GTK would start one while it is imported, and a second one for screen readers, which nobody would end.
+        os.environ.update({"DBUS_SESSION_BUS_ADDRESS": "disabled:", "NO_AT_BRIDGE": "1"})
     try:
         import gi
 
@@ -39,14 +43,12 @@ def why_no_tray() -> CannotShow | None:
     GLib.set_prgname("gogrid-worker")
     if not Gtk.init_check()[0]:
         return CannotShow("The display cannot be reached.", display=False)
-    return _why_no_host()
+    return _why_no_host() if bus else CannotShow("There is no session bus.")
 
 
 def _why_no_host() -> CannotShow | None:
     from gi.repository import Gio, GLib
 
-    if not (os.environ.get("DBUS_SESSION_BUS_ADDRESS") or _user_bus().exists()):
-        return CannotShow("There is no session bus.")  # asking for one could start one, which nobody would end
     try:
         bus = Gio.bus_get_sync(Gio.BusType.SESSION, None)
     except GLib.Error:

@@ -84,6 +84,8 @@ def session_bus(environment: Mapping[str, str]) -> str:
     named = environment.get("DBUS_SESSION_BUS_ADDRESS", "")
     runtime = environment.get("XDG_RUNTIME_DIR", "")
     standard = Path(runtime, "bus")
+    if named == "disabled:":  # GLib's word for none
+        return ""
     return named or (f"unix:path={standard}" if runtime and standard.exists() else "")
 
 
