@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from gogrid.addresses import Address
-from gogrid.errors import ConfigError
+from gogrid.errors import ConfigError, IdentityError
 from gogrid.identity import create_worker_key, load_worker_key, save_worker_key, short_pin
 from gogrid.jointoken import parse
 from gogrid.places import WorkerPlaces
 from runner.control import RunnerLock
 from runner.errors import TokenRefusedError
 from runner.link.coordinator_link import join
-from runner.link.membership import Membership, save_membership
+from runner.link.membership import Membership, load_membership, save_membership
 from runner.settings_file import write_settings
 
 _NAME = re.compile(r"[!-~]{1,64}")
@@ -59,9 +59,9 @@ async def join_with(text: str, name: str | None, places: WorkerPlaces) -> JoinRe
         key = _key(pending_key)
         try:
             joined = await join(token, key, name or socket.gethostname())
-        except TokenRefusedError:
+        except TokenRefusedError as error:
             pending_key.unlink()
-            raise
+            raise _refused(error, places.state, token.pin) from error
         coordinator = _common_name(joined.identity_pem)
         others = tuple(address for address in token.addresses if address != joined.address)
         save_membership(
@@ -97,6 +97,20 @@ def set_coordinator(path: Path, address: Address) -> None:
         ConfigError: the file cannot be read or written.
     """
     write_settings(path, {"coordinator.host": address.host, "coordinator.port": address.port})
+
+
+def _refused(error: TokenRefusedError, folder: Path, pin: bytes) -> TokenRefusedError:
+    """Who pastes a token twice has joined already."""
+    try:
+        membership = load_membership(folder)
+    except IdentityError:
+        return error
+    if membership is None:
+        return error
+    where = f"This machine has joined {membership.coordinator_name} already (as {membership.worker_name})"
+    if membership.pin == pin:
+        return TokenRefusedError(f"{where}, and needs no token any more. This one is refused: {error}")
+    return TokenRefusedError(f"{where}, another coordinator than this token's. This one is refused: {error}")
 
 
 def _key(path: Path) -> Ed25519PrivateKey:

@@ -1,6 +1,7 @@
 """`gogrid-worker` against a real coordinator: join, run, status, doctor, and a token that was used before."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,7 +19,13 @@ pytestmark = [
 
 def run(module: str, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", module, *words], input=text, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", module, *words],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")},
     )
 
 
@@ -66,8 +73,7 @@ def test_one_paste_makes_a_worker(coordinator: Coordinator, tmp_path: Path) -> N
     assert joined.returncode == 0, joined.stderr
     assert joined.stdout.startswith("Joined office (pin ")
     assert f"at {coordinator.address} as " in joined.stdout
-    assert "\nNext: gogrid-worker --" in joined.stdout
-    assert joined.stdout.endswith(" --headless\n")
+    assert joined.stdout.endswith(f"\nNext: gogrid-worker --data {data} --headless\n")
     host, port = coordinator.address.split(":")
     assert (data / "config.toml").read_text() == (
         f'# my worker\n[worker]\ncpu_cores = 1  # leave me one\n\n[coordinator]\nhost = "{host}"\nport = {port}\n'
@@ -80,6 +86,10 @@ def test_one_paste_makes_a_worker(coordinator: Coordinator, tmp_path: Path) -> N
     ]
     seed = token.removeprefix("ggj1_")
     assert all(seed not in path.read_text() for path in data.rglob("*") if path.is_file())
+
+    twice = run("tray.cli", "--data", str(data), "join", token)
+    assert (twice.returncode, twice.stderr.count("\n")) == (1, 1)
+    assert "This machine has joined office already (as " in twice.stderr
 
     again = run("tray.cli", "--data", str(tmp_path / "other"), "join", token)
     assert again.returncode == 1

@@ -18,6 +18,7 @@ from gogrid.ids import WorkerId
 from runner.link.membership import Membership, save_membership
 from tests.fakes.local_models import MemoryBlobs
 from tests.fakes.stored_models import store_model
+from tests.fakes.xvfb import display
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -103,7 +104,9 @@ def test_the_running_workers_flags_and_variables_are_known(data: Path) -> None:
     shown = said(data, "config", "show")
     assert shown["worker.max_ram"] == {"value": "40%", "from": "--max-ram", "live": True}
     assert shown["worker.model_turn"] == {"value": "7s", "from": "GOGRID_MODEL_TURN", "live": True}
-    note = said(data, "config", "set", "max_ram", "10%")["note"]
+    done = said(data, "config", "set", "max_ram", "10%")
+    note = done["note"]
+    assert (done["key"], done["counts"]) == ("worker.max_ram", "no")
     assert str(note).endswith("it does not count as long as --max-ram is given, which says 40%.")
     assert worker(data, "config", "get", "max-ram").stdout == "40%\n"
     assert worker(data, "config", "unset", "max_ram").returncode == 0
@@ -118,6 +121,52 @@ def test_a_setting_counts_at_once_and_comments_stay(data: Path) -> None:
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "a whole number from 0" in refused.stderr
     assert (data / "config.toml").read_text() == text
+
+
+def test_a_file_that_broke_is_told_and_changes_nothing(data: Path) -> None:
+    file = data / "config.toml"
+    fine = file.read_text()
+    file.write_text(f"{fine}\n[updates]\nenabeld = true\n")
+    try:
+        soon(lambda: said(data, "status")["settings_trouble"] != "")
+        assert "Settings     stay as they were: " in worker(data, "status").stdout
+        got = worker(data, "config", "get", "model_turn")
+        assert (got.returncode, got.stdout) == (0, "7s\n")
+        assert "did you mean updates.enabled? Until it is mended" in got.stderr
+        refused = worker(data, "config", "set", "cpu_cores", "3")
+        assert (refused.returncode, "updates.enabeld" in refused.stderr) == (2, True)
+    finally:
+        file.write_text(fine)
+    soon(lambda: said(data, "status")["settings_trouble"] == "")
+    assert "the settings are fine again" in worker(data, "logs", "-n", "20").stdout
+
+
+def test_a_broken_file_is_one_finding_of_doctor_among_the_others(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[worker]\nmax_rum = '1GB'\n")
+    found = worker(tmp_path, "doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(found.stdout)}
+    assert found.returncode == 1
+    assert (checks["settings"]["ok"], "did you mean worker.max_ram?" in checks["settings"]["finding"]) == (False, True)
+    assert checks["disk"]["ok"]
+    assert {"sandbox", "device", "coordinator", "tray"} <= checks.keys()
+
+
+@pytest.mark.desktop
+def test_an_app_that_has_not_joined_says_so(tmp_path: Path) -> None:
+    with display() as screen:
+        home = {"DISPLAY": screen.name, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+        environment = {name: value for name, value in os.environ.items() if name != "DBUS_SESSION_BUS_ADDRESS"}
+        app = subprocess.Popen(
+            [*WORKER, "--data", str(tmp_path)], stderr=subprocess.DEVNULL, env={**environment, **home}
+        )
+        try:
+            soon(lambda: "has not joined a coordinator yet" in worker(tmp_path, "status").stderr, 20)
+            asked = worker(tmp_path, "pause")
+            assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
+            assert asked.stderr.endswith("paste its token: gogrid-worker --data " + f"{tmp_path} join TOKEN\n")
+        finally:
+            app.terminate()
+            app.wait(15)
 
 
 def test_logs_of_the_running_worker_are_followed(data: Path) -> None:
@@ -186,7 +235,10 @@ def test_start_at_login_that_was_removed_stays_removed(data: Path, tmp_path: Pat
     [
         (("pause", "--for", "soon"), 2, "--for 'soon' is not usable: it must be a duration"),
         (("pause", "--until", "25:00"), 2, "it must be tomorrow, a time of day"),
-        (("config", "get", "max_memory"), 2, "There is no setting 'max_memory'; there are: coordinator.host"),
+        (("config", "get", "worker.port"), 2, "There is no setting 'worker.port'; did you mean coordinator.port?"),
+        (("config", "set", "worker.port", "5"), 2, "There is no setting 'worker.port'; did you mean coordinator.port?"),
+        (("config", "get", "zzzzqqq"), 2, "There is no setting 'zzzzqqq'; see all with: config show"),
+        (("pause", "--for", "-1h"), 2, "--for '-1h' is not usable: it must be a duration such as 30m"),
         (("config", "set", "max_vram"), 2, "required: value"),
         (("config", "set", "max_vram", ""), 2, "config unset max_vram"),
         (("models", "prune", "--unused-since", "long"), 2, "--unused-since 'long' is not usable"),
