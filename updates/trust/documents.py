@@ -152,12 +152,17 @@ class Release(_Dated, frozen=True, kw_only=True):
 def parse_keys(data: bytes) -> Keys:
     """Raises `TrustError`."""
     keys = _parse(data, LARGEST_KEYS, Keys, "keys.json")
+    check_keys(keys)
+    return keys
+
+
+def check_keys(keys: Keys) -> None:
+    """Raises `TrustError`: a key is none, or has two roles."""
     release, timestamp = (
         {parse_public_key(text).id for text in texts} for texts in (keys.release_keys, keys.timestamp_keys)
     )
     if release & timestamp:
         raise TrustError(Alarm.MALFORMED, "keys.json gives one key two roles.")
-    return keys
 
 
 def parse_timestamp(data: bytes) -> Timestamp:

@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from updates.errors import StateFileError
-from updates.trust.documents import SCHEMA, Keys, Known, Name, Release, SequenceList, Timestamp
+from updates.errors import StateFileError, TrustError
+from updates.trust.documents import SCHEMA, Keys, Known, Name, Release, SequenceList, Timestamp, check_keys
 
 LARGEST_STATE = 256 << 10
 FAILED_STARTS = 2
@@ -67,7 +67,9 @@ def decode_state(data: bytes) -> TrustedState:
         if len(data) > LARGEST_STATE:
             raise StateFileError("The file of what is known about updates is too large; remove it to start anew.")
         state = msgspec.json.decode(data, type=TrustedState)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if state.keys is not None:
+            check_keys(state.keys)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TrustError) as error:
         raise StateFileError(
             f"The file of what is known about updates is damaged ({error}); remove it to start anew."
         ) from None

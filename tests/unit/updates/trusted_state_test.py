@@ -1,5 +1,7 @@
 """What is remembered of updates: it survives being written, its numbers only rise, and there is a way back or none."""
 
+import json
+
 import pytest
 
 from tests.fakes.update_publisher import Publisher, fresh
@@ -30,6 +32,16 @@ def test_what_is_written_is_read_again():
 def test_a_damaged_state_is_not_taken_for_a_new_one(data: bytes):
     with pytest.raises(StateFileError, match="start anew"):
         decode_state(data)
+
+
+@pytest.mark.parametrize("field", ["release_keys", "timestamp_keys"])
+@pytest.mark.parametrize("damage", ["A" * 56, "=" * 56, "both"])
+def test_damage_inside_the_keys_is_told_as_damage_and_not_as_an_attack(field: str, damage: str):
+    state = json.loads(encode_state(with_keys(fresh(), parse_keys(Publisher().keys().data), "ab" * 32)))
+    other = {"release_keys": "timestamp_keys", "timestamp_keys": "release_keys"}[field]
+    state["keys"][field] = state["keys"][other] if damage == "both" else [damage]
+    with pytest.raises(StateFileError, match="start anew"):
+        decode_state(json.dumps(state).encode())
 
 
 def test_a_state_of_another_schema_is_refused():
