@@ -147,6 +147,13 @@ def test_nothing_is_written_over(desk: Path, signed: Path, capsys):
     assert capsys.readouterr().err.count("exists already") == 3
 
 
+def test_no_secret_key_is_made_without_its_public_half(tmp_path: Path, capsys):
+    (tmp_path / "zz.pub").write_text("somebody else's")
+    assert run("keygen", "root", tmp_path / "zz.key", passphrases=[SECRET]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["zz.pub"]
+    assert "zz.pub exists already" in capsys.readouterr().err
+
+
 def test_the_wrong_passphrase_opens_nothing(desk: Path, tmp_path: Path, capsys):
     shutil.copytree(desk / "r1" / "keys", tmp_path / "r" / "keys")
     assert sign(desk, tmp_path / "r", "--seq", "5", secret="guessed") == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import minisign
 
-from updates.errors import UpdateError
+from updates.errors import FolderError, UpdateError
 from updates.release_folder import write_new
 from updates.trust.signatures import PublicKey, parse_public_key
 
@@ -71,9 +71,12 @@ def make_key(path: Path, role: str, passphrases: Passphrases) -> PublicKey:
     Raises:
         UpdateError: one does, or there is no passphrase.
     """
+    beside = public_path(path)
+    for there in (path, beside):
+        if os.path.lexists(there):
+            raise FolderError(f"{there} exists already; nothing was made.")
     pair = minisign.KeyPair.generate()
     public = parse_public_key(pair.public_key.to_base64().decode())
-    beside = public_path(path)
     passphrase = passphrases.of(str(path), twice=True)
     pair.secret_key.untrusted_comment = f"GoGrid {role} secret key {public.id}"
     pair.secret_key.encrypt(passphrase, opslimit=_OPERATIONS, memlimit=_MEMORY)
