@@ -20,8 +20,8 @@ from updates.trust.documents import WORKER_APP
 
 _FOR_EVER = (b"cache-control", b"public, max-age=31536000, immutable")
 _NEVER = (b"cache-control", b"no-store")
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,255}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,64}\](:\d{1,5})?")
-_NUMBER = re.compile(r"\d{1,16}")
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,64}\](:[0-9]{1,5})?")
+_NUMBER = re.compile(r"[0-9]{1,16}")
 _TARGET = r"([a-z0-9]{1,16}-[a-z0-9_]{1,16}(?:-[a-z0-9]{1,16})?)"
 
 
@@ -68,7 +68,7 @@ def update_routes(services: Services, visitors: Visitors) -> list[LeanRoute]:
 
     name = r"([A-Za-z0-9][A-Za-z0-9._+-]{0,127})"
     return [
-        LeanRoute(re.compile(r"/updates/keys/(\d{1,16})"), keys),
+        LeanRoute(re.compile(r"/updates/keys/([0-9]{1,16})"), keys),
         LeanRoute(re.compile(rf"/updates/{_TARGET}/([0-9A-Za-z.+-]{{1,64}})"), update),
         LeanRoute(re.compile(rf"/files/([0-9a-f]{{64}})/{name}\.minisig"), signature),
         LeanRoute(re.compile(rf"/files/([0-9a-f]{{64}})/{name}"), file),

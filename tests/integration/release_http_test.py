@@ -223,3 +223,10 @@ async def test_a_file_is_sent_in_pieces_however_large_it_is(tmp_path: Path, stor
         reply = await client.get(f"/files/{hashlib.sha256(large).hexdigest()}/gogrid.zip")
     assert reply.content == large
     assert max(pieces) <= 256 << 10
+
+
+async def test_digits_of_other_scripts_are_no_numbers(http: httpx.AsyncClient):
+    assert (await http.get("/updates/keys/1")).status_code == 200
+    assert (await http.get("/updates/keys/%D9%A1")).status_code == 404
+    assert (await http.get(f"{CHECK}?seq=1&ts=1")).status_code == 200
+    assert (await http.get(f"{CHECK}?seq=%D9%A1&ts=1")).status_code == 400

@@ -228,7 +228,7 @@ class Launch:
 def started_by(environment: MutableMapping[str, str]) -> Here | None:
     """Who handed over to us, taken out of the environment so that no other program inherits it; None: nobody did."""
     told = environment.pop(STARTED_BY, "").split(" ", 2)
-    if len(told) != 3 or not told[1].isdecimal():
+    if len(told) != 3 or not (told[1].isascii() and told[1].isdecimal()):
         return None
     return Here(Path(told[2]), int(told[1]), awaited=told[0] == "wait")
 

@@ -73,6 +73,6 @@ def whole(low: int, high: int) -> Any:
 def days(text: str) -> int:
     """An argparse type: `90d` in seconds."""
     number = text.removesuffix("d")
-    if not text.endswith("d") or not number.isdecimal() or not 1 <= int(number) <= 3650:
+    if not text.endswith("d") or not (number.isascii() and number.isdecimal()) or not 1 <= int(number) <= 3650:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1d to 3650d")
     return int(number) * DAY_S
