@@ -11,7 +11,7 @@ import msgspec
 
 from runner.control_messages import ControlMessage, Done, Refused, WorkerStatus
 
-Page = Literal["first_run", "settings", "statistics", "logs"]
+Page = Literal["join", "settings", "statistics", "logs"]
 
 
 class AppState(Enum):

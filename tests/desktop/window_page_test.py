@@ -30,7 +30,7 @@ def setting(desk: Desk, key: str) -> tuple[str, str]:
 
 def test_a_first_run_shows_who_it_is_and_ends_with_an_answer_of_this_machine(desk: Desk, page: Page) -> None:
     made = desk.token()
-    page.goto(desk.url + "?page=first_run")
+    page.goto(desk.url + "?page=join")
     expect(page.locator("#state-word")).to_have_text("Not joined")
     page.fill("#token", "ggj1_nonsense")
     expect(page.locator("#token-problem")).to_contain_text("cut short")
@@ -150,7 +150,7 @@ def test_logs_are_followed_and_filtered(joined: Desk, page: Page) -> None:
 
 
 def test_an_answer_can_be_seen_again_whenever_its_owner_likes(joined: Desk, page: Page) -> None:
-    page.goto(joined.url + "?page=first_run")
+    page.goto(joined.url + "?page=join")
     page.click("#try")
     expect(page.locator("#answered-by")).to_contain_text("Answered by echo on this computer")
 

@@ -17,7 +17,7 @@ from tray.window.bridge.dispatch import Dispatcher
 from tray.window.bridge.doors import Doors
 
 pytestmark = pytest.mark.desktop
-PAGES = ("first_run", "settings", "statistics", "logs")
+PAGES = ("join", "settings", "statistics", "logs")
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'`${window.hacked=1}\u202e"
 TOKEN = mint(bytes(range(32)), (Address("10.0.0.5", 8443),), 4_000_000_000).text()
 Serve = Callable[[Doors], str]
@@ -43,7 +43,7 @@ def test_no_name_and_no_log_line_can_script_the_page(serve: Serve, page: Page) -
     for name in PAGES:
         page.goto(f"{url}?page={name}")
         expect(page.locator("#state-sentence")).to_have_text(HOSTILE)
-        if name == "first_run":
+        if name == "join":
             expect(page.locator("#already")).to_contain_text(HOSTILE)
         if name == "settings":
             expect(page.locator("#worker-exclusive_apps")).to_have_value(HOSTILE)
@@ -57,7 +57,7 @@ def test_no_name_and_no_log_line_can_script_the_page(serve: Serve, page: Page) -
 def test_a_hostile_coordinator_cannot_script_the_first_run(serve: Serve, page: Page) -> None:
     runs = FakeWorker(name=HOSTILE, runs=False)
     url = serve(doors(runs, FakeApp(sentence=HOSTILE, state=AppState.NOT_JOINED), FakeErrands(HOSTILE, known=False)))
-    page.goto(f"{url}?page=first_run")
+    page.goto(f"{url}?page=join")
     page.fill("#token", TOKEN)
     expect(page.locator("#coordinator-name")).to_have_text(HOSTILE)
     runs.runs = True

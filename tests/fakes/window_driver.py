@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
             subprocess.run(["import", "-window", "root", folder / f"window-{page}.png"], check=True)
         window.destroy()
 
-    show_window("first_run", Dispatcher(doors()), None, shown)
+    show_window("join", Dispatcher(doors()), None, shown)
 
 
 if __name__ == "__main__":

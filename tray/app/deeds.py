@@ -85,7 +85,7 @@ class Deeds:
 
     def welcome(self) -> None:
         """Who starts it for the first time sees how to join."""
-        self.perform(Action(Kind.WINDOW, "first_run"))
+        self.perform(Action(Kind.WINDOW, "join"))
 
     async def look_up_autostart(self) -> None:
         found = await asyncio.to_thread(self._autostart.state)

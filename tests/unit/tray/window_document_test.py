@@ -5,10 +5,12 @@ import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import tray.window.document
+from tray.instance_messages import Page
 from tray.window.document import Way, document
 
 JS = sorted((Path(tray.window.document.__file__).parent / "page" / "js").glob("*.js"))
@@ -62,6 +64,15 @@ def test_no_script_parses_html_or_evaluates_text(path: Path) -> None:
     )
     assert re.findall(forbidden, text) == []
     assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text) == []
+
+
+def test_every_page_is_asked_for_by_the_word_on_its_button() -> None:
+    main = next(path for path in JS if path.stem == "main").read_text()
+    known = re.search(r"const PAGES = \{(.*)\}", main)
+    assert known is not None
+    assert tuple(re.findall(r"(\w+):", known[1])) == get_args(Page)
+    buttons = re.findall(r'data-page="(\w+)">(\w+)<', document("join", "window"))
+    assert [(page, label.lower()) for page, label in buttons] == [(page, page) for page in get_args(Page)]
 
 
 def test_every_import_is_exported_where_it_points() -> None:

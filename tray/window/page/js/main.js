@@ -1,12 +1,12 @@
 // Which page is shown, and how one gets to another.
 
-import { firstRunPage } from "./first_run.js";
+import { joinPage } from "./join.js";
 import { logsPage } from "./logs.js";
 import { settingsPage } from "./settings.js";
 import { statisticsPage } from "./statistics.js";
 import { startLooking } from "./status.js";
 
-const PAGES = { first_run: firstRunPage, settings: settingsPage, statistics: statisticsPage, logs: logsPage };
+const PAGES = { join: joinPage, settings: settingsPage, statistics: statisticsPage, logs: logsPage };
 const content = document.getElementById("content");
 const buttons = [...document.querySelectorAll("nav button")];
 let leave = () => {};

@@ -301,7 +301,7 @@ export function settingsPage(content, show) {
       return made;
     },
     join() {
-      const button = el("button", { type: "button", class: "plain", text: "Join another…", on: { click: () => show("first_run") } });
+      const button = el("button", { type: "button", class: "plain", text: "Join another…", on: { click: () => show("join") } });
       const words = el("p", { class: "help" });
       fresh.set("join", () => { words.textContent = runner ? (runner.connected ? `Connected to ${runner.coordinator} as ${runner.worker}` : `Not connected: ${runner.connection}`) : ""; });
       return el("div", { class: "row" }, el("div", {}, el("p", { class: "label", text: "Connection" }), words), el("div", { class: "control" }, button));

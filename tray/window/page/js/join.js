@@ -7,7 +7,7 @@ import { until } from "./words.js";
 
 const PATIENCE_MS = 1000;
 
-export function firstRunPage(content, show) {
+export function joinPage(content, show) {
   const token = el("textarea", { id: "token", rows: 3, spellcheck: "false", autocomplete: "off", "aria-describedby": "token-help token-problem", on: { input: () => readSoon() } });
   const problem = el("p", { id: "token-problem", class: "problem", role: "alert" });
   const name = el("input", { type: "text", id: "worker-name", maxlength: 64, placeholder: "this computer's name", autocomplete: "off" });
