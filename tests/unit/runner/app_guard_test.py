@@ -11,6 +11,7 @@ from gogrid.places import worker_places
 from gogrid.protocol.messages import DeviceKind
 from runner.app import _Runner
 from runner.config import load_config
+from runner.engine_pack.choice import PackChoice
 from runner.link.membership import Membership
 from runner.probes.all import Machine
 from runner.probes.base import Cpu, EngineBuild, Gpu, GpuFindings
@@ -19,6 +20,7 @@ from runner.serving.watched_launcher import WatchedLauncher
 from runner.settings_source import SettingsSource
 from runner.survey import Survey
 from tests.fakes.plain_launcher import PlainLauncher
+from tests.unit.runner.engine_shelf_test import pack
 
 GB = 10**9
 
@@ -58,7 +60,29 @@ async def test_a_changed_limit_reaches_the_guard(tmp_path: Path) -> None:
     machine = Machine(Cpu("c", 2, 16 * GB), EngineBuild(True, True), (GpuFindings(DeviceKind.CUDA, (gpu,), ""),))
     runner = await made(tmp_path, machine)
     (tmp_path / "config.toml").write_text("[worker]\nmax_vram = '6GB'\nmax_ram = '25%'\n")
-    assert runner._reload() == ""
+    assert await runner._reload() == ""
     assert runner._guard.caps == Caps(4 * GB, 6 * GB)
     (tmp_path / "config.toml").write_text("[worker]\nmax_vram = '6'\n")
-    assert "worker.max_vram = '6'" in runner._reload()
+    assert "worker.max_vram = '6'" in await runner._reload()
+
+
+async def test_the_models_have_what_the_engine_leaves_of_the_disk_that_is_lent(tmp_path: Path) -> None:
+    used = pack("linux-x86_64-cpu")
+    machine = Machine(Cpu("c", 2, 16 * GB), EngineBuild(True, False), (), PackChoice(used, "torch"))
+    runner = await made(tmp_path, machine)
+    assert used.manifest.unpacked > 0
+    assert runner._cache._cap == runner._config.disk_cap - used.manifest.unpacked
+    runner._cache.open()
+    (tmp_path / "config.toml").write_text("[worker]\ndisk_cap = '1GB'\n")
+    assert await runner._reload() == ""
+    assert runner._cache._cap == GB - used.manifest.unpacked
+
+
+async def test_no_engine_is_fetched_while_the_worker_is_held_or_its_owner_wants_no_updates(tmp_path: Path) -> None:
+    runner = await made(tmp_path, Machine(Cpu("c", 2, 16 * GB), EngineBuild(False, False), ()))
+    assert runner._no_fetching() == ""
+    runner._work.holds.gates = ("the computer is in use",)
+    assert runner._no_fetching() == "the computer is in use"
+    (tmp_path / "config.toml").write_text("[updates]\nenabled = false\n")
+    assert await runner._reload() == ""
+    assert "switched off" in runner._no_fetching()

@@ -32,8 +32,8 @@ def wheel(folder: Path, name: str, version: str, files: dict[str, bytes], *, lie
         rows.append(f"{file},sha256={digest},{len(data)}")
     with zipfile.ZipFile(path, "w") as made:
         for file, data in everything.items():
-            made.writestr(file, data)
-        made.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,"]))
+            made.writestr(zipfile.ZipInfo(file), data)
+        made.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "\n".join([*rows, f"{info}/RECORD,,"]))
     return path
 
 
