@@ -86,7 +86,8 @@ def resolve(
         try:
             values[setting.key] = setting.parse(raw)
         except ValueError as error:
-            raise ConfigError(f"{setting.key} = {cut(raw)} (from {origin}) is not usable: it must be {error}.") from error
+            said = f"{setting.key} = {cut(raw)} (from {origin})"
+            raise ConfigError(f"{said} is not usable: it must be {error}.") from error
         origins[setting.key] = origin
     return Resolved(values, origins)
 

@@ -17,8 +17,8 @@ from gogrid.errors import ConfigError
 from gogrid.identity import client_context
 from gogrid.places import WorkerPlaces
 from gogrid.protocol.messages import DeviceKind
-from gogrid.sizes import format_size
 from gogrid.stop_signals import on_stop_signal
+from runner.aside import Aside
 from runner.config import WorkerConfig
 from runner.control import ControlServer, RunnerLock
 from runner.control_messages import (
@@ -36,6 +36,7 @@ from runner.control_messages import (
     AskTest,
     Done,
     Refused,
+    Settings,
     TestShown,
 )
 from runner.engine_pack.around import Surroundings
@@ -170,7 +171,7 @@ class _Runner:
             self._parts.pool.changed = self._changed
         self._recorder = Recorder(places.state / "statistics.sqlite3", self._counters)
         self._work.made = self._recorder.tokens
-        self._control = ControlServer(places.control, self._answer)
+        self._control, self._aside = ControlServer(places.control, self._answer), Aside()
         self._stop = asyncio.Event()
         self._engine, self._anew = EngineProgress(), False
         self._keeper = engine_keeper(
@@ -269,12 +270,20 @@ class _Runner:
 
     async def _watch_settings(self) -> None:
         settings, speed = FileStamp(self._places.config), FileStamp(speed_file(self._places))
+        hung = False
         while True:
             await asyncio.sleep(_LOOK_AT_SETTINGS_S)
-            if settings.changed():
-                self._reload()
-            if speed.changed():
+            try:
+                changed, measured = await self._aside.do(lambda: (settings.changed(), speed.changed()))
+            except ConfigError as error:
+                self._settings.stay(str(error))
+                hung = True
+                continue
+            if changed or hung:
+                await self._reload()
+            if measured or hung:
                 self._take_speed()
+            hung = False
 
     def _take_speed(self) -> None:
         """As it was measured last."""
@@ -282,9 +291,13 @@ class _Runner:
         self._work.speed = found.told if found is not None else None
         self._reporter.changed()
 
-    def _reload(self) -> str:
+    async def _reload(self) -> str:
         """Take up what counts at once; why the settings stay as they were, in words, if they do."""
-        fresh = self._settings.load_again()
+        try:
+            fresh = await self._aside.do(self._settings.load_again)
+        except ConfigError as error:
+            self._settings.stay(str(error))
+            return str(error)
         if fresh is not None:
             self._take_up(taken_up(self._config, fresh))
         return self._settings.trouble
@@ -302,7 +315,7 @@ class _Runner:
         facts = replace(self._survey.facts(config), engine_note=self._engine.note)
         if facts != self._facts:
             self._facts = facts
-            log.info("its owner lends from now on: %s", lent(facts))
+            log.info("its owner lends from now on: %s", facts.lent)
             self._guard.caps = _caps(facts)
             self._work.lend(facts)
 
@@ -347,7 +360,7 @@ class _Runner:
             return ""
         return f"https://{Address(address.host, welcome.https_port)}"
 
-    def _answer(self, question: Ask) -> Answer:
+    async def _answer(self, question: Ask) -> Answer:
         match question:
             case AskStatus():
                 parts = self._parts
@@ -376,25 +389,31 @@ class _Runner:
             case AskResume():
                 return self._owner.resume()
             case AskSettings():
-                return self._settings.shown()
+                return await self._shown()
             case AskChange():
-                return self._change(question)
+                return await self._change(question)
             case AskModels():
                 return models_shown(self._cache.models(), self._work.names)
             case AskPrune():
                 gone = self._cache.prune(time.time() - question.unused_s)
                 return models_shown(gone, self._work.names)
             case AskReload():
-                if reason := self._reload():
+                if reason := await self._reload():
                     return Refused(reason=reason)
         return Done()
 
-    def _change(self, question: AskChange) -> Done | Refused:
+    async def _shown(self) -> Settings | Refused:
         try:
-            done = self._settings.change(question.setting, question.value, running=True)
+            return await self._aside.do(self._settings.shown)
         except ConfigError as error:
             return Refused(reason=str(error))
-        if reason := self._reload():
+
+    async def _change(self, question: AskChange) -> Done | Refused:
+        try:
+            done = await self._aside.do(lambda: self._settings.change(question.setting, question.value, running=True))
+        except ConfigError as error:
+            return Refused(reason=str(error))
+        if reason := await self._reload():
             return Refused(reason=reason)
         return done
 
@@ -404,13 +423,6 @@ class _Runner:
         if begin:
             self._parts.first_test.begin()
         return self._parts.first_test.shown
-
-
-def lent(facts: Facts) -> str:
-    """In words: `8.0 GB of RTX 4090, 4.0 GB of memory for scripts`."""
-    device = next((device for device in facts.devices if device.usable), None)
-    models = f"{format_size(device.cap_bytes)} of {device.name}" if device is not None else "nothing for models"
-    return f"{models}, {format_size(facts.script_memory)} of memory for scripts"
 
 
 def _user() -> int:

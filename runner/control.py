@@ -3,7 +3,7 @@
 Answers are made by the function given; a question that is not one gets one sentence and ends that connection.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +14,7 @@ from gogrid.local_socket import LineServer, NotAQuestionError
 from runner.control_messages import MAX_LINE, Answer, Ask, Refused, decode_ask, encode_line
 from runner.errors import RunnerError
 
-Respond = Callable[[Ask], Answer]
+Respond = Callable[[Ask], Awaitable[Answer]]
 
 
 class ControlServer:
@@ -34,7 +34,7 @@ class ControlServer:
             question = decode_ask(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise NotAQuestionError(f"Not a question this worker knows: {str(error)[:200]}.") from error
-        return encode_line(self._respond(question))
+        return encode_line(await self._respond(question))
 
 
 class RunnerLock:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from gogrid.protocol.messages import Device, DeviceKind, Readiness
+from gogrid.sizes import format_size
 from runner.limits import Limit
 from runner.probes.base import Cpu, EngineBuild
 from runner.probes.choose import Chosen
@@ -35,6 +36,13 @@ class Facts:
     """What became of the last update, if somebody should know."""
     engine_note: str = ""
     """How far it is with getting the engine that it lacks; empty: it lacks none, or nothing is done about it."""
+
+    @property
+    def lent(self) -> str:
+        """In words: `8.0 GB of RTX 4090, 4.0 GB of memory for scripts`."""
+        device = next((device for device in self.devices if device.usable), None)
+        models = f"{format_size(device.cap_bytes)} of {device.name}" if device is not None else "nothing for models"
+        return f"{models}, {format_size(self.script_memory)} of memory for scripts"
 
     @property
     def standing(self) -> tuple[Readiness, str]:

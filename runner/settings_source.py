@@ -43,13 +43,17 @@ class SettingsSource:
         try:
             fresh = self.load()
         except ConfigError as error:
-            self.trouble = str(error)
-            if self.trouble != before:
-                log.error("the settings stay as they were: %s", error)
+            self.stay(str(error))
             return None
         if before:
             log.info("the settings are fine again")
         return fresh
+
+    def stay(self, trouble: str) -> None:
+        """They stay as they were. Args: `trouble`: why, in words; said once."""
+        if trouble != self.trouble:
+            log.error("the settings stay as they were: %s", trouble)
+        self.trouble = trouble
 
     def load_anyway(self) -> WorkerConfig:
         """For who has to go on: without the file where that is no good, else the defaults; `trouble` says why."""

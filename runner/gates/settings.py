@@ -9,6 +9,7 @@ from runner.limits import Limit
 
 COOLEST, HOTTEST = 30, 120
 """°C that a limit may have: below, no machine ever works; above, no sensor means it."""
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,6 @@ def apps(value: object) -> tuple[str, ...]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise allowed
     names = tuple(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
-    if any("/" in name or "\\" in name for name in names):
+    if any(len(name) > _LONGEST_NAME or set(name) & set("/\\[]") for name in names):
         raise allowed
     return names

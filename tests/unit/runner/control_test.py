@@ -33,7 +33,7 @@ async def ask_raw(path: Path, line: bytes) -> bytes:
 async def test_a_question_is_answered_and_nonsense_is_refused_in_words(tmp_path: Path) -> None:
     asked: list[Ask] = []
 
-    def respond(question: Ask) -> Answer:
+    async def respond(question: Ask) -> Answer:
         asked.append(question)
         return Done()
 

@@ -1,6 +1,7 @@
-"""What may lie in the place of `config.toml`, or be typed as a value: one clear line each, and nothing hangs or ends."""
+"""What may lie in the place of `config.toml`, or be typed as a value: one clear line each."""
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -76,19 +77,26 @@ def test_a_value_that_lies_too_deep_in_itself_is_refused_in_words(tmp_path: Path
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize("value", [DEEP, "x" * 1000, "[game"])
+def test_a_program_that_no_system_names_so_is_refused_in_one_line(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match="names of programs") as caught:
+        change_setting(tmp_path / "config.toml", "worker.exclusive_apps", value)
+    assert len(str(caught.value)) < 500
+
+
+@unix_only
 def test_settings_are_on_the_disk_before_they_stand_in_the_files_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[str] = []
+    synced: list[tuple[bool, bool]] = []
+    """Whether a folder was, and whether the settings stood in their place then."""
     real = os.fsync
 
     def fsync(descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        old = (tmp_path / "config.toml").exists()
-        synced.append(f"{'folder' if os.path.isdir(f'/proc/self/fd/{descriptor}') else 'file'} {found.st_size > 0} {old}")
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, (tmp_path / "config.toml").exists()))
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
     change_setting(tmp_path / "config.toml", "name", "here")
-    assert synced[0] == "file True False"
-    assert synced[-1].startswith("folder") and synced[-1].endswith("True")
+    assert synced == [(False, False), (True, True)]

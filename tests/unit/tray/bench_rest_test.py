@@ -31,7 +31,7 @@ def asked(folder: Path, status: WorkerStatus) -> Iterator[tuple[Context, list[As
     places = worker_places(config=None, data=folder, environment={}, platform="linux", home=folder, user=1)
     orders: list[Ask] = []
 
-    def respond(question: Ask) -> Answer:
+    async def respond(question: Ask) -> Answer:
         if isinstance(question, AskStatus):
             return status
         orders.append(question)
