@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -26,6 +27,8 @@ FROZEN = (
     *("cairo", "_cffi_backend", "six", "Xlib", "jeepney", "pyasn1", "pyasn1_modules"),
 )
 """Top-level modules of others that may end up in it; their licences go with it."""
+NO_TIME = "315532800"
+"""1980, where archives' times begin: there is no commit."""
 
 
 def main() -> int:
@@ -95,6 +98,9 @@ def stamp(made: Path, channel: str, seq: int, root_keys: Path) -> None:
         "seq": seq,
         "python_abi": f"cp{sys.version_info.major}{sys.version_info.minor}",
     }
+    built = os.environ.get("SOURCE_DATE_EPOCH") or commit_time()
+    if built != NO_TIME:
+        copy["built"] = datetime.fromtimestamp(int(built), UTC).isoformat()
     (made / COPY_FILE).write_text(json.dumps(copy, indent=2) + "\n", encoding="utf-8")
 
 
@@ -109,7 +115,7 @@ def strip(made: Path) -> None:
 def commit_time() -> str:
     command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "315532800"
+    return done.stdout.strip() or NO_TIME
 
 
 def size(folder: Path) -> int:

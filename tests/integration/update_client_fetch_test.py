@@ -24,7 +24,8 @@ from updates.client.endpoints import DEFAULT_PATH, endpoint
 from updates.client.errors import AskError, DownloadError, NoRoomError, StageError, StoppedError
 from updates.client.layout import Installation
 from updates.client.stage import stage
-from updates.errors import Alarm, TrustError
+from updates.client.switch import switch
+from updates.errors import Alarm, StateFileError, TrustError
 from updates.trust.documents import WORKER_APP
 from updates.trust.verdict import Current, Install, InstallFacts, Refuse, Wait
 
@@ -175,7 +176,6 @@ class Dripping(socketserver.StreamRequestHandler):
 @contextmanager
 def dripping(begins: bytes) -> Iterator[str]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), type("_", (Dripping,), {"begins": begins})) as server:
-        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -307,6 +307,95 @@ def test_a_verified_file_that_was_changed_on_the_disk_is_not_believed_again(grid
     archive.write_bytes(bytes(archive.stat().st_size))
     with pytest.raises(TrustError):
         grid.fetch()
+
+
+def block(path: Path, kind: str) -> None:
+    """Something that is not ours has its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "folder":
+        (path / "deep").mkdir(parents=True)
+    elif kind == "file":
+        path.write_bytes(b"x")
+    else:
+        path.symlink_to(path.parent / "nowhere")
+
+
+_DEBRIS = [
+    (name, kind)
+    for name in ("downloads/sub", "downloads/READY", "downloads/READY.unverified", "versions/.7.new")
+    for kind in ("folder", "file", "link")
+    if kind != "file" or "READY" not in name  # such a file may be ours, and is judged by its signature
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), _DEBRIS)
+def test_debris_in_the_app_folder_does_not_block_updates(grid: Grid, name: str, kind: str):
+    download = grid.download()
+    block(grid.installation.folder.root / name.replace("READY", download.ready.name), kind)
+    place = stage(download.run(grid.installation.load), grid.offer(), grid.installation, little_app.PROGRAM)
+    assert grid.installation.folder.present() == {NEW}
+    assert [path.name for path in place.parent.iterdir()] == [str(NEW)]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+@pytest.mark.parametrize("name", ["versions/7", "versions/.7.old"])
+def test_debris_in_the_place_of_a_version_does_not_block_it(grid: Grid, name: str, kind: str):
+    for each in {name, "versions/7"}:
+        block(grid.installation.folder.root / each, kind)
+    stage(grid.fetch(), grid.offer(), grid.installation, little_app.PROGRAM)
+    assert grid.installation.folder.present() == {NEW}
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+@pytest.mark.parametrize("name", ["downloads", "versions"])
+def test_debris_in_the_place_of_a_folder_does_not_block_updates(grid: Grid, name: str, kind: str):
+    block(grid.installation.folder.root / name, kind)
+    stage(grid.fetch(), grid.offer(), grid.installation, little_app.PROGRAM)
+    assert grid.installation.folder.present() == {NEW}
+
+
+def test_what_a_link_in_the_app_folder_leads_to_is_left_alone(grid: Grid, tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_bytes(b"dear")
+    for name in ("downloads/sub", "versions/7"):
+        path = grid.installation.folder.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(tmp_path / "mine")
+    stage(grid.fetch(), grid.offer(), grid.installation, little_app.PROGRAM)
+    assert (tmp_path / "mine" / "letter").read_bytes() == b"dear"
+
+
+def test_only_a_folder_that_says_so_is_a_version(grid: Grid):
+    versions = grid.installation.folder.versions
+    for name in ("99", "9" * 250, "9" * 5000, "0", str(1 << 53), "12"):
+        with suppress(OSError):  # a name that is too long for the disk
+            block(versions / name, "file")
+    (versions / "13").mkdir()
+    little_app.write(versions / "14", 15, "3.0.0", "good")
+    little_app.write(versions / ("9" * 200), 16, "3.0.0", "good")
+    little_app.write(versions / "017", 17, "3.0.0", "good")
+    little_app.write(versions / "18", 18, "3.0.0", "good")
+    (versions / "19").symlink_to(versions / "18")
+    assert grid.installation.folder.present() == {18}
+
+
+def test_what_could_not_be_read_again_is_never_remembered(grid: Grid):
+    grid.offer()
+    before = grid.installation.load()
+    with pytest.raises(StateFileError, match="not kept"):
+        switch(grid.installation, int("9" * 250))
+    assert grid.installation.load() == before
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"", b"x" * 5000, b"machine-1"])
+def test_a_damaged_install_id_is_made_anew(grid: Grid, damage: bytes):
+    folder = grid.installation.folder
+    first = folder.install_id()
+    assert folder.install_id() == first
+    (folder.root / "install-id").write_bytes(damage)
+    fresh = folder.install_id()
+    assert len(fresh) == 32
+    assert folder.install_id() == fresh != first
 
 
 # --- staging ---------------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def ask(
         try:
             raw = line.get(_question(place, state, facts))
             if raw is None:
-                return Outcome(quiet(state, now), place)
+                return Outcome(quiet(state, now, facts.built_at), place)
             documents = _documents(raw, line, state, facts)
         except AskError as error:
             problems.append(str(error))

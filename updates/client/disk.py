@@ -5,6 +5,8 @@ Nothing of GoGrid's other parts is used here (`updates` must work alone).
 
 import errno
 import os
+import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +67,34 @@ def make_folder(path: Path) -> None:
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         flush_folder(path.parent)
+
+
+def own_folder(path: Path) -> None:
+    """Like `make_folder`, for a folder that is ours alone: what else has its name is taken away."""
+    if not path.is_dir():
+        clear(path)
+    make_folder(path)
+
+
+def clear(path: Path) -> None:
+    """Take away whatever has this name, a link itself and not what it leads to; fine if nothing has.
+
+    Raises `OSError`.
+    """
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(kind):
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def problem_of(error: OSError) -> str:
+    """In words, with the name of what is in the way."""
+    words = error.strerror or str(error)
+    return f"{words} ({error.filename})" if error.filename else words
 
 
 def flush_folder(folder: Path) -> None:

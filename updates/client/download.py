@@ -8,6 +8,7 @@ full disk everything that it took is given back, and nothing else has changed. R
 import errno
 import os
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from updates.client.ask import Place
-from updates.client.disk import Step, make_folder, rename, unnoticed
+from updates.client.disk import Step, clear, own_folder, problem_of, rename, unnoticed
 from updates.client.errors import DownloadError, NoRoomError, StoppedError
 from updates.client.http import Reply, Unreachable, get
 from updates.client.pace import LEAST, WINDOW_S, Pace
@@ -79,9 +80,9 @@ class Download:
             NoRoomError: the disk is full.
             TrustError: other bytes came; they are gone.
         """
-        make_folder(self._folder)
-        _tidy(self._folder, keep=(self.ready.name, self.unverified.name))
         try:
+            own_folder(self._folder)
+            _tidy(self._folder, keep=(self.ready.name, self.unverified.name))
             if self.ready.exists():
                 rename(self.ready, self.unverified)  # whoever cut us short may have been the disk: it is read again
             self._require_room()
@@ -89,7 +90,7 @@ class Download:
             self._verify(state())
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise DownloadError(f"The update cannot be stored: {error.strerror or error}.") from error
+                raise DownloadError(f"The update cannot be stored: {problem_of(error)}.") from error
             self.unverified.unlink(missing_ok=True)
             raise NoRoomError("The disk is full, so the update was not downloaded; it is tried again later.") from error
         return self.ready
@@ -178,7 +179,7 @@ def _write_all(handle: int, piece: bytes) -> None:
 
 
 def _tidy(folder: Path, keep: tuple[str, ...]) -> None:
-    """What is left of other releases' downloads."""
+    """Take away what is left of other releases' downloads, and what is no file of ours."""
     for path in folder.iterdir():
-        if path.name not in keep:
-            path.unlink(missing_ok=True)
+        if path.name not in keep or not stat.S_ISREG(path.lstat().st_mode):
+            clear(path)

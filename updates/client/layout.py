@@ -12,6 +12,8 @@ A version has its programs at the top, and beside them `copy.json`, which says w
 put elsewhere has both as well, and `root-keys.json`.
 """
 
+import os
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -20,17 +22,20 @@ from pathlib import Path
 
 import msgspec
 
-from updates.client.disk import Step, unnoticed, write_whole
+from updates.client.disk import Step, clear, unnoticed, write_whole
 from updates.client.errors import CopyError
 from updates.errors import StateFileError
 from updates.trust.anchors import Anchors, parse_anchors
-from updates.trust.documents import Name, Sequence, Target, Version
+from updates.trust.documents import Moment, Name, Sequence, Target, Version
 from updates.trust.trusted_state import LARGEST_STATE, TrustedState, decode_state, encode_state
 
 COPY_FILE = "copy.json"
 ANCHORS_FILE = "root-keys.json"
 _LARGEST_COPY = 16 << 10
 _LONGEST_NOTE = 300
+_LONGEST_ID = 64
+_INSTALL_ID = re.compile(r"[0-9a-f]{32}")
+_SEQ = re.compile(r"[1-9][0-9]{0,15}")
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +48,13 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     seq: Sequence
     """The `release_seq` it was built as."""
     python_abi: str = ""
+    built: Moment | None = None
+    """So long somebody who never hears a word about updates has waited for one."""
+
+    @property
+    def built_at(self) -> float:
+        """Seconds since 1970; 0: it does not say."""
+        return self.built.timestamp() if self.built is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +114,13 @@ class AppFolder:
         return self.versions / str(seq)
 
     def present(self) -> frozenset[int]:
-        """The versions that are there, all of them complete."""
+        """The versions that are there, all of them complete: folders of ours that say they are that very version."""
         try:
-            names = [path.name for path in self.versions.iterdir()]
+            with os.scandir(self.versions) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError:
             return frozenset()
-        return frozenset(int(name) for name in names if name.isascii() and name.isdecimal())
+        return frozenset(int(name) for name in names if _SEQ.fullmatch(name) and self._is_whole(int(name)))
 
     def load(self, app: str, channel: str) -> TrustedState:
         """Raises `StateFileError`: a person must look at it."""
@@ -122,18 +135,34 @@ class AppFolder:
             raise StateFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
     def save(self, state: TrustedState, step: Step = unnoticed) -> None:
-        """On the disk when this returns. Raises `OSError`; then it is as it was."""
-        write_whole(self._state(state.channel), encode_state(state), step)
+        """On the disk when this returns.
+
+        Raises:
+            StateFileError: nobody could read it again; it is as it was.
+            OSError: it could not be written; it is as it was.
+        """
+        data = encode_state(state)
+        try:
+            decode_state(data)
+        except StateFileError as error:
+            raise StateFileError(
+                f"What was learned about updates is not kept, it could not be read again: {error}"
+            ) from None
+        write_whole(self._state(state.channel), data, step)
 
     def install_id(self) -> str:
-        """Made once. Raises `OSError`."""
+        """Made once, and anew if it is damaged: then only this machine's turns change. Raises `OSError`."""
         path = self.root / "install-id"
         try:
-            return path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            fresh = secrets.token_hex(16)
-            write_whole(path, fresh.encode())
-            return fresh
+            with path.open("rb") as file:
+                found = file.read(_LONGEST_ID).decode("ascii", "replace").strip()
+            if _INSTALL_ID.fullmatch(found):
+                return found
+        except (FileNotFoundError, IsADirectoryError):
+            clear(path)
+        fresh = secrets.token_hex(16)
+        write_whole(path, fresh.encode())
+        return fresh
 
     def note(self) -> str:
         """What became of the last update; empty: nothing that somebody should know."""
@@ -146,6 +175,12 @@ class AppFolder:
         """Raises `OSError`."""
         if sentence != self.note():
             write_whole(self.root / "note", sentence[:_LONGEST_NOTE].encode())
+
+    def _is_whole(self, seq: int) -> bool:
+        try:
+            return read_copy(self.version(seq)).seq == seq
+        except CopyError:
+            return False
 
     def _state(self, channel: str) -> Path:
         return self.root / f"trusted-{channel}.json"

@@ -6,12 +6,12 @@ it took is given back. What starts does not change here; `switch.py` does that.
 
 import errno
 import os
-import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from updates.archive import ArchiveError, Bounds, unpack
-from updates.client.disk import Step, flush_folder, make_folder, rename, unnoticed
+from updates.client.disk import Step, clear, flush_folder, own_folder, problem_of, rename, unnoticed
 from updates.client.errors import CopyError, NoRoomError, StageError
 from updates.client.layout import AppFolder, Copy, Installation, read_copy
 from updates.trust.verdict import Install
@@ -32,10 +32,10 @@ def stage(archive: Path, offer: Install, installation: Installation, program: st
     """
     folder = installation.folder
     fresh, final = folder.versions / f".{offer.seq}.new", folder.version(offer.seq)
-    make_folder(folder.versions)
-    remove(fresh, folder)
-    remove(final, folder)
     try:
+        own_folder(folder.versions)
+        clear(fresh)
+        remove(final, folder)
         unpack(archive, fresh, BOUNDS)
         step("unpacked")
         _judge(fresh, offer, installation.copy, program)
@@ -45,32 +45,33 @@ def stage(archive: Path, offer: Install, installation: Installation, program: st
         archive.unlink(missing_ok=True)
         step("archive removed")
     except (ArchiveError, CopyError) as error:
-        remove(fresh, folder)
+        with suppress(OSError):
+            clear(fresh)
         archive.unlink(missing_ok=True)
         raise StageError(f"Version {offer.release.version} cannot be used: {error}") from error
     except OSError as error:
-        remove(fresh, folder)
+        with suppress(OSError):
+            clear(fresh)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             archive.unlink(missing_ok=True)
             raise NoRoomError("The disk is full, so the update was not unpacked; it is tried again later.") from error
-        raise StageError(f"The update cannot be unpacked: {error.strerror or error}.") from error
+        raise StageError(f"The update cannot be unpacked: {problem_of(error)}.") from error
     return final
 
 
 def remove(path: Path, folder: AppFolder) -> None:
-    """Take a version away, so that half of one never looks like a whole one; Windows keeps what somebody runs."""
-    if not path.exists():
-        return
+    """Take a version away, or whatever has its name, so that half of one never looks like a whole one.
+
+    What cannot be removed stays: Windows keeps what somebody runs.
+    """
     gone = path
-    if not path.name.startswith("."):
-        gone = folder.versions / f".{path.name}.old"
-        shutil.rmtree(gone, ignore_errors=True)
-        try:
+    with suppress(OSError):
+        if not path.name.startswith(".") and os.path.lexists(path):
+            gone = folder.versions / f".{path.name}.old"
+            clear(gone)
             path.rename(gone)
-        except OSError:
-            return  # Windows: somebody runs it
-        flush_folder(folder.versions)
-    shutil.rmtree(gone, ignore_errors=True)
+            flush_folder(folder.versions)
+        clear(gone)
 
 
 def _judge(fresh: Path, offer: Install, running: Copy, program: str) -> None:

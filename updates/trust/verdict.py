@@ -53,6 +53,8 @@ class InstallFacts:
     """Nothing of this app is here yet: any release may come first, and does not wait for this machine's turn."""
     install_id: str
     """Random, made once, never sent: decides this machine's turn."""
+    built_at: float = 0.0
+    """When this copy was built, seconds since 1970; 0: nobody knows."""
     os_version: tuple[int, ...] = ()
     """To compare with `os_min`; empty: unknown, then any will do."""
     python_abi: str = ""
@@ -138,10 +140,15 @@ def evaluate(documents: Documents, state: TrustedState, install: InstallFacts, n
     return Evaluation(verdict, progress.state)
 
 
-def quiet(state: TrustedState, now: float) -> Verdict:
-    """What it means that a coordinator has nothing to say, or cannot be reached."""
-    if state.ts_expires and trusted_now(state, now) > state.ts_expires + FROZEN_S:
-        return _frozen(trusted_now(state, now) - state.ts_expires)
+def quiet(state: TrustedState, now: float, built_at: float = 0.0) -> Verdict:
+    """What it means that a coordinator has nothing to say, or cannot be reached.
+
+    Args:
+        built_at: counts where no timestamp was ever seen; seconds since 1970, 0: nobody knows.
+    """
+    since = state.ts_expires or built_at
+    if since and trusted_now(state, now) > since + FROZEN_S:
+        return _frozen(trusted_now(state, now) - since)
     return Current()
 
 

@@ -106,6 +106,16 @@ def test_indefinite_freeze_is_told_after_fourteen_days():
     assert (same.reason, same.warn) == (WaitReason.FROZEN, True)
 
 
+def test_indefinite_freeze_from_the_first_day_is_told():
+    """204 for ever: nothing was ever seen, so the age of this copy counts."""
+    assert quiet(fresh(), NOW + 13 * DAY, built_at=NOW) == Current()
+    frozen = quiet(fresh(), NOW + 15 * DAY, built_at=NOW)
+    assert isinstance(frozen, Wait)
+    assert (frozen.reason, frozen.warn) == (WaitReason.FROZEN, True)
+    assert quiet(fresh(), NOW + 15 * DAY) == Current()
+    assert quiet(fresh(ts_expires=NOW + 10 * DAY), NOW + 15 * DAY, built_at=NOW) == Current()
+
+
 def test_local_clock_set_back():
     """An old, expired release does not become young when the clock is turned back behind what was signed since."""
     old = Publisher()
