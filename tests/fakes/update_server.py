@@ -18,6 +18,7 @@ from updates.trust.answer import Answer, KeysAnswer, Offer, Platform
 class Faults:
     status: int = 200
     """Of an update check."""
+    file_status: int = 200
     redirect: str = ""
     endless: bool = False
     """The file never ends, and no length is given."""
@@ -73,6 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         if here.faults.redirect:
             self.send_response(302)
             self.send_header("location", here.faults.redirect)
+            self.end_headers()
+        elif self.path.startswith("/files/") and here.faults.file_status != 200:
+            self.send_response(here.faults.file_status)
             self.end_headers()
         elif self.path.startswith("/files/"):
             self._file(int(span.removeprefix("bytes=").rstrip("-") or 0))

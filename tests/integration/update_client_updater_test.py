@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,14 +15,15 @@ import pytest
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, Done, RunningJob, WorkerStatus
 from tests.fakes import little_app
-from tests.fakes.update_publisher import Publisher
+from tests.fakes.update_publisher import DAY, Publisher, fresh
 from tests.fakes.update_server import Served, serving
 from tray.supervision.restart import Life, Phase
 from tray.updating.settings import UpdateSettings
 from tray.updating.updater import Updater, Waits
-from tray.updating.work import UpdateWork
+from tray.updating.work import Found, UpdateWork
 from updates.client.boot import Here
 from updates.client.endpoints import DEFAULT_PATH
+from updates.client.errors import AskError
 from updates.client.layout import Installation
 from updates.client.schedule import Rhythm
 from updates.client.switch import switch
@@ -56,6 +59,8 @@ class Machine:
     life: Life = field(default_factory=lambda: Life(Phase.RUNS))
     settings: UpdateSettings = field(default_factory=UpdateSettings)
     orders: list[Ask] = field(default_factory=list)
+    before: tuple[str, ...] = ()
+    """Endpoints that are asked first."""
     restarts: int = 0
     log: list[str] = field(default_factory=list)
     updater: Updater | None = None
@@ -67,15 +72,18 @@ class Machine:
         return Done()
 
     async def told(self) -> UpdateSettings:
-        return replace(self.settings, endpoints=(self.served.url + DEFAULT_PATH,))
+        return replace(self.settings, endpoints=(*self.before, self.served.url + DEFAULT_PATH))
 
     def restart(self) -> None:
         self.restarts += 1
 
+    def work(self) -> UpdateWork:
+        here = Here(self.installation.folder.root.parent / "installed" / little_app.PROGRAM, OLD)
+        return UpdateWork(self.installation, here, little_app.PROGRAM, self.installation.place / "none.pem")
+
     @asynccontextmanager
     async def running(self, *, attended: bool, jobs_end: float = 5.0) -> AsyncIterator[Updater]:
-        here = Here(self.installation.folder.root.parent / "installed" / little_app.PROGRAM, OLD)
-        work = UpdateWork(self.installation, here, little_app.PROGRAM, self.installation.place / "none.pem")
+        work = self.work()
         waits = Waits(Rhythm(first_s=0.0), look=0.01, soon=0.02, idle=0.02, jobs_end=jobs_end)
         self.updater = Updater(
             work, self.ask, lambda: self.life, self.told, self.restart, self.log.append, attended=attended, waits=waits
@@ -97,8 +105,6 @@ async def until(true: Callable[[], object]) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    import time
-
     little_app.write(tmp_path / "installed", OLD, "1.0.0", "good")
     file = little_app.archive(NEW, "2.0.0", "good")
     with serving(Publisher(seq=NEW, file=file, at=time.time())) as served:
@@ -228,6 +234,64 @@ async def test_a_damaged_memory_of_updates_is_told_and_the_worker_goes_on(machin
         await until(lambda: updater.state.state == "failed")
         assert "start anew" in updater.state.sentence
     assert machine.restarts == 0
+
+
+async def test_a_check_that_fails_as_nobody_thought_is_told_logged_and_tried_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    def never_thought_of(*_arguments: object) -> Found:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(UpdateWork, "check", never_thought_of)
+    async with machine.running(attended=True) as updater:
+        await until(lambda: updater.state.state == "failed")
+        assert "ZeroDivisionError" in updater.state.sentence
+        assert any("Traceback" in line for line in machine.log)
+        await until(lambda: updater._schedule.failures == 1)
+
+
+async def test_an_endpoint_that_is_none_is_told(machine: Machine):
+    machine.before = ("https://[x/u",)
+    async with machine.running(attended=True) as updater:
+        await until(lambda: updater.state.state == "failed")
+        assert "updates.endpoints" in updater.state.sentence
+
+
+@pytest.mark.parametrize("word", [b"https://[x/u", b"\xff\xfe", b""])
+def test_a_damaged_memory_of_the_coordinators_address_is_no_address(machine: Machine, word: bytes):
+    machine.installation.folder.root.mkdir()
+    (machine.installation.folder.root / "coordinator").write_bytes(word)
+    with pytest.raises(AskError, match="No endpoint"):
+        machine.work().check(UpdateSettings())
+
+
+async def test_a_freeze_is_told_also_when_nobody_answers(machine: Machine):
+    long_ago = time.time() - 30 * DAY
+    machine.installation.folder.save(fresh(ts_expires=long_ago))
+    machine.served.faults.status = 500
+    async with machine.running(attended=True) as updater:
+        await until(lambda: updater.state.state == "failed")
+        assert "answers 500" in updater.state.sentence
+        assert "for 30 days" in updater.state.sentence
+    assert any("for 30 days" in line for line in machine.log)
+
+
+async def test_a_machine_that_never_heard_a_word_is_told_of_the_freeze(machine: Machine):
+    copy = msgspec.structs.replace(machine.installation.copy, built=datetime.fromtimestamp(time.time() - 30 * DAY, UTC))
+    machine.installation = replace(machine.installation, copy=copy)
+    machine.served.faults.status = 204
+    async with machine.running(attended=True) as updater:
+        await until(lambda: updater.state.state == "current" and "30 days" in updater.state.sentence)
+
+
+async def test_slow_retrieval_a_file_that_does_not_come_is_fetched_from_the_next_endpoint(machine: Machine):
+    with serving(machine.served.publisher) as lame:
+        lame.faults.file_status = 503
+        machine.before = (lame.url + DEFAULT_PATH,)
+        async with machine.running(attended=True) as updater:
+            await until(lambda: updater.state.state == "ready")
+    assert any("/files/" in path for path in lame.asked)
+    assert [path.split("/")[1] for path in machine.served.asked] == ["files"]
 
 
 async def test_a_version_is_good_only_when_its_worker_is_connected(machine: Machine):

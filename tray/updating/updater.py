@@ -10,6 +10,7 @@ import asyncio
 import random
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -140,8 +141,8 @@ class Updater:
             self._looked = True
             await self._find_ready(settings.pinned)
             self._found_at_start = self._ready is not None
-        if status is not None and status.dashboard:
-            self._work.coordinator_is(status.dashboard)
+        if status is not None and (address := status.dashboard):
+            await self._try(lambda: self._work.coordinator_is(address))
         if self._checking is not None and not self._checking.done():
             return
         now = time.time()
@@ -154,7 +155,7 @@ class Updater:
 
     async def _check(self, settings: UpdateSettings) -> None:
         self._become("checking", sentence="Looking for a newer version.")
-        failed = False
+        failed = True  # also by what nobody thought of
         try:
             found = await apart(lambda: self._work.check(settings), "update check")
             if found.install is not None:
@@ -165,19 +166,34 @@ class Updater:
             if found.warning:
                 self._say(f"updates: {found.warning}")
             self._show(found.sentence)
+            failed = False
         except StoppedError:
             return
-        except (UpdateError, OSError) as error:
-            failed = True
-            self._say(f"updates: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is told and tried again
+            sentence = " ".join(filter(None, (self._problem(error), await self._frozen())))
+            self._say(f"updates: {sentence}")
             if self._ready is None:
-                self._become("failed", sentence=str(error))
+                self._become("failed", sentence=sentence)
             else:
                 self._show("")
         finally:
             rhythm = self._waits.rhythm
             self._schedule = asked(self._schedule, time.time(), rhythm, random.random(), failed=failed)  # noqa: S311
             self._wake.set()
+
+    async def _frozen(self) -> str:
+        """Who stays silent, or answers with what does not count, is told of as well."""
+        try:
+            return await asyncio.to_thread(self._work.frozen)
+        except (UpdateError, OSError):
+            return ""
+
+    def _problem(self, error: Exception) -> str:
+        """In a sentence; what nobody thought of is logged whole."""
+        if isinstance(error, UpdateError | OSError):
+            return str(error)
+        self._say("".join(traceback.format_exception(error)).rstrip())
+        return f"Updates failed in a way that they should not ({type(error).__name__}: {error}); the log says where."
 
     async def _find_ready(self, pinned: str | None) -> None:
         ready = await self._try(lambda: self._work.ready(pinned))
@@ -268,6 +284,6 @@ class Updater:
         """What is known of updates may be damaged: that is told, and the worker goes on."""
         try:
             return await asyncio.to_thread(deed)
-        except (UpdateError, OSError) as error:
-            self._become("failed", sentence=str(error))
+        except Exception as error:  # noqa: BLE001  # the updater goes on
+            self._become("failed", sentence=self._problem(error))
             return None

@@ -17,13 +17,13 @@ from tray.updating.settings import UpdateSettings, asked
 from updates.client.ask import Place, ask
 from updates.client.boot import Here
 from updates.client.download import Download
-from updates.client.endpoints import Endpoint
-from updates.client.errors import AskError, CopyError
+from updates.client.endpoints import Endpoint, check_address
+from updates.client.errors import AskError, CopyError, DownloadError, EndpointError, StoppedError
 from updates.client.layout import Installation, read_copy
 from updates.client.stage import stage
 from updates.client.switch import prove, ready, roll_back, switch, version_of
 from updates.errors import TrustError
-from updates.trust.verdict import Current, Install, InstallFacts, Refuse, Wait
+from updates.trust.verdict import Current, Install, InstallFacts, Refuse, Wait, quiet
 
 _COORDINATOR = "coordinator"
 """The file with the address that was last known."""
@@ -40,7 +40,8 @@ class Found:
     version: str = ""
     install: Install | None = None
     """To be fetched."""
-    place: Place | None = None
+    places: tuple[Place, ...] = ()
+    """Where it may be fetched: who offered it first, then the others; what comes is judged by its signature alone."""
 
 
 class UpdateWork:
@@ -59,7 +60,7 @@ class UpdateWork:
             self._coordinator = address
             path = self._installation.folder.root / _COORDINATOR
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(address, encoding="ascii")
+            path.write_text(address, encoding="ascii", errors="replace")
 
     def note(self) -> str:
         return self._installation.folder.note()
@@ -93,10 +94,12 @@ class UpdateWork:
             version=copy.version,
             seq=copy.seq,
             install_id=installation.folder.install_id(),
+            built_at=copy.built_at,
             os_version=os_version(),
             pinned=settings.pinned,
         )
-        outcome = ask(self._places(settings), installation, facts, time.time())
+        places = self._places(settings)
+        outcome = ask(places, installation, facts, time.time())
         match outcome.verdict:
             case Current():
                 return Found(f"Version {copy.version} is the newest.")
@@ -111,16 +114,19 @@ class UpdateWork:
                     urgent=install.urgent,
                     version=version,
                     install=None if there else install,
-                    place=outcome.place,
+                    places=(outcome.place, *(place for place in places if place != outcome.place)),
                 )
 
     def fetch(self, found: Found, stop: threading.Event) -> None:
         """Download, check and unpack. Raises `UpdateError`, `OSError`."""
-        if found.install is None or found.place is None:
-            return
-        folder = self._installation.folder
-        archive = Download(found.install, found.place, folder.downloads, stop=stop).run(self._installation.load)
-        stage(archive, found.install, self._installation, self._program)
+        if found.install is not None:
+            stage(self._archive(found.install, found.places, stop), found.install, self._installation, self._program)
+
+    def frozen(self) -> str:
+        """What a person should be told of who is silent for weeks; empty: nobody is. Raises `StateFileError`."""
+        copy = self._installation.copy
+        verdict = quiet(self._installation.load(), time.time(), copy.built_at)
+        return verdict.sentence if isinstance(verdict, Wait) else ""
 
     def switch(self, seq: int) -> None:
         """Raises `StateFileError`, `OSError`."""
@@ -137,6 +143,17 @@ class UpdateWork:
         installation.folder.write_note(f"its owner went back from version {installation.copy.version} to {version}")
         return version
 
+    def _archive(self, offer: Install, places: tuple[Place, ...], stop: threading.Event) -> Path:
+        folder, problems = self._installation.folder.downloads, []
+        for place in places:
+            try:
+                return Download(offer, place, folder, stop=stop).run(self._installation.load)
+            except StoppedError:
+                raise
+            except DownloadError as error:
+                problems.append(str(error))
+        raise DownloadError(" ".join(dict.fromkeys(problems)))
+
     def _places(self, settings: UpdateSettings) -> tuple[Place, ...]:
         found = []
         copy = self._installation.copy
@@ -150,9 +167,11 @@ class UpdateWork:
 
     def _known_coordinator(self) -> str:
         try:
-            return self._coordinator or (self._installation.folder.root / _COORDINATOR).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
+            known = self._coordinator or (self._installation.folder.root / _COORDINATOR).read_text(encoding="ascii")
+            check_address(known)
+        except (OSError, UnicodeDecodeError, EndpointError):
             return ""
+        return known
 
 
 def os_version() -> tuple[int, ...]:
@@ -164,4 +183,4 @@ def os_version() -> tuple[int, ...]:
     else:
         text = platform.libc_ver()[1]
     parts = text.split(".")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+    return tuple(map(int, parts)) if all(part.isascii() and part.isdecimal() for part in parts) else ()
