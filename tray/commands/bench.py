@@ -34,10 +34,14 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         f"Device   {speed.device} ({speed.engine})",
         f"Tokens   {speed.tokens_per_s:.1f}/s for eight answers at once, {speed.stream_tokens_per_s:.1f}/s for one",
         f"Memory   {format_size(round(speed.memory_bandwidth))}/s",
-        f"The coordinator {'is told' if joined else 'will be told once this worker has joined one'},"
-        " and prefers the faster of two workers that are equal otherwise.",
+        who_is_told(joined=joined),
     )
     return say(options.json, msgspec.Raw(found.strip()), "\n".join(lines))
+
+
+def who_is_told(*, joined: bool) -> str:
+    when = "is told" if joined else "will be told once this worker has joined one"
+    return f"The coordinator {when}, and prefers the faster of two workers that are equal otherwise."
 
 
 @contextmanager

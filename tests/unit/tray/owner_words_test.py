@@ -7,6 +7,7 @@ from runner.control_messages import WorkerStatus
 from tray.app.menu import menu, tooltip
 from tray.app.notes import note
 from tray.app.state import Known, Looker, View
+from tray.commands.bench import who_is_told
 from tray.commands.config import CONFIG
 from tray.commands.orders import PAUSE, resumed_text
 from tray.commands.registry import command_parser
@@ -76,3 +77,8 @@ def test_a_time_with_a_minus_is_a_time() -> None:
 def test_config_alone_is_config_show() -> None:
     assert CONFIG.arrange([]) == ["show"]
     assert CONFIG.arrange(["--origin"]) == ["show", "--origin"]
+
+
+def test_a_measurement_is_not_said_to_be_told_where_nobody_was_joined() -> None:
+    assert who_is_told(joined=True).startswith("The coordinator is told, and")
+    assert who_is_told(joined=False).startswith("The coordinator will be told once this worker has joined one, and")
