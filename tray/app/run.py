@@ -14,7 +14,7 @@ from dataclasses import replace
 from gogrid.file_lock import FileLock, LockHeldError
 from gogrid.places import WorkerPlaces
 from gogrid.stop_signals import on_stop_signal
-from runner.control_messages import Refused
+from runner.control_messages import AskStatus, Refused
 from tray.app.deeds import Deeds
 from tray.app.icon_process import AppIcon
 from tray.app.menu import menu, tooltip
@@ -123,6 +123,7 @@ class _App:
             places.logs,
             stays=desktop,
             changed=self._life_changed,
+            answers=self._runner_answers,
         )
         self._watch = Watch(places, lambda: self._supervisor.life, window=desktop)
         self._watch.changed = self._show
@@ -193,6 +194,9 @@ class _App:
                 if helper in done and (error := helper.exception()) is not None:
                     self._say(f"the {helper.get_name()} failed ({error!r}); the worker goes on without it")
         return supervising.result()
+
+    async def _runner_answers(self) -> bool:
+        return await self._watch.ask(AskStatus()) is not None
 
     def _life_changed(self) -> None:
         self._watch.look_now()

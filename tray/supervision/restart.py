@@ -73,10 +73,18 @@ class Restarts:
         if status in (TURNED_AWAY, CANNOT_RUN):
             code = REFUSED if status == TURNED_AWAY else CANNOT_RUN
             return Life(Phase.GIVEN_UP, said or "the worker cannot run; its log says why", code)
+        return self._crashed(
+            f"was killed by signal {-status}" if status < 0 else f"ended with status {status}", ran_for_s
+        )
+
+    def hung(self, ran_for_s: float) -> Life:
+        """It did not answer any more and was ended."""
+        return self._crashed("did not answer any more", ran_for_s)
+
+    def _crashed(self, how: str, ran_for_s: float) -> Life:
         if ran_for_s >= self._rules.healthy_after_s:
             self._crashes = 0
         self._crashes += 1
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         if self._crashes >= self._rules.most_crashes:
             return Life(
                 Phase.GIVEN_UP,

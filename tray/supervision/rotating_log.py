@@ -1,9 +1,13 @@
-"""One process's log: lines go to a rotating file of its own and, where there is one, to our standard error."""
+"""One process's log: lines go to a rotating file of its own and, where there is one, to our standard error.
+
+Promises: a disk that takes no lines is told of in one line, once until it takes them again, and ends nothing.
+"""
 
 import logging
 import logging.handlers
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 _LOG_BYTES = 5 << 20
@@ -15,12 +19,9 @@ class RotatingLog:
         """Args: `name` of the process: its file is `NAME.log`. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._log = logging.Logger(name, logging.INFO)
-        file = logging.handlers.RotatingFileHandler(
-            folder / f"{name}.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", delay=True
-        )
-        handlers: list[logging.Handler] = [file]
+        handlers: list[logging.Handler] = [_File(folder / f"{name}.log")]
         if sys.stderr is not None:
-            handlers.append(logging.StreamHandler(sys.stderr))
+            handlers.append(_Terminal(sys.stderr))
         for handler in handlers:
             handler.setFormatter(logging.Formatter("%(message)s"))
             self._log.addHandler(handler)
@@ -35,4 +36,31 @@ class RotatingLog:
 
     def close(self) -> None:
         for handler in self._log.handlers:
-            handler.close()
+            with suppress(OSError):  # what the disk did not take is lost, and was told of
+                handler.close()
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", delay=True)
+        self._failed = self._told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._failed = False
+        super().emit(record)
+        if not self._failed:
+            self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # logging's own name
+        self._failed = True
+        if not self._told and sys.stderr is not None:
+            self._told = True
+            error = sys.exc_info()[1]
+            why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+            with suppress(OSError, ValueError):
+                print(f"gogrid-worker: the log {self.baseFilename} takes no lines now: {why}", file=sys.stderr)
+
+
+class _Terminal(logging.StreamHandler):  # type: ignore[type-arg]  # at run time it has none
+    def handleError(self, record: logging.LogRecord) -> None:  # logging's own name
+        """Nobody reads there any more."""

@@ -1,23 +1,26 @@
 """Keeps one runner running: starts it, writes its log to rotating files, starts it again after a crash.
 
 Promises: `stop` lets the runner finish cleanly, then forces it; when this process is gone, however it went, the runner
-is too (it holds the other end of our pipe and, on Linux, a parent-death signal). A runner that has joined no
-coordinator, or that was given up, is waited for without starting it: until `start`.
+is too (it holds the other end of our pipe and, on Linux, a parent-death signal). A runner that does not answer any more
+is ended and started again like one that crashed. A runner that has joined no coordinator, or that was given up, is
+waited for without starting it: until `start`.
 """
 
 import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tray.supervision.liveness import Liveness, LivenessRules
 from tray.supervision.restart import Life, Phase, RestartRules, Restarts
 from tray.supervision.rotating_log import RotatingLog
 from tray.supervision.windows_job import hold_child
 
 _GRACE_S = 15.0
+_GRACE_OF_THE_HUNG_S = 3.0
 _LONGEST_LINE = 1 << 16
 _END_CLEANLY = b"q"
 _NO_CONSOLE = 0x08000000
@@ -33,19 +36,23 @@ class Supervisor:
         *,
         stays: bool = False,
         changed: Callable[[], None] = lambda: None,
+        answers: Callable[[], Awaitable[bool]] | None = None,
+        liveness: LivenessRules | None = None,
     ) -> None:
         """
         Args:
             command: gets `--supervised-by PID` added.
             stays: a runner that was given up is waited for like one that has joined nobody, because somebody sees why.
             changed: called whenever `life` has.
+            answers: asks the runner something small, within seconds; None: nobody looks whether it hangs.
         """
         self._command = (*command, "--supervised-by", str(os.getpid()))
         self._restarts = Restarts(rules or RestartRules())
         self._stays, self._changed = stays, changed
         self._log = RotatingLog(logs, "worker")
+        self._answers, self._liveness = answers, liveness or LivenessRules()
         self._order = asyncio.Event()
-        self._stopping = self._anew = False
+        self._stopping = self._anew = self._hung = False
         self._last_line = ""
         self.life = Life(Phase.RUNS)
 
@@ -71,7 +78,11 @@ class Supervisor:
                 if self._anew:
                     self._forgive()
                     continue
-                life = self._restarts.ended(status, time.monotonic() - started, self._last_line)
+                ran_for_s = time.monotonic() - started
+                hung, self._hung = self._hung, False
+                life = (
+                    self._restarts.hung(ran_for_s) if hung else self._restarts.ended(status, ran_for_s, self._last_line)
+                )
                 self._log.say("supervisor", life.reason)
                 if life.phase is Phase.GIVEN_UP and not self._stays:
                     return life.exit_code
@@ -116,11 +127,15 @@ class Supervisor:
         reading = asyncio.create_task(self._copy_log(process))
         ordered = asyncio.create_task(self._order.wait())
         waiting = asyncio.create_task(process.wait())
+        silent = asyncio.create_task(self._until_hung())
         try:
-            await asyncio.wait((ordered, waiting), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ordered, waiting, silent), return_when=asyncio.FIRST_COMPLETED)
+            self._hung = silent.done() and not ordered.done() and not waiting.done()
+            if self._hung:
+                self._log.say("supervisor", "the worker does not answer any more; ending it")
             if not waiting.done():
                 _ask_to_end(process)
-                await asyncio.wait((waiting,), timeout=_GRACE_S)
+                await asyncio.wait((waiting,), timeout=_GRACE_OF_THE_HUNG_S if self._hung else _GRACE_S)
             if not waiting.done():
                 self._log.say("supervisor", "the worker did not end in time; killing it")
                 process.kill()
@@ -129,7 +144,16 @@ class Supervisor:
             return status
         finally:
             ordered.cancel()
+            silent.cancel()
             reading.cancel()
+
+    async def _until_hung(self) -> None:
+        """For as long as the runner answers, or nobody can look."""
+        alive = Liveness(self._liveness, time.monotonic())
+        while True:
+            await asyncio.sleep(self._liveness.every_s)
+            if self._answers is not None and alive.looked(time.monotonic(), answered=await self._answers()):
+                return
 
     async def _copy_log(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None  # noqa: S101  # it was asked for as a pipe
