@@ -211,6 +211,14 @@ def test_slow_retrieval_of_the_file_is_given_up(grid: Grid):
             download.run(grid.installation.load)
 
 
+@pytest.mark.timeout(20)
+def test_slow_retrieval_in_a_thousand_little_transfers_is_given_up(grid: Grid):
+    grid.served.faults.cut_after, grid.served.faults.cuts = 1, 1 << 20
+    with pytest.raises(DownloadError, match="cannot be downloaded"):
+        grid.fetch()
+    assert len(grid.served.asked) < 10
+
+
 # --- downloading -----------------------------------------------------------------------------------------------------
 
 
@@ -375,7 +383,8 @@ def test_only_a_folder_that_says_so_is_a_version(grid: Grid):
     little_app.write(versions / ("9" * 200), 16, "3.0.0", "good")
     little_app.write(versions / "017", 17, "3.0.0", "good")
     little_app.write(versions / "18", 18, "3.0.0", "good")
-    (versions / "19").symlink_to(versions / "18")
+    little_app.write(versions.parent / "elsewhere", 19, "3.0.0", "good")
+    (versions / "19").symlink_to(versions.parent / "elsewhere")
     assert grid.installation.folder.present() == {18}
 
 
