@@ -296,3 +296,13 @@ async def test_a_cache_folder_that_went_wrong_is_a_failure_in_words(server: Blob
     with pytest.raises(ModelError, match="disk cannot keep the manifest") as caught:
         await cache.manifest(digest)
     assert caught.value.code is FailCode.NO_ROOM
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+async def test_a_disk_without_room_for_a_scripts_file_sends_the_job_elsewhere(
+    server: BlobServer, tmp_path: Path
+) -> None:
+    blobs, digest = Blobs(server.access, waits_s=()), server.add(b"input of a script")
+    with no_room(), pytest.raises(ModelError, match="disk cannot keep the file") as caught:
+        await blobs.fetch(digest, tmp_path / "input", max_size=17, exact=True, moved=lambda _count: None, lasting=False)
+    assert caught.value.code is FailCode.NO_ROOM
