@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from gogrid.errors import ConfigError
-from gogrid.files import read_regular
+from gogrid.regular_file import read_regular
 
 T = TypeVar("T")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")

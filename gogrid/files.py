@@ -1,13 +1,10 @@
 """Files that are whole or not there, and on disk when the call returns.
 
 A new file is written under another name, flushed, renamed, and then its folder is flushed: a power cut at any moment
-leaves the old file, or none, or the new one. Private means 0600; on Windows, a list that lets in nobody else. What is
-read may have been put there by anybody: only a regular file of bounded size is, so that a pipe holds nobody up.
+leaves the old file, or none, or the new one. Private means 0600; on Windows, a list that lets in nobody else.
 """
 
-import errno
 import os
-import stat
 import sys
 import time
 from pathlib import Path
@@ -38,22 +35,6 @@ def write_whole(path: Path, data: bytes, *, private: bool, replace: bool) -> Non
         fresh.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
-
-
-def read_regular(path: Path, max_size: int) -> bytes:
-    """All bytes of a regular file, `max_size` at most.
-
-    Raises:
-        OSError: it cannot be read, is longer, or is a folder, a pipe or a device.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
-    with open(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        content = file.read(max_size + 1)
-    if len(content) > max_size:
-        raise OSError(errno.EFBIG, f"it is longer than {max_size} bytes", str(path))
-    return content
 
 
 def make_folder(path: Path) -> None:

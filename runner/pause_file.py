@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from gogrid.files import flush_folder, read_regular, write_whole
+from gogrid.files import flush_folder, write_whole
+from gogrid.regular_file import read_regular
 from runner.errors import RunnerError
 from runner.holds import OwnerPause
 

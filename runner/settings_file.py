@@ -15,7 +15,8 @@ from tomlkit.items import Table
 
 from gogrid.config import LARGEST_FILE, Setting, cut, no_such_setting, resolve
 from gogrid.errors import ConfigError
-from gogrid.files import flush_folder, read_regular
+from gogrid.files import flush_folder
+from gogrid.regular_file import read_regular
 from runner.config import SETTINGS, check_together, vram_twin
 
 Value = str | int | float | bool | list[object]
