@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
@@ -20,8 +21,10 @@ from gogrid.extras import not_installed
 from gogrid.places import WorkerPlaces, worker_places
 from runner.config import SETTINGS, WorkerConfig
 from runner.errors import LinkError, NotJoinedError
-from runner.settings_source import SettingsSource
 from runner.watch import end_with
+
+if TYPE_CHECKING:
+    from runner.settings_source import SettingsSource
 
 _FLAGGED = tuple(setting for setting in SETTINGS if not setting.key.startswith("updates."))
 _ERRANDS = ("run", "join", "doctor", "config", "models", "bench", "engine")
@@ -49,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         user=os.getuid() if hasattr(os, "getuid") else 0,
     )
     try:
+        from runner.settings_source import SettingsSource
+
         settings = SettingsSource(places, _flags(options), os.environ)
         if options.errand == "config":
             return _config(settings, options.words, as_json=options.json)
@@ -76,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_RUN
 
 
-def _run(settings: SettingsSource, log_level: str, places: WorkerPlaces) -> int:
+def _run(settings: "SettingsSource", log_level: str, places: WorkerPlaces) -> int:
     from runner.app import run
     from runner.engine_pack.publisher import publisher_folder
     from runner.log_lines import logging_to
@@ -103,7 +108,7 @@ def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
     return 0
 
 
-def _doctor(settings: SettingsSource, places: WorkerPlaces) -> int:
+def _doctor(settings: "SettingsSource", places: WorkerPlaces) -> int:
     """What is wrong with the settings is one finding among the others."""
     import msgspec
 
@@ -123,7 +128,7 @@ def _bench(config: WorkerConfig, places: WorkerPlaces) -> int:
     return 0
 
 
-def _config(settings: SettingsSource, words: Sequence[str], *, as_json: bool) -> int:
+def _config(settings: "SettingsSource", words: Sequence[str], *, as_json: bool) -> int:
     """Without words show the settings; `KEY VALUE` writes one, with an empty value removes it."""
     import msgspec
 

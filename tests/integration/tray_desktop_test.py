@@ -186,6 +186,10 @@ def test_a_second_start_shows_the_window_of_the_first_and_ends(app: App) -> None
     assert second.wait(20) == 0
     wait_until(lambda: app.child("tray.window"), "the window's process")
     assert len([process for process in family(app.process.pid) if "tray.icon" in _words(process)]) == 1
+    window = app.child("tray.window")
+    assert window is not None
+    window.terminate()  # it would lie over the icon in what follows
+    wait_until(lambda: app.child("tray.window") is None, "the window to be gone")
 
 
 def test_an_open_menu_is_not_taken_away_by_what_happens_meanwhile(app: App, session: DesktopSession) -> None:

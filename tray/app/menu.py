@@ -55,9 +55,7 @@ def _stay(view: View) -> tuple[str, ...]:
 def _remedy(view: View) -> tuple[Item, ...]:
     """What helps where there is no runner."""
     if view.state is AppState.NOT_JOINED:
-        return (
-            Item(label="Join a coordinator…", action=_window("join"), enabled=view.known.window, default=True),
-        )
+        return (Item(label="Join a coordinator…", action=_window("join"), enabled=view.known.window, default=True),)
     if view.state is AppState.TROUBLE and view.known.status is None:
         return (Item(label="Start the worker again", action=Action(Kind.START)),)
     return ()

@@ -171,7 +171,7 @@ def test_a_setting_is_written_beside_what_is_there(places: WorkerPlaces) -> None
     places.config.write_text("# mine\n[worker]\nmax_vram_gb = 8.0 # the old one\nname = 'a'\n")
     stamp = FileStamp(places.config)
     assert not stamp.changed()
-    assert change_setting(places.config, "max-vram", "6GB").key == "worker.max_vram"
+    assert change_setting(places.config, "max-vram", "6GB").setting.key == "worker.max_vram"
     assert stamp.changed()
     assert not stamp.changed()
     text = places.config.read_text()
@@ -185,7 +185,7 @@ def test_a_setting_is_written_beside_what_is_there(places: WorkerPlaces) -> None
     [
         ("max_vram", "6", "worker.max_vram = '6' is not usable: it must be a share such as 80%"),
         ("max_vram", "lots", "must be a share such as 80%"),
-        ("max_memory", "6GB", "There is no setting 'max_memory'; there are: coordinator.host"),
+        ("max_memory", "6GB", "There is no setting 'max_memory'; did you mean worker.max_ram?"),
     ],
 )
 def test_a_setting_that_is_not_allowed_is_not_written(places: WorkerPlaces, name: str, value: str, words: str) -> None:
