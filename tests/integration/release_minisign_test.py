@@ -49,7 +49,7 @@ def test_we_believe_what_the_program_signs(program: str, tmp_path: Path):
     signature = parse_signature((tmp_path / "file.minisig").read_bytes())
     assert verify(DATA, signature, {key.id: key}, "timestamp key") == key
     assert signature.trusted_comment == "gogrid1 timestamp"
-    assert key.id in public.read_text()
+    assert key.id.lstrip("0") in public.read_text(), "the program drops leading zeros"
     with pytest.raises(TrustError):
         verify(DATA + b"x", signature, {key.id: key}, "timestamp key")
 

@@ -6,7 +6,9 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,14 +88,20 @@ async def test_a_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> No
         await server_on(folder / "control.sock").open()
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Below nothing that only its owner may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become another user")
-async def test_another_user_is_told_so_and_not_answered_even_where_the_file_lets_them_in(tmp_path: Path) -> None:
-    path = tmp_path / "control.sock"
+async def test_another_user_is_told_so_and_not_answered_even_where_the_file_lets_them_in(open_folder: Path) -> None:
+    path = open_folder / "control.sock"
     server = server_on(path)
     await server.open()
+    open_folder.chmod(0o755)
     path.chmod(0o666)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     program = (
         "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "c = socket.socket(socket.AF_UNIX); c.connect(sys.argv[1])\n"
