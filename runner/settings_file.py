@@ -116,13 +116,17 @@ def _table(document: tomlkit.TOMLDocument, name: str, path: Path) -> Table:
     return table
 
 
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+"""As it is: Windows would end each line once more."""
+
+
 def _replace(path: Path, target: Path, text: str, mode: int) -> None:
     """Put the new text in the file's place, if the worker can start with it."""
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(os.open(fresh, _FRESH, mode), "wb") as file:
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
         check_together(resolve(SETTINGS, flags={}, environment={}, file=fresh))
