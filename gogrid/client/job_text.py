@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gogrid.client.answers import Job, OutputFile
 from gogrid.client.tables import ago, span, table
-from gogrid.client.terminal import one_line
+from gogrid.terminal import one_line
 
 _WIDTH = 11
 _FILES = 10

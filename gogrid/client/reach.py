@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import httpx
 
 from gogrid.client.errors import UnreachableError
-from gogrid.client.terminal import one_line
+from gogrid.terminal import one_line
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from gogrid.client.answers import Job, LogPiece
 from gogrid.client.shell import Exit, Shell
-from gogrid.client.terminal import visible
+from gogrid.terminal import visible
 
 LINE_CHARS = 8192
 """Longest line that a terminal is given of a script; the rest of it is left out."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from gogrid.client.client import GoGrid
-from gogrid.client.terminal import one_line, visible
+from gogrid.terminal import one_line, visible
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 
-from gogrid.client.terminal import one_line
+from gogrid.terminal import one_line
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,8 +5,8 @@ import json
 import time
 
 from gogrid.arguments import CommandParser
-from gogrid.client.terminal import one_line
 from gogrid.errors import GoGridError
+from gogrid.terminal import one_line
 from tray.commands.base import Command, Context
 from tray.log_files import Follower, Line, tail
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gogrid.client.errors import AnswerError
 from gogrid.client.sse import MAX_EVENT_BYTES, EventDecoder, ServerEvent
 from gogrid.client.tables import ago, span, table
-from gogrid.client.terminal import one_line, visible
+from gogrid.terminal import one_line, visible
 
 STREAM = (
     b': still here\n\nid: 1\nevent: log\ndata: {"a": 1}\n\ndata:two\r\ndata:  lines\r\n\r\nretry: 5\n\n'
