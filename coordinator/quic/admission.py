@@ -24,7 +24,7 @@ def refusal_of(record: WorkerRecord | None) -> Refusal | None:
 
 
 class DirectoryKeys:
-    """The directory as a session asks it: implements `gogrid.protocol.coordinator_session.KeyLookup`."""
+    """The directory as a session asks it: implements `gogrid.protocol.entrance.KeyLookup`."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory

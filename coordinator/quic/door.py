@@ -10,7 +10,8 @@ from coordinator.quic.admission import refusal_of
 from coordinator.records import WorkerRecord, WorkerStatus
 from gogrid.errors import CloseCode, GoGridError
 from gogrid.ids import WorkerId
-from gogrid.protocol.coordinator_session import Authenticated, CoordinatorEvent, CoordinatorSession, JoinProved
+from gogrid.protocol.coordinator_session import CoordinatorEvent, CoordinatorSession
+from gogrid.protocol.entrance import Authenticated, JoinProved
 from gogrid.protocol.messages import Welcome
 from gogrid.protocol.session import Phase
 

@@ -25,14 +25,9 @@ from gogrid.errors import CloseCode, ProtocolError
 from gogrid.identity import spki_pin
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
-from gogrid.protocol.coordinator_session import (
-    Authenticated,
-    CoordinatorEvent,
-    CoordinatorSession,
-    JobSaid,
-    JobStreamEnded,
-    JoinProved,
-)
+from gogrid.protocol.coordinator_session import CoordinatorEvent, CoordinatorSession
+from gogrid.protocol.entrance import Authenticated, JoinProved
+from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
 from gogrid.protocol.messages import (
     Assign,
     Cancel,

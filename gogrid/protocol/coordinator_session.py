@@ -1,38 +1,27 @@
 """The coordinator's end of a connection, without I/O: lets workers in, takes their messages, suspects the silent.
 
-Promises: before a worker has proved itself it gets 5 s, one stream and 4 KiB, and an unknown worker, an unknown token
-and a wrong signature get the same answer. Who may do what beyond holding the key is the shell's decision: after
-`Authenticated` or `JoinProved` the session waits for `admit`, `joined` or `reject`.
+Promises: a worker that is not let in learns nothing and costs little (`entrance.py`); one that says more than it may,
+or what has no place there (`job_streams.py`), is cut off. Who may do what beyond holding the key is the shell's
+decision: after `Authenticated` or `JoinProved` the session waits for `admit`, `joined` or `reject`.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
-
-import msgspec
-
 from gogrid.errors import CloseCode, ProtocolError
-from gogrid.ids import JobId, WorkerId
-from gogrid.protocol import PROTOCOL_OLDEST, PROTOCOL_VERSION
-from gogrid.protocol.auth import Binding, auth_is_valid, join_is_valid
-from gogrid.protocol.codec import TASK_ROOM, check_shape, decode_control, decode_job, encode_framed
+from gogrid.ids import JobId
+from gogrid.protocol.auth import Binding
+from gogrid.protocol.codec import TASK_ROOM, check_shape, decode_control, encode_framed
 from gogrid.protocol.credit import TokenBucket
+from gogrid.protocol.entrance import Authenticated, Entrance, JoinProved, KeyLookup, TurnedAway
 from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME, FrameDecoder
+from gogrid.protocol.job_streams import JobSaid, JobStreamEnded, JobStreams
 from gogrid.protocol.messages import (
     Assign,
-    Auth,
     Cancel,
     Challenge,
     ControlMessage,
     Drain,
-    Failed,
-    Finished,
     Goodbye,
     Heartbeat,
     HeartbeatAck,
-    Hello,
-    JobMessage,
-    JobOpen,
-    Join,
     Ping,
     Pong,
     Refuse,
@@ -46,9 +35,7 @@ from gogrid.protocol.session import (
     CONTROL_BURST,
     CONTROL_RATE,
     CONTROL_STREAM,
-    HANDSHAKE_BYTES,
     HANDSHAKE_S,
-    MAX_JOB_STREAMS,
     WAITED_FOR,
     Ended,
     Outbox,
@@ -70,49 +57,7 @@ QUIET = Rhythm(3.5, 1.5)
 thousand workers are asked at this rate. The answer is the transport's, from the same event loop as any other."""
 FIRST_WORD_ROUND_TRIPS = 3
 """What a worker that was quiet gets, on top, until it can be heard: an assignment may have to be sent twice."""
-_NOT_KNOWN = "This coordinator does not know this worker, or its key is another one; join again with a new token."
-_NO_SUCH_TOKEN = "This coordinator does not know this join token; ask its admin for a new one."  # noqa: S105
 _SMALL = 4096
-
-
-class KeyLookup(Protocol):
-    """Public keys by name, looked up in memory."""
-
-    def worker_key(self, worker_id: WorkerId) -> bytes | None: ...
-
-    def token_key(self, token_id: str) -> bytes | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticated:
-    """This worker holds its key. Answer with `admit` or `reject`."""
-
-    worker_id: WorkerId
-
-
-@dataclass(frozen=True, slots=True)
-class JoinProved:
-    """The sender holds this token and this new worker key. Answer with `joined` or `reject`."""
-
-    token_id: str
-    worker_key: bytes
-    hostname: str
-
-
-class JobSaid(msgspec.Struct, frozen=True):
-    """A message of a job; `size` bytes are to be credited to `stream_id` once it is handled, 0 of a story."""
-
-    stream_id: int
-    job_id: JobId
-    epoch: int
-    message: JobMessage
-    size: int
-
-
-class JobStreamEnded(msgspec.Struct, frozen=True):
-    stream_id: int
-    job_id: JobId
-    epoch: int
 
 
 CoordinatorEvent = (
@@ -122,20 +67,14 @@ CoordinatorEvent = (
 
 class CoordinatorSession:
     def __init__(self, name: str, keys: KeyLookup, binding: Binding, server_nonce: bytes, now: float) -> None:
-        self._name = name
-        self._keys = keys
-        self._binding = binding
-        self._nonce = server_nonce
-        self._phase = Phase.HELLO
+        self._entrance = Entrance(name, keys, binding, server_nonce, now)
+        self._phase = self._entrance.phase
         self._out = Outbox()
-        self._decoder = FrameDecoder(HANDSHAKE_BYTES)
-        self._handshake_bytes = 0
-        self._deadline = now + HANDSHAKE_S
-        self._challenge: Challenge | None = None
+        self._decoder = FrameDecoder()
         self._bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST, now)
         self._pulse = Pulse(QUIET, now, self._out.nudge)
         self._waited_for = WaitedFor()
-        self._jobs: dict[int, _JobStream] = {}
+        self._job_streams = JobStreams(self._out.credit, self._over)
         self._assigned = self._told = 0
         """Jobs that were asked for here, and those that were told in one `Said`."""
         self._ended = False
@@ -167,7 +106,7 @@ class CoordinatorSession:
                 if stream_id == CONTROL_STREAM:
                     self._receive_control(data, end, now, events)
                 else:
-                    self._receive_job(stream_id, data, end, events)
+                    self._job_streams.receive(stream_id, data, end, events.append)
             else:
                 self._receive_handshake(stream_id, data, end, wall_time, events)
         except ProtocolError as error:
@@ -185,12 +124,10 @@ class CoordinatorSession:
         events: list[CoordinatorEvent] = []
         if self._phase is Phase.CLOSED:
             return events
-        job = self._jobs.pop(stream_id, None)
         if stream_id == CONTROL_STREAM:
             self._end(CloseCode.PROTOCOL, "The worker reset the control stream.", events)
-        elif job is not None and job.lease is not None:
-            self._over(*job.lease)
-            events.append(JobStreamEnded(stream_id, *job.lease))
+        elif (ended := self._job_streams.reset(stream_id)) is not None:
+            events.append(ended)
         return events
 
     def admit(self, welcome: Welcome, now: float) -> None:
@@ -198,7 +135,6 @@ class CoordinatorSession:
         self._require(Phase.DECISION)
         self._out.say(welcome)
         self._phase = Phase.OPEN
-        self._decoder = FrameDecoder()
         self._pulse.heard(now)
 
     def joined(self, welcome: Welcome, *, pending: bool) -> list[CoordinatorEvent]:
@@ -259,7 +195,7 @@ class CoordinatorSession:
         """When `on_deadline` wants to be called."""
         if self._phase in (Phase.CLOSED, Phase.DECISION):
             return None
-        return self._pulse.deadline if self._phase is Phase.OPEN else self._deadline
+        return self._pulse.deadline if self._phase is Phase.OPEN else self._entrance.deadline
 
     def on_deadline(self, now: float) -> list[CoordinatorEvent]:
         """The time asked for has come, or may have."""
@@ -267,7 +203,7 @@ class CoordinatorSession:
         if self._phase is Phase.OPEN:
             if self._pulse.tick(now):
                 events.append(Suspected(silent=True))
-        elif self._phase in (Phase.HELLO, Phase.PROOF) and now >= self._deadline:
+        elif self._phase in (Phase.HELLO, Phase.PROOF) and now >= self._entrance.deadline:
             self._end(CloseCode.TIMEOUT, f"Nobody proved to be a worker within {HANDSHAKE_S:.0f} s.", events)
         return events
 
@@ -276,55 +212,15 @@ class CoordinatorSession:
     def _receive_handshake(
         self, stream_id: int, data: bytes, end: bool, wall_time: float, events: list[CoordinatorEvent]
     ) -> None:
-        self._handshake_bytes += len(data)
-        if stream_id != CONTROL_STREAM or end or self._handshake_bytes > HANDSHAKE_BYTES:
-            raise ProtocolError(f"Before it is let in, a worker has one open stream and {HANDSHAKE_BYTES} bytes.")
-        for frame in self._decoder.feed(data):
-            message = decode_control(frame)
-            match self._phase, message:
-                case Phase.HELLO, Hello():
-                    self._on_hello(message, wall_time, events)
-                case Phase.PROOF, Auth():
-                    self._on_auth(message, events)
-                case Phase.PROOF, Join():
-                    self._on_join(message, events)
+        for outcome in self._entrance.receive(stream_id, data, end, wall_time):
+            self._phase = self._entrance.phase
+            match outcome:
+                case Challenge():
+                    self._out.say(outcome)
+                case TurnedAway():
+                    events.extend(self.reject(outcome.code, outcome.message))
                 case _:
-                    raise unexpected(message, self._phase)
-            if self._is_closed():
-                return
-
-    def _on_hello(self, hello: Hello, wall_time: float, events: list[CoordinatorEvent]) -> None:
-        spoken = min(hello.proto_max, PROTOCOL_VERSION)
-        if spoken < max(hello.proto_min, PROTOCOL_OLDEST):
-            events.extend(
-                self.reject(
-                    CloseCode.VERSION,
-                    f"This coordinator speaks protocol {PROTOCOL_OLDEST} to {PROTOCOL_VERSION}, this worker "
-                    f"{hello.proto_min} to {hello.proto_max}; update the older of the two.",
-                )
-            )
-            return
-        self._challenge = Challenge(coordinator=self._name, server_nonce=self._nonce, proto=spoken, time=wall_time)
-        self._out.say(self._challenge)
-        self._phase = Phase.PROOF
-
-    def _on_auth(self, auth: Auth, events: list[CoordinatorEvent]) -> None:
-        if self._challenge is None:
-            raise unexpected(auth, self._phase)
-        if not auth_is_valid(auth, self._keys.worker_key(auth.worker_id), self._binding, self._challenge):
-            events.extend(self.reject(CloseCode.AUTH_FAILED, _NOT_KNOWN))
-            return
-        self._phase = Phase.DECISION
-        events.append(Authenticated(auth.worker_id))
-
-    def _on_join(self, join: Join, events: list[CoordinatorEvent]) -> None:
-        if self._challenge is None:
-            raise unexpected(join, self._phase)
-        if not join_is_valid(join, self._keys.token_key(join.token_id), self._binding, self._challenge):
-            events.extend(self.reject(CloseCode.TOKEN_REFUSED, _NO_SUCH_TOKEN))
-            return
-        self._phase = Phase.DECISION
-        events.append(JoinProved(join.token_id, join.worker_key, join.hostname))
+                    events.append(outcome)
 
     # --- open ---------------------------------------------------------------------------------------------------------
 
@@ -362,40 +258,10 @@ class CoordinatorSession:
 
     def _on_story(self, said: Said, events: list[CoordinatorEvent]) -> None:
         lease = (said.job_id, said.epoch)
-        if any(job.lease == lease for job in self._jobs.values()):
+        if self._job_streams.has(*lease):
             raise ProtocolError("A story came for a lease that has a stream.")
         events.extend(JobSaid(CONTROL_STREAM, *lease, message, 0) for message in read_story(said.story))
         self._over(*lease)
-
-    def _receive_job(self, stream_id: int, data: bytes, end: bool, events: list[CoordinatorEvent]) -> None:
-        job = self._jobs.get(stream_id)
-        if job is None:
-            if len(self._jobs) >= MAX_JOB_STREAMS:
-                raise ProtocolError(f"More than {MAX_JOB_STREAMS} job streams at once.")
-            job = self._jobs[stream_id] = _JobStream()
-        for frame in job.decoder.feed(data):
-            message = decode_job(frame)
-            size = HEADER_SIZE + len(frame)
-            if job.finished:
-                raise ProtocolError(f"A {type(message).__name__} message came after a job's end.")
-            if job.lease is None:
-                if not isinstance(message, JobOpen):
-                    raise ProtocolError("A job stream did not begin with JobOpen.")
-                job.lease = self._new_lease(message)
-                self._out.credit(stream_id, size)
-                continue
-            if isinstance(message, JobOpen):
-                raise ProtocolError("A job stream was opened twice.")
-            if isinstance(message, Finished | Failed):
-                job.finished = True
-                self._over(*job.lease)
-            events.append(JobSaid(stream_id, *job.lease, message, size))
-        if end:
-            if job.decoder.buffered or job.lease is None:
-                raise ProtocolError("A job stream ended in the middle of a message.")
-            del self._jobs[stream_id]
-            self._over(*job.lease)
-            events.append(JobStreamEnded(stream_id, *job.lease))
 
     def _over(self, job_id: JobId, epoch: int) -> None:
         """Nobody waits for this lease any more."""
@@ -403,12 +269,6 @@ class CoordinatorSession:
             self._waited_for.discard(job_id, epoch)
             if not self._waited_for:
                 self._pulse.keep(QUIET)
-
-    def _new_lease(self, message: JobOpen) -> tuple[JobId, int]:
-        lease = (message.job_id, message.epoch)
-        if any(other.lease == lease for other in self._jobs.values()):
-            raise ProtocolError("Two streams were opened for one lease.")
-        return lease
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
@@ -428,19 +288,8 @@ class CoordinatorSession:
 
     def _closed(self, code: CloseCode, reason: str, *, said: bool = False) -> list[CoordinatorEvent]:
         self._phase = Phase.CLOSED
-        self._jobs.clear()
+        self._job_streams.clear()
         if self._ended:
             return []
         self._ended = True
         return [Ended(code, reason, said)]
-
-
-class _JobStream:
-    """What is known of one job stream."""
-
-    __slots__ = ("decoder", "finished", "lease")
-
-    def __init__(self) -> None:
-        self.decoder = FrameDecoder(MAX_FRAME)
-        self.lease: tuple[JobId, int] | None = None
-        self.finished = False

@@ -9,12 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gogrid.ids import WorkerId
 from gogrid.protocol.auth import Binding
-from gogrid.protocol.coordinator_session import (
-    Authenticated,
-    CoordinatorEvent,
-    CoordinatorSession,
-    JoinProved,
-)
+from gogrid.protocol.coordinator_session import CoordinatorEvent, CoordinatorSession
+from gogrid.protocol.entrance import Authenticated, JoinProved
 from gogrid.protocol.messages import Heartbeat, HeartbeatAck, Welcome
 from gogrid.protocol.session import Close, Nudge, Output, Send
 from gogrid.protocol.worker_session import HeartbeatDue, KeyProof, TokenProof, WorkerEvent, WorkerSession

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from gogrid.ids import JobId
 from gogrid.protocol.codec import encode_framed
-from gogrid.protocol.coordinator_session import CoordinatorSession, JobSaid, JobStreamEnded
+from gogrid.protocol.coordinator_session import CoordinatorSession
+from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
 from gogrid.protocol.messages import (
     Finished,
     Goodbye,

@@ -11,7 +11,9 @@ from gogrid.errors import CloseCode, ProtocolError
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.auth import Binding
 from gogrid.protocol.codec import encode_framed
-from gogrid.protocol.coordinator_session import CoordinatorSession, JobSaid, JobStreamEnded, JoinProved
+from gogrid.protocol.coordinator_session import CoordinatorSession
+from gogrid.protocol.entrance import JoinProved
+from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
 from gogrid.protocol.messages import (
     Auth,
     Challenge,

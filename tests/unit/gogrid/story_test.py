@@ -7,7 +7,7 @@ import pytest
 from gogrid.errors import CloseCode, ProtocolError
 from gogrid.ids import JobId
 from gogrid.protocol.codec import encode_framed
-from gogrid.protocol.coordinator_session import JobSaid
+from gogrid.protocol.job_streams import JobSaid
 from gogrid.protocol.messages import Finished, JobOpen, LoadStage, Log, Progress, Said, TextDone
 from gogrid.protocol.session import CONTROL_BURST, CONTROL_STREAM, Ended
 from gogrid.protocol.story import STORY_BYTES, read_story
