@@ -1,22 +1,22 @@
-"""What the pool remembers of one model: that it holds memory, or that requests wait for it. State without decisions."""
+"""The models that hold memory, each from the moment on which it is on its way; who comes and goes, `pool.py` says."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gogrid.ids import Sha256
-from gogrid.manifest import ModelManifest
-from gogrid.protocol.messages import Progress
+from gogrid.protocol.messages import LoadedModel
 from runner.models.residence import Resident
 from runner.serving.bring import Brought
 from runner.serving.executor_client import ExecutorClient
 
-Report = Callable[[Progress], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A model that holds memory, from the moment on which it is on its way."""
+    """A model that holds memory."""
 
     digest: Sha256
     memory_bytes: int
@@ -37,6 +37,13 @@ class Entry:
     def users(self) -> int:
         return self.seats + (self.brought.client.running if self.brought is not None else 0)
 
+    def kill(self) -> None:
+        """End its process now, whatever it does, or its way into memory."""
+        if self.start is not None:
+            self.start.cancel()
+        if self.brought is not None:
+            self.brought.client.kill()
+
     def resident(self) -> Resident:
         return Resident(
             self.digest,
@@ -50,18 +57,67 @@ class Entry:
         )
 
 
-@dataclass(slots=True, eq=False)
-class Wanted:
-    """A model that is asked for and cannot serve yet."""
+class Entries:
+    """By digest, in the order in which they came."""
 
-    digest: Sha256
-    manifest: ModelManifest
-    since: float
-    until: float
-    progress: Progress
-    waiters: dict[asyncio.Future[Entry], Report] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._entries: dict[Sha256, Entry] = {}
 
-    def tell(self, progress: Progress) -> None:
-        self.progress = progress
-        for report in tuple(self.waiters.values()):
-            report(progress)
+    def __iter__(self) -> Iterator[Entry]:
+        """Of those that are there now: entries may come and go meanwhile."""
+        return iter(tuple(self._entries.values()))
+
+    def __contains__(self, digest: Sha256) -> bool:
+        return digest in self._entries
+
+    def __getitem__(self, digest: Sha256) -> Entry:
+        return self._entries[digest]
+
+    def get(self, digest: Sha256) -> Entry | None:
+        return self._entries.get(digest)
+
+    def add(self, entry: Entry) -> None:
+        self._entries[entry.digest] = entry
+
+    def forget(self, entry: Entry) -> None:
+        """It holds memory no more; a newer entry of the same model stays."""
+        if self._entries.get(entry.digest) is entry:
+            del self._entries[entry.digest]
+
+    @property
+    def loaded(self) -> tuple[LoadedModel, ...]:
+        return tuple(
+            LoadedModel(
+                digest=entry.digest,
+                memory_bytes=entry.memory_bytes,
+                running=entry.client.running,
+                slots=entry.brought.slots,
+                giving_way=entry.giving_way,
+            )
+            for entry in self
+            if entry.client is not None and entry.brought is not None
+        )
+
+    @property
+    def residents(self) -> list[Resident]:
+        return [entry.resident() for entry in self]
+
+    @property
+    def memory_held(self) -> int:
+        """Bytes."""
+        return sum(entry.memory_bytes for entry in self)
+
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of models that are on their way or at work."""
+        return sum(entry.memory_bytes for entry in self if not entry.resident().idle)
+
+    def kill_idle(self, memory_bytes: int) -> None:
+        """Free at least so much now, by killing models that nobody uses, the longest unused first."""
+        idle = [entry for entry in self if entry.resident().idle]
+        for entry in sorted(idle, key=lambda entry: entry.last_used):
+            if memory_bytes <= 0:
+                return
+            log.info("closing model %s: a script needs its memory", entry.digest[:12])
+            memory_bytes -= entry.memory_bytes
+            entry.kill()

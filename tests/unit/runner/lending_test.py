@@ -84,7 +84,7 @@ async def test_a_model_that_is_still_loading_gives_way_too(tmp_path: Path) -> No
 async def test_a_model_whose_start_was_ended_before_it_began_holds_nothing(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
         digest = b.blobs.echo_model(600)
-        b.pool._want(digest, await b.cache.manifest(digest))
+        b.pool._waiting.want(digest, await b.cache.manifest(digest))
         b.pool.look()
         assert b.pool.memory_held == 600
         b.pool.end(b.pool.relimit(500, 1))  # within one turn of the event loop: its task has not run a step

@@ -277,7 +277,7 @@ async def test_models_that_nobody_uses_give_way_to_a_script_and_others_do_not(tm
             await ended(b.chat(digest, "x"))
         stream = b.chat(busy, "#echo chunks=10000 delay_ms=2\nx")
         await until(lambda: begun(stream))
-        for entry in b.pool._entries.values():
+        for entry in b.pool._entries:
             entry.memory_bytes = CAP // 4
         b.assign(script(CAP // 2, "job_p"))
         assert b.refused == []
