@@ -2,7 +2,8 @@
 
 Promises: nothing is created before every name has been judged; nothing is written outside the new folder, over
 something that exists, or through a link; memory does not grow with the archive; a failure at any point leaves no
-folder behind. What it returns has been flushed to disk and carries each file's SHA-256, as written.
+folder behind, and neither does being asked to stop, which is looked for at every piece. What it returns has been
+flushed to disk and carries each file's SHA-256, as written.
 Refuses: absolute names, `..`, `.`, empty parts, backslashes, drive and stream colons, control characters, names Windows
 reserves or rewrites, two names that one file system may take for one, a file where another name needs a folder, links,
 devices, encryption, methods other than stored and deflated, parts that overlap, bytes that belong to no member, and
@@ -17,12 +18,14 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 _PIECE = 1 << 20
+_FLUSHED = 64 << 20
+"""Bytes; so many of one file go to the disk at once at most: nobody who wants to stop waits for more."""
 _LONGEST_NAME = 1024
 _LONGEST_PART = 255
 _DEEPEST = 32
@@ -46,6 +49,15 @@ _FORBIDDEN = frozenset('\\:*?"<>|') | {chr(code) for code in (*range(32), *range
 
 class ArchiveError(Exception):
     """The archive is not what may be unpacked here; one sentence that says why."""
+
+
+class UnpackStoppedError(Exception):
+    """It was asked to stop; nothing is left of it."""
+
+
+def never() -> bool:
+    """Goes on."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +87,17 @@ class _Member:
     folder: bool
 
 
-def unpack(archive: Path, into: Path, bounds: Bounds) -> tuple[Unpacked, ...]:
+def unpack(archive: Path, into: Path, bounds: Bounds, stop: Callable[[], bool] = never) -> tuple[Unpacked, ...]:
     """Unpack `archive` into the new folder `into`, whose parent exists and belongs to this user.
+
+    Args:
+        stop: asked at every piece whether to end here.
 
     Returns: every file, in the archive's order.
 
     Raises:
         ArchiveError: it is refused.
+        UnpackStoppedError: `stop` said so.
         FileExistsError: `into` is there already.
         OSError: the disk; for a full one with `errno.ENOSPC`.
     """
@@ -94,7 +110,7 @@ def unpack(archive: Path, into: Path, bounds: Bounds) -> tuple[Unpacked, ...]:
                 _check_layout(file, opened)
                 os.mkdir(into, 0o700)
                 try:
-                    return tuple(_write_all(opened, members, into))
+                    return tuple(_write_all(opened, members, into, stop))
                 except BaseException:
                     shutil.rmtree(into, ignore_errors=True)
                     raise
@@ -212,10 +228,13 @@ def _refuse_gap(gap: int, room: int) -> None:
         raise ArchiveError("The archive has bytes that belong to no member.")
 
 
-def _write_all(opened: zipfile.ZipFile, members: Sequence[_Member], into: Path) -> Iterator[Unpacked]:
-    tree = _Tree(into)
+def _write_all(
+    opened: zipfile.ZipFile, members: Sequence[_Member], into: Path, stop: Callable[[], bool]
+) -> Iterator[Unpacked]:
+    tree = _Tree(into, stop)
     try:
         for member in members:
+            _go_on(stop)
             if member.folder:
                 tree.make(member.parts)
                 continue
@@ -223,11 +242,15 @@ def _write_all(opened: zipfile.ZipFile, members: Sequence[_Member], into: Path) 
             digest, written = hashlib.sha256(), 0
             with opened.open(member.info) as source, tree.create(member.parts, executable=executable) as target:
                 while piece := source.read(_PIECE):
+                    _go_on(stop)
                     written += len(piece)
                     if written > member.info.file_size:
                         break
                     digest.update(piece)
                     target.write(piece)
+                    if written % _FLUSHED == 0:
+                        target.flush()
+                        os.fsync(target.fileno())
             if written != member.info.file_size:
                 raise ArchiveError(f"{member.info.filename!a} in the archive does not have the size it says.")
             yield Unpacked("/".join(member.parts), written, digest.hexdigest(), executable)
@@ -236,14 +259,19 @@ def _write_all(opened: zipfile.ZipFile, members: Sequence[_Member], into: Path) 
         tree.close()
 
 
+def _go_on(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise UnpackStoppedError
+
+
 class _Tree:
     """Creates files below one folder that is held open; each step down refuses links, each file must be new.
 
     Where a system has no such calls (Windows), paths are used: the folder was made empty a moment ago for this user.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, stop: Callable[[], bool]) -> None:
+        self._root, self._stop = root, stop
         self._held = os.open in os.supports_dir_fd and os.mkdir in os.supports_dir_fd
         self._folders: dict[tuple[str, ...], int] = {}
         self._made: set[tuple[str, ...]] = {()}
@@ -268,6 +296,7 @@ class _Tree:
     def flush(self) -> None:
         """All files, then all folders; late, so that the disk has had time for most of it."""
         for parts in self._files:
+            _go_on(self._stop)
             self._sync(parts, folder=False)
         for parts in sorted(self._made, key=len, reverse=True):
             self._sync(parts, folder=True)

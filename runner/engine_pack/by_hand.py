@@ -12,8 +12,9 @@ from pathlib import Path
 from gogrid.places import WorkerPlaces
 from runner.engine_pack.ledger import Fetched
 from runner.engine_pack.shelf import EnginePackError
-from runner.engine_pack.source import CHANNEL, UPDATES, packed_manifest
+from runner.engine_pack.source import CHANNEL, UPDATES
 from updates.client.layout import ANCHORS_FILE, AppFolder
+from updates.engine_pack.manifest import PackError, packed_manifest
 from updates.errors import UpdateError
 from updates.release_folder import ReleaseFolder, signature_beside
 from updates.trust.anchors import parse_anchors
@@ -78,4 +79,7 @@ def _known(file: Path, places: WorkerPlaces, publisher: Path) -> TrustedState:
 def _facts(file: Path) -> tuple[str, str, str]:
     with file.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
-    return digest, str(file.stat().st_size), packed_manifest(file).target
+    try:
+        return digest, str(file.stat().st_size), packed_manifest(file).target
+    except PackError as error:
+        raise EnginePackError(str(error)) from error

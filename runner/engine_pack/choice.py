@@ -7,6 +7,8 @@ from gogrid.protocol.messages import DeviceKind
 from runner.config import DeviceChoice
 from runner.engine_pack.shelf import EnginePack
 from runner.probes.base import GpuFindings
+from updates.engine_pack.manifest import PackManifest
+from updates.engine_pack.system import parse_dotted
 
 _ORDER = ("cuda", "mps", "cpu")
 """A pack for a GPU computes on processors, too."""
@@ -21,6 +23,7 @@ class PackChoice:
 
 NO_PACK = PackChoice(None, "")
 _NONE: Mapping[str, int] = {}
+_UNKNOWN: tuple[int, ...] = ()
 
 
 def accelerator(wanted: DeviceChoice, findings: Sequence[GpuFindings]) -> str:
@@ -32,7 +35,12 @@ def accelerator(wanted: DeviceChoice, findings: Sequence[GpuFindings]) -> str:
 
 
 def choose_pack(
-    packs: Sequence[EnginePack], system: str, python: str, wanted: str, seqs: Mapping[str, int] = _NONE
+    packs: Sequence[EnginePack],
+    system: str,
+    python: str,
+    wanted: str,
+    seqs: Mapping[str, int] = _NONE,
+    os_version: tuple[int, ...] = _UNKNOWN,
 ) -> PackChoice:
     """The pack for this system and Python that serves the accelerator best; of equals the newest release, then torch.
 
@@ -41,11 +49,16 @@ def choose_pack(
         python: `cp311`.
         wanted: what `accelerator` said.
         seqs: the release of each pack that came from one, by its SHA-256.
+        os_version: to compare with the oldest system of each; empty: nobody knows, then any will do.
     """
     fitting = [pack for pack in packs if pack.manifest.system == system and pack.manifest.python == python]
     if not fitting:
         others = "; ".join(pack.manifest.label for pack in packs)
         return PackChoice(None, f"no engine pack for {system}, {python}" + (f", only {others}" if others else ""))
+    if all(too_old(pack.manifest, os_version) for pack in fitting):
+        label, os_min = fitting[0].manifest.label, fitting[0].manifest.os_min
+        return PackChoice(None, f"{label} needs a system of {os_min} or later, this one is {dotted(os_version)}")
+    fitting = [pack for pack in fitting if not too_old(pack.manifest, os_version)]
     order = (wanted, *(name for name in _ORDER if name != wanted))
     known = [pack for pack in fitting if pack.manifest.accelerator in order]
     if not known:
@@ -57,6 +70,15 @@ def choose_pack(
 
     best = min(known, key=rank)
     return PackChoice(best, best.manifest.label)
+
+
+def too_old(manifest: PackManifest, os_version: tuple[int, ...]) -> bool:
+    """Whether a system is older than the pack needs. Args: os_version: empty: nobody knows, then it is not."""
+    return bool(os_version) and os_version < parse_dotted(manifest.os_min)
+
+
+def dotted(os_version: tuple[int, ...]) -> str:
+    return ".".join(map(str, os_version))
 
 
 def _newest_first(pack: EnginePack) -> tuple[int, ...]:

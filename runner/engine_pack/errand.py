@@ -8,11 +8,13 @@ import msgspec
 
 from gogrid.places import WorkerPlaces
 from runner.config import DeviceChoice
-from runner.engine_pack.choice import accelerator
+from runner.engine_pack.choice import accelerator, dotted, too_old
 from runner.engine_pack.find import find_pack
 from runner.engine_pack.ledger import added, load_ledger, save_ledger
 from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf, verify
 from runner.probes.all import probe_machine
+from updates.engine_pack.manifest import PackError, packed_manifest
+from updates.engine_pack.system import os_version
 
 
 class PackShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +68,10 @@ def engine_errand(
 
 
 def _install(shelf: Shelf, file: Path, sha256: str | None, places: WorkerPlaces, publisher: Path | None) -> EnginePack:
-    """By the publisher's signature where that can be checked, and by the digest where one was named."""
+    """By the publisher's signature where that can be checked, and by the digest where one was named.
+
+    Raises `EnginePackError` also for a pack that needs a newer system than this one.
+    """
     release = None
     if publisher is not None:
         from runner.engine_pack.by_hand import signed_release
@@ -77,12 +82,24 @@ def _install(shelf: Shelf, file: Path, sha256: str | None, places: WorkerPlaces,
             f"Whether {file} is to be trusted cannot be told: {file.name}.minisig beside it and the publisher's keys "
             "are needed; or say the SHA-256 that the publisher names: --digest HEX"
         )
+    _require_system(file)
     pack = shelf.install(file, sha256 or (release.sha256 if release is not None else ""))
     if release is not None:
         if pack.sha256 != release.sha256:
             raise EnginePackError(f"{file} changed meanwhile.")
         save_ledger(places.engines, added(load_ledger(places.engines), release))
     return pack
+
+
+def _require_system(file: Path) -> None:
+    try:
+        manifest = packed_manifest(file)
+    except PackError:
+        return  # `install` says what is wrong with it
+    if too_old(manifest, os_version()):
+        raise EnginePackError(
+            f"{file} needs a system of {manifest.os_min} or later, this one is {dotted(os_version())}."
+        )
 
 
 def _shown(pack: EnginePack, used: EnginePack | None) -> PackShown:

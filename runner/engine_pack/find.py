@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.engine_pack.choice import PackChoice, choose_pack
 from runner.engine_pack.ledger import Ledger, load_ledger
 from runner.engine_pack.shelf import EnginePackError, Shelf
-from updates.engine_pack.system import this_system
+from updates.engine_pack.system import os_version, this_system
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def find_pack(folder: Path, accelerator: str) -> PackChoice:
     except EnginePackError as error:
         log.error("%s", error)
         ledger = Ledger()
-    return choose_pack(packs, this_system(), this_python(), accelerator, ledger.seqs)
+    return choose_pack(packs, this_system(), this_python(), accelerator, ledger.seqs, os_version())
 
 
 def this_python() -> str:

@@ -1,8 +1,9 @@
 """Gets the engine that this machine needs, and newer ones, without being asked.
 
 Promises: nothing is asked or fetched while the machine is its owner's, the coordinator is away or updates are off; what
-was begun then stops and goes on later; the process starts anew with another engine only when no job runs, or after
-long. What goes wrong is one sentence, and the next try comes later each time. Use from one event loop.
+was begun then stops within half a second, also while it reads or unpacks, and goes on later; the process starts anew
+with another engine only when no job runs, or after long. What goes wrong is one sentence, and the next try comes later
+each time. Use from one event loop.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from runner.engine_pack.around import Surroundings
@@ -108,7 +110,7 @@ class EngineKeeper:
         runs = self._runs
         if runs is not None and self._asked_before:
             try:
-                await in_thread(lambda _stop: self._source.look_closely(runs), "engine files")
+                await self._while_it_may(lambda stop: self._source.look_closely(runs, stop), "engine files")
             except RunnerError as error:
                 log.error("the engine was changed, so it is fetched again: %s", error)
         self._asked_before = True
@@ -123,28 +125,37 @@ class EngineKeeper:
         return True
 
     async def _fetch(self, found: Found) -> None:
-        """Stops, and is waited for, as soon as it may not go on."""
         size = found.offer.artifact.size if found.offer is not None else 0
-        self._arrived, stop = 0, threading.Event()
+        self._arrived = 0
         log.info("fetching the engine pack for %s, %d bytes", self._source.target, size)
 
         def moved(have: int) -> None:
             self._arrived = have
 
-        fetching = asyncio.create_task(in_thread(lambda _stop: self._source.fetch(found, stop, moved), "engine fetch"))
+        def show() -> None:
+            stage = Stage.UNPACKING if self._arrived == size else Stage.FETCHING
+            self._become(stage, arrived=self._arrived, size=size)
+
+        await self._while_it_may(lambda stop: self._source.fetch(found, stop, moved), "engine fetch", show)
+
+    async def _while_it_may(
+        self, work: Callable[[threading.Event], object], name: str, show: Callable[[], None] = lambda: None
+    ) -> None:
+        """Stops, and is waited for, as soon as it may not go on. Raises what `work` does."""
+        stop = threading.Event()
+        task = asyncio.create_task(in_thread(lambda _stop: work(stop), name))
         try:
-            while not fetching.done():
-                await asyncio.wait((fetching,), timeout=min(0.5, self._waits.look))
+            while not task.done():
+                await asyncio.wait((task,), timeout=min(0.5, self._waits.look))
                 if hold := self._around.hold():
                     stop.set()
                     self._become(Stage.WAITING, hold)
-                elif not fetching.done():
-                    stage = Stage.UNPACKING if self._arrived == size else Stage.FETCHING
-                    self._become(stage, arrived=self._arrived, size=size)
-            await fetching
+                elif not task.done():
+                    show()
+            await task
         finally:
             stop.set()
-            fetching.cancel()
+            task.cancel()
 
     def _may_start_anew(self) -> bool:
         most = self._waits.lacking if self._progress.lacking else self._waits.newer

@@ -2,7 +2,8 @@
 
 Promises: nothing is installed that `updates.trust` does not believe, with a memory of its own for engine packs
 (`engines/updates/`); what is cut short goes on the next time or leaves nothing; what is on the disk afterwards stays
-below the cap. A pack for another system, accelerator or Python is refused before it is unpacked.
+below the cap. A pack for another system, a newer one, another accelerator or Python is refused before it is unpacked.
+Who asks it to stop waits for no more than one piece; a second process that fetches is told that there is one.
 """
 
 import errno
@@ -10,21 +11,21 @@ import shutil
 import ssl
 import threading
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.engine_pack.choice import dotted, too_old
 from runner.engine_pack.find import find_pack
 from runner.engine_pack.ledger import Fetched, added, load_ledger, save_ledger, served, superseded, without
-from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf, verify
+from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf, ShelfBusyError, verify
 from updates.client.ask import Place, ask
 from updates.client.download import Download
 from updates.client.endpoints import DEFAULT_PATH, Endpoint, endpoint
-from updates.client.errors import NoRoomError, StoppedError
+from updates.client.errors import NoRoomError
 from updates.client.layout import AppFolder, Copy, Installation
-from updates.engine_pack.manifest import LARGEST_MANIFEST, MANIFEST, PackError, PackManifest, parse_manifest
+from updates.engine_pack.manifest import PackError, PackManifest, packed_manifest
+from updates.engine_pack.system import os_version
 from updates.errors import TrustError
 from updates.trust.documents import ENGINE_APP
 from updates.trust.trusted_state import switched
@@ -60,6 +61,8 @@ class PackSource:
         self._engines, self._publisher, self._cap = engines, publisher, cap
         self.target, self._python = target, python
         self._shelf, self._folder = Shelf(engines), AppFolder(engines / UPDATES)
+        self._unfit: dict[str, str] = {}
+        """Packs by SHA-256 that were fetched for nothing, and why: the same bytes are not fetched again."""
 
     def chosen(self) -> EnginePack | None:
         """What executors import from after a start now."""
@@ -90,6 +93,7 @@ class PackSource:
             seq=have.seq if have is not None else 0,
             bare=have is None,
             install_id=self._folder.install_id(),
+            os_version=os_version(),
             python_abi=self._python,
             size_limit=self._cap(),
         )
@@ -105,19 +109,23 @@ class PackSource:
         offer, place = found.offer, found.place
         if offer is None or place is None:
             raise EnginePackError("There is no engine pack to fetch.")
+        with self._folder.fetching():
+            return self._fetch(offer, place, stop, moved)
+
+    def _fetch(self, offer: Install, place: Place, stop: threading.Event, moved: Callable[[int], None]) -> EnginePack:
+        self._shelf.sweep()
         self._require_room(offer.artifact.size * (1 + _UNPACKED), offer.artifact.size * _UNPACKED)
         download = Download(offer, place, self._folder.downloads, stop=stop, moved=moved)
         archive = download.run(self._installation(None).load)
         try:
             manifest = packed_manifest(archive)
             self._judge(manifest, offer)
-        except (EnginePackError, PackError):
+        except (EnginePackError, PackError) as error:
             archive.unlink(missing_ok=True)
+            self._unfit[offer.artifact.sha256] = str(error)
             raise
         self._require_room(offer.artifact.size + manifest.unpacked, manifest.unpacked)
-        if stop.is_set():
-            raise StoppedError("It was stopped.")
-        return self._install(archive, offer)
+        return self._install(archive, offer, stop)
 
     def has_served(self, pack: EnginePack) -> tuple[str, ...]:
         """A model has answered with it: older fetched ones are removed. Returns: their SHA-256s."""
@@ -129,10 +137,15 @@ class PackSource:
         save_ledger(self._engines, without(ledger, gone))
         return gone
 
-    def look_closely(self, pack: EnginePack) -> None:
-        """Read every file of it. Raises `EnginePackError`: it is damaged, and gone now."""
+    def look_closely(self, pack: EnginePack, stop: threading.Event) -> None:
+        """Read every file of it.
+
+        Raises:
+            EnginePackError: it is damaged, and gone now.
+            StoppedError: it was asked to stop.
+        """
         try:
-            verify(pack)
+            verify(pack, stop.is_set)
         except EnginePackError:
             self._shelf.remove(pack.sha256)
             raise
@@ -153,7 +166,8 @@ class PackSource:
         nothing = f"the coordinator offers no engine pack for {self.target}; its admin can publish one"
         match verdict:
             case Install() as offer:
-                return Found("", offer, place)
+                unfit = self._unfit.get(offer.artifact.sha256, "")
+                return Found(unfit) if unfit else Found("", offer, place)
             case Refuse() as refuse:
                 text = f"The engine pack that is offered is not to be believed: {refuse.sentence}"
                 raise TrustError(refuse.alarm, text)
@@ -169,6 +183,11 @@ class PackSource:
                 f"The engine pack of release {offer.seq} is for {' '.join(said)}, not {' '.join(meant)}, though it was "
                 "signed so; tell its publisher."
             )
+        if too_old(manifest, os_version()):
+            raise EnginePackError(
+                f"The engine pack of release {offer.seq} needs a system of {manifest.os_min} or later, this one is "
+                f"{dotted(os_version())}."
+            )
 
     def _require_room(self, more: int, unpacked: int) -> None:
         """Args: more: bytes that packs take meanwhile; unpacked: of these, what is not there yet at the latest."""
@@ -182,19 +201,22 @@ class PackSource:
             text = f"The engine needs {(unpacked + _MARGIN) / 1e9:.1f} GB of free disk, there are {free / 1e9:.1f} GB"
             raise NoRoomError(f"{text}; free some.")
 
-    def _install(self, archive: Path, offer: Install) -> EnginePack:
+    def _install(self, archive: Path, offer: Install, stop: threading.Event) -> EnginePack:
         sha256, seq = offer.artifact.sha256, offer.seq
         fresh = Fetched(sha256=sha256, seq=seq, version=offer.release.version)
         save_ledger(self._engines, added(load_ledger(self._engines), fresh))
         try:
-            pack = self._shelf.install(archive, sha256)
+            pack = self._shelf.install(archive, sha256, stop.is_set)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             archive.unlink(missing_ok=True)
             raise NoRoomError("The disk is full, so the engine was not unpacked; it is tried again later.") from error
-        except EnginePackError:
+        except ShelfBusyError:
+            raise
+        except EnginePackError as error:
             archive.unlink(missing_ok=True)
+            self._unfit[sha256] = str(error)
             raise
         self._installation(None).change(lambda state: switched(state, seq))
         archive.unlink(missing_ok=True)
@@ -205,12 +227,3 @@ def _place(base: str, trust: ssl.SSLContext | None, target: str, version: str) -
     line = f"app={ENGINE_APP}&channel={CHANNEL}"
     check = endpoint(f"{base}{DEFAULT_PATH}?{line}", target, version).check
     return Place(Endpoint(check, base, line), trust)
-
-
-def packed_manifest(archive: Path) -> PackManifest:
-    """Of a pack that is not unpacked. Raises `EnginePackError`, `PackError`, `OSError`."""
-    try:
-        with zipfile.ZipFile(archive) as packed, packed.open(MANIFEST) as file:
-            return parse_manifest(file.read(LARGEST_MANIFEST + 1))
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise EnginePackError(f"{archive} is no engine pack: {error}.") from error

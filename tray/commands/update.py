@@ -1,18 +1,21 @@
 """`update check|status|apply|rollback|pin|unpin|on|off`: newer versions of this program, and which may come.
 
-A running app is asked, since it knows when jobs can be let go; without one the same is done here, under the app's lock.
+A running app is asked, since it knows when jobs can be let go; without one the same is done here, a change of what
+starts under the app's lock.
 """
 
 import argparse
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
-from gogrid.file_lock import FileLock
+from gogrid.file_lock import FileLock, LockHeldError
 from runner.control_messages import AskChange, Done, Refused, Settings
 from tray.commands.base import Command, Context, RefusedError, fetch, maybe_running, say
 from tray.instance import NoAppError, ask_app
@@ -142,12 +145,13 @@ def _check(updatable: Updatable, context: Context) -> UpdateState:
 
 
 def _check_here(updatable: Updatable, context: Context) -> UpdateState:
-    with _lock(context):
-        settings = update_settings(msgspec.json.decode(fetch(context, ("config",)), type=Settings))
-        work = updatable.work(context.places)
-        found = work.check(settings)
-        work.fetch(found, threading.Event())
-        return _state(work, found.warning or found.sentence, settings.pinned)
+    settings = update_settings(msgspec.json.decode(fetch(context, ("config",)), type=Settings))
+    if not settings.enabled:
+        raise RefusedError("Updates are switched off here; switch them on with: gogrid-worker update on")
+    work = updatable.work(context.places)
+    found = work.check(settings)
+    complaints = filter(None, (found.warning, *work.fetch(found, threading.Event())))
+    return _state(work, " ".join(complaints) or found.sentence, settings.pinned)
 
 
 def _own_state(updatable: Updatable, context: Context) -> UpdateState:
@@ -188,9 +192,14 @@ def _switch_here(verb: str, updatable: Updatable, context: Context) -> str:
         return work.version_of(ready)
 
 
-def _lock(context: Context) -> FileLock:
-    """Raises, when entered, `LockHeldError`: an app has begun to run meanwhile."""
-    return FileLock(context.places.app_lock)
+@contextmanager
+def _lock(context: Context) -> Iterator[None]:
+    """Raises `RefusedError`: an app has begun to run meanwhile."""
+    try:
+        with FileLock(context.places.app_lock):
+            yield
+    except LockHeldError:
+        raise RefusedError("GoGrid starts here right now, or another command changes it; try again.") from None
 
 
 def _accepted(answer: object) -> None:

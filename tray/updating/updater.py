@@ -160,7 +160,8 @@ class Updater:
             found = await apart(lambda: self._work.check(settings), "update check")
             if found.install is not None:
                 self._become("downloading", found.version, f"Version {found.version} is being downloaded.")
-                await apart(lambda: self._work.fetch(found, self._stop), "update download")
+                for complaint in await apart(lambda: self._work.fetch(found, self._stop), "update download"):
+                    self._say(f"updates: {complaint}")
             await self._find_ready(settings.pinned)
             self._urgent = found.urgent
             if found.warning:

@@ -3,8 +3,6 @@
 Loaded only by a program that was built for a release.
 """
 
-import platform
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -16,12 +14,13 @@ from gogrid.identity import client_context
 from tray.updating.settings import UpdateSettings, asked
 from updates.client.ask import Place, ask
 from updates.client.boot import Here
-from updates.client.download import Download
 from updates.client.endpoints import Endpoint, check_address
-from updates.client.errors import AskError, CopyError, DownloadError, EndpointError, StoppedError
+from updates.client.errors import AskError, CopyError, EndpointError
+from updates.client.fetch import fetch
 from updates.client.layout import Installation, read_copy
 from updates.client.stage import stage
 from updates.client.switch import prove, ready, roll_back, switch, version_of
+from updates.engine_pack.system import os_version
 from updates.errors import TrustError
 from updates.trust.verdict import Current, Install, InstallFacts, Refuse, Wait, quiet
 
@@ -100,27 +99,43 @@ class UpdateWork:
         )
         places = self._places(settings)
         outcome = ask(places, installation, facts, time.time())
+        complaints = " ".join(outcome.complaints)
         match outcome.verdict:
             case Current():
-                return Found(f"Version {copy.version} is the newest.")
+                return Found(f"Version {copy.version} is the newest.", warning=complaints)
             case Wait() as wait:
-                return Found(wait.sentence, warning=wait.sentence if wait.warn else "")
+                warning = " ".join(filter(None, (wait.sentence * wait.warn, complaints)))
+                return Found(wait.sentence, warning=warning)
             case Refuse() as refuse:
                 raise TrustError(refuse.alarm, f"An update was offered that is not to be believed: {refuse.sentence}")
             case Install() as install:
                 version, there = install.release.version, install.seq in installation.folder.present()
                 return Found(
                     f"Version {version} is there.",
+                    warning=complaints,
                     urgent=install.urgent,
                     version=version,
                     install=None if there else install,
                     places=(outcome.place, *(place for place in places if place != outcome.place)),
                 )
 
-    def fetch(self, found: Found, stop: threading.Event) -> None:
-        """Download, check and unpack. Raises `UpdateError`, `OSError`."""
-        if found.install is not None:
-            stage(self._archive(found.install, found.places, stop), found.install, self._installation, self._program)
+    def fetch(self, found: Found, stop: threading.Event) -> tuple[str, ...]:
+        """Download, check and unpack.
+
+        Returns: what somebody should be told of places that sent wrong bytes.
+
+        Raises:
+            UpdateError, OSError: it did not come. `BusyError`: another program is at it; `StoppedError`: `stop` is set.
+        """
+        offer, folder = found.install, self._installation.folder
+        if offer is None:
+            return ()
+        with folder.fetching():
+            if offer.seq in folder.present():
+                return ()  # another program was quicker
+            fetched = fetch(offer, found.places, folder.downloads, self._installation.load, stop)
+            stage(fetched.file, offer, self._installation, self._program, stop=stop.is_set)
+        return fetched.complaints
 
     def frozen(self) -> str:
         """What a person should be told of who is silent for weeks; empty: nobody is. Raises `StateFileError`."""
@@ -143,17 +158,6 @@ class UpdateWork:
         installation.folder.write_note(f"its owner went back from version {installation.copy.version} to {version}")
         return version
 
-    def _archive(self, offer: Install, places: tuple[Place, ...], stop: threading.Event) -> Path:
-        folder, problems = self._installation.folder.downloads, []
-        for place in places:
-            try:
-                return Download(offer, place, folder, stop=stop).run(self._installation.load)
-            except StoppedError:
-                raise
-            except DownloadError as error:
-                problems.append(str(error))
-        raise DownloadError(" ".join(dict.fromkeys(problems)))
-
     def _places(self, settings: UpdateSettings) -> tuple[Place, ...]:
         found = []
         copy = self._installation.copy
@@ -172,15 +176,3 @@ class UpdateWork:
         except (OSError, UnicodeDecodeError, EndpointError):
             return ""
         return known
-
-
-def os_version() -> tuple[int, ...]:
-    """What a release's `os_min` is compared with: macOS's and Windows' own version, on Linux the C library's."""
-    if sys.platform == "darwin":
-        text = platform.mac_ver()[0]
-    elif sys.platform == "win32":
-        text = platform.version()
-    else:
-        text = platform.libc_ver()[1]
-    parts = text.split(".")
-    return tuple(map(int, parts)) if all(part.isascii() and part.isdecimal() for part in parts) else ()

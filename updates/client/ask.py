@@ -1,14 +1,14 @@
 """One check: ask the endpoints in order, fetch the keys that are not known yet, and judge what came.
 
-Promises: what was learned is on the disk before anybody acts on it; the first endpoint that answers decides, also when
-its answer is refused (a better one behind a lying one is no reason to believe either); one that is slow has a limited
-time, for its answer and for all keys together, then the next one is asked.
+Promises: what was learned is on the disk before anybody acts on it; the first endpoint whose answer counts decides. One
+that is silent, slow (for its answer, or for all keys together), not to be believed, or whose newest word has expired
+makes room for the next: whoever stands in one place keeps nobody from updates. What was refused is told all the same.
 """
 
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from updates.client.endpoints import Endpoint
 from updates.client.errors import AskError
@@ -18,8 +18,18 @@ from updates.client.pace import ANSWER_S
 from updates.errors import TrustError
 from updates.trust.answer import LARGEST_ANSWER, Offer, parse_answer, parse_keys_answer
 from updates.trust.chain import MOST_EPOCHS, SignedKeys
-from updates.trust.trusted_state import TrustedState
-from updates.trust.verdict import Current, Documents, InstallFacts, Refuse, Verdict, evaluate, quiet
+from updates.trust.trusted_state import TrustedState, trusted_now
+from updates.trust.verdict import (
+    Current,
+    Documents,
+    InstallFacts,
+    Refuse,
+    Verdict,
+    Wait,
+    WaitReason,
+    evaluate,
+    quiet,
+)
 
 _PLACE = 4.0
 """So many times an answer's time a place may take for its answer and all keys together."""
@@ -39,6 +49,10 @@ class Outcome:
     verdict: Verdict
     place: Place
     """Who said it."""
+    counts: bool = True
+    """It is believed, and has not expired."""
+    complaints: tuple[str, ...] = ()
+    """About places before that one which were refused, one sentence each."""
 
 
 def ask(
@@ -50,26 +64,60 @@ def ask(
         now: in seconds since 1970.
         answer_s: so long one answer may take.
 
+    Returns: what the first place said whose word counts; where none counts, the gravest of what they said.
+
     Raises:
         AskError: nobody answers.
-        StateFileError, OSError: what is remembered cannot be read or written.
+        BusyError, StateFileError, OSError: what is remembered cannot be read or written.
     """
-    state = installation.load()
-    problems = []
+    problems: list[str] = []
+    passed: list[Outcome] = []
     for place in places:
-        line = _Line(place, answer_s)
         try:
-            raw = line.get(_question(place, state, facts))
-            if raw is None:
-                return Outcome(quiet(state, now, facts.built_at), place)
-            documents = _documents(raw, line, state, facts)
+            outcome = _ask_one(place, installation, facts, now, answer_s)
         except AskError as error:
             problems.append(str(error))
             continue
-        except TrustError as error:
-            return Outcome(Refuse(error.alarm, str(error)), place)
-        return Outcome(_judge(documents, installation, facts, now), place)
+        if outcome.counts:
+            return replace(outcome, complaints=tuple(_complaint(before) for before in passed if _refused(before)))
+        passed.append(outcome)
+    if passed:
+        return min(passed, key=_gravest_first)
     raise AskError(" ".join(problems) or "No endpoint for updates is known; set updates.endpoints.")
+
+
+def _ask_one(place: Place, installation: Installation, facts: InstallFacts, now: float, answer_s: float) -> Outcome:
+    state, line = installation.load(), _Line(place, answer_s)
+    try:
+        raw = line.get(_question(place, state, facts))
+        if raw is None:
+            heard_of_none = state.ts_expires == 0.0 or trusted_now(state, now) < state.ts_expires
+            return Outcome(quiet(state, now, facts.built_at), place, counts=heard_of_none)
+        documents = _documents(raw, line, state, facts)
+    except TrustError as error:
+        return Outcome(Refuse(error.alarm, str(error)), place, counts=False)
+    verdict = _judge(documents, installation, facts, now)
+    late = isinstance(verdict, Wait) and verdict.reason in (WaitReason.EXPIRED, WaitReason.FROZEN)
+    return Outcome(verdict, place, counts=not late and not isinstance(verdict, Refuse))
+
+
+def _refused(outcome: Outcome) -> bool:
+    return isinstance(outcome.verdict, Refuse)
+
+
+def _complaint(outcome: Outcome) -> str:
+    said = outcome.verdict.sentence if isinstance(outcome.verdict, Refuse) else ""
+    return f"{outcome.place.endpoint.base} offers what is not to be believed: {said}"
+
+
+def _gravest_first(outcome: Outcome) -> int:
+    match outcome.verdict:
+        case Refuse():
+            return 0
+        case Wait() as wait:
+            return 1 if wait.warn else 2
+        case _:
+            return 3
 
 
 class _Line:

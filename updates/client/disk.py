@@ -108,14 +108,20 @@ def flush_folder(folder: Path) -> None:
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[bool]:
+def only_one(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
     """Whether this process now holds the lock; let go at the end, by a crash, and when another program takes its place.
+
+    Args:
+        patience_s: so long it is waited for who holds it.
 
     Raises `OSError` if the file cannot be made.
     """
     make_folder(path.parent)
+    deadline = time.monotonic() + patience_s
     with path.open("a+b") as file:
-        yield _lock(file)
+        while not (held := _lock(file)) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN_S)
+        yield held
 
 
 def _lock(file: IO[bytes]) -> bool:

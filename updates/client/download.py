@@ -2,7 +2,8 @@
 
 Promises: what lies there without `.unverified` was signed for exactly this release, version and target; a cut transfer
 goes on where it stopped; the first byte too many ends it, and so does a server so slow that it would never end; on a
-full disk everything that it took is given back, and nothing else has changed. Runs in a thread.
+full disk everything that it took is given back, and nothing else has changed. Who asks it to stop waits for no byte and
+no hash. Runs in a thread.
 """
 
 import errno
@@ -21,11 +22,14 @@ from updates.client.errors import DownloadError, NoRoomError, StoppedError
 from updates.client.http import Reply, Unreachable, get
 from updates.client.pace import LEAST, WINDOW_S, Pace
 from updates.errors import Alarm, TrustError
+from updates.trust.signatures import Readable
 from updates.trust.trusted_state import TrustedState
 from updates.trust.verdict import Install, verify_artifact
 
 _MARGIN = 64 << 20
 """Bytes that stay free: a disk filled to the last one hurts everybody on the machine."""
+_FLUSHED = 64 << 20
+"""Bytes; so many go to the disk at once at most: nobody who wants to stop waits for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,11 @@ class Download:
         return self._folder / f"{self._offer.artifact.sha256}.{self._offer.artifact.format}"
 
     @property
+    def begun(self) -> bool:
+        """Some of it is there already, from whoever."""
+        return self.unverified.exists() or self.ready.exists()
+
+    @property
     def unverified(self) -> Path:
         return self.ready.with_name(f"{self.ready.name}.unverified")
 
@@ -79,6 +88,7 @@ class Download:
             DownloadError: it did not come; the next try goes on behind what is there.
             NoRoomError: the disk is full.
             TrustError: other bytes came; they are gone.
+            StoppedError: it was asked to; what came stays.
         """
         try:
             own_folder(self._folder)
@@ -131,7 +141,7 @@ class Download:
         url = self._place.endpoint.file(self._offer.artifact.url)
         headers = {"range": f"bytes={have}-"} if have else {}
         pace = Pace(time.monotonic(), self._patience.window_s, self._patience.least)
-        with get(url, self._place.trust, pace, headers) as reply:
+        with get(url, self._place.trust, pace, headers, self._stop.is_set) as reply:
             status = reply.status
             if status == 416:
                 self.unverified.unlink(missing_ok=True)
@@ -156,13 +166,15 @@ class Download:
                     text = f"More than the {self._size} bytes that the release says came; they were thrown away."
                     raise TrustError(Alarm.MIXED, text)
                 _write_all(file.fileno(), piece)
+                if have // _FLUSHED != (have - len(piece)) // _FLUSHED:
+                    os.fsync(file.fileno())
                 self._moved(have)
 
     def _verify(self, state: TrustedState) -> None:
         with self.unverified.open("rb+") as file:
             os.fsync(file.fileno())
             try:
-                verify_artifact(file, self._offer, state)
+                verify_artifact(_Stoppable(file, self._stop), self._offer, state)
             except TrustError:
                 file.close()
                 self.unverified.unlink()
@@ -170,6 +182,18 @@ class Download:
         self._step("verified")
         rename(self.unverified, self.ready)
         self._step("named")
+
+
+class _Stoppable:
+    """A file whose reader can be asked to end."""
+
+    def __init__(self, source: Readable, stop: threading.Event) -> None:
+        self._source, self._stop = source, stop
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._stop.is_set():
+            raise StoppedError("The check of the download was stopped.")
+        return self._source.read(size)
 
 
 def _write_all(handle: int, piece: bytes) -> None:

@@ -19,6 +19,10 @@ class StoppedError(DownloadError):
     """It was asked to stop."""
 
 
+class BusyError(UpdateError):
+    """Another program of GoGrid is at it; it is done first."""
+
+
 class NoRoomError(UpdateError):
     """The disk is full; what an update had taken of it is free again."""
 

@@ -6,7 +6,7 @@ What is trusted is not this connection but signatures; TLS keeps others from see
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -32,13 +32,18 @@ class Unreachable(Exception):
 
 @contextmanager
 def get(
-    url: str, trust: ssl.SSLContext | None, pace: Pace, headers: Mapping[str, str] | None = None
+    url: str,
+    trust: ssl.SSLContext | None,
+    pace: Pace,
+    headers: Mapping[str, str] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Reply]:
     """One answer, its body not read yet.
 
     Args:
         trust: None: whom this system trusts.
         pace: how slow it may be, all in all.
+        stopped: whether to give up, also while nothing comes.
 
     Raises:
         Unreachable: no connection, it was lost meanwhile, or it is too slow.
@@ -62,7 +67,7 @@ def get(
     )
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=trust, network_backend=PacedBackend(pace)) as pool,
+            httpcore.ConnectionPool(ssl_context=trust, network_backend=PacedBackend(pace, stopped)) as pool,
             pool.stream("GET", url, headers=sent, extensions={"timeout": timeout}) as response,
         ):
             found = {name.lower(): value for name, value in response.headers}

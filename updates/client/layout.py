@@ -4,6 +4,9 @@
       trusted-CHANNEL.json     what was seen, what is installed, what failed: the one file that decides what starts
       install-id               random, never sent: this machine's turn in a rollout
       note                     what became of the last update, for its owner and the coordinator
+      start.lock               held by who decides what starts, and watches it
+      state.lock               held for a moment by who changes `trusted-CHANNEL.json`
+      update.lock              held by who fetches, unpacks or takes away versions
       downloads/               `….unverified` while it comes, without that when its signature was checked
       versions/SEQ/            one version, as its archive had it; complete if it is there
       versions/.SEQ.new, .SEQ.old   being unpacked, being removed
@@ -15,15 +18,15 @@ put elsewhere has both as well, and `root-keys.json`.
 import os
 import re
 import secrets
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from updates.client.disk import Step, clear, unnoticed, write_whole
-from updates.client.errors import CopyError
+from updates.client.disk import Step, clear, only_one, unnoticed, write_whole
+from updates.client.errors import BusyError, CopyError
 from updates.errors import StateFileError
 from updates.trust.anchors import Anchors, parse_anchors
 from updates.trust.documents import Moment, Name, Sequence, Target, Version
@@ -34,6 +37,8 @@ ANCHORS_FILE = "root-keys.json"
 _LARGEST_COPY = 16 << 10
 _LONGEST_NOTE = 300
 _LONGEST_ID = 64
+_CHANGED_WITHIN_S = 10.0
+"""So long another program is waited for that changes what is remembered; it takes milliseconds."""
 _INSTALL_ID = re.compile(r"[0-9a-f]{32}")
 _SEQ = re.compile(r"[1-9][0-9]{0,15}")
 
@@ -79,12 +84,12 @@ class Installation:
         return self.folder.load(self.copy.app, self.copy.channel)
 
     def change(self, alter: Callable[[TrustedState], TrustedState], step: Step = unnoticed) -> TrustedState:
-        """Remember something else, on the disk when this returns; one thread at a time.
+        """Remember something else, on the disk when this returns; one thread of one program at a time.
 
         Raises:
-            StateFileError, OSError: then nothing has changed.
+            BusyError, StateFileError, OSError: then nothing has changed.
         """
-        with self.folder.writing:
+        with self.folder.changing():
             before = self.load()
             state = alter(before)
             if state != before:
@@ -95,7 +100,6 @@ class Installation:
 class AppFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.writing = threading.Lock()
 
     @property
     def versions(self) -> Path:
@@ -109,6 +113,27 @@ class AppFolder:
     def lock(self) -> Path:
         """Held by who decides what starts, and watches it."""
         return self.root / "start.lock"
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Nobody else changes what is remembered meanwhile, also no other program. Raises `BusyError`, `OSError`."""
+        path = self.root / "state.lock"
+        with only_one(path, _CHANGED_WITHIN_S) as alone:
+            if not alone:
+                raise BusyError(f"Another program holds {path} for {_CHANGED_WITHIN_S:.0f} s already; end it.")
+            yield
+
+    @contextmanager
+    def fetching(self) -> Iterator[None]:
+        """Nobody else fetches, unpacks or takes away versions meanwhile. Raises `BusyError`, `OSError`."""
+        with self.fetching_if_free() as alone:
+            if not alone:
+                raise BusyError("Another GoGrid fetches an update for this machine right now; try again in a moment.")
+            yield
+
+    def fetching_if_free(self) -> AbstractContextManager[bool]:
+        """Whether this is who does so now. Raises `OSError`."""
+        return only_one(self.root / "update.lock")
 
     def version(self, seq: int) -> Path:
         return self.versions / str(seq)

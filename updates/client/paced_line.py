@@ -1,22 +1,26 @@
 """A network line on which whatever is waited for counts against a `Pace`: names, connecting, TLS, headers and bodies.
 
-The timeouts of an HTTP library begin anew with every byte, also within headers; these do not. Loaded only where
-somebody is asked: httpcore is some megabytes that an idle machine does not pay.
+The timeouts of an HTTP library begin anew with every byte, also within headers; these do not. Who asks it to stop
+waits for no byte either. Loaded only where somebody is asked: httpcore is some megabytes that an idle machine does not
+pay.
 """
 
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import httpcore
 
 from updates.client.pace import Pace
 
+_LOOK_S = 0.25
+"""So often somebody who waits for bytes looks whether to stop."""
+
 
 class PacedBackend(httpcore.NetworkBackend):
-    def __init__(self, pace: Pace) -> None:
-        self._pace, self._lines = pace, httpcore.SyncBackend()
+    def __init__(self, pace: Pace, stopped: Callable[[], bool]) -> None:
+        self._pace, self._stopped, self._lines = pace, stopped, httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -39,21 +43,28 @@ class PacedBackend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = error
             else:
-                return _PacedLine(line, self._pace)
+                return _PacedLine(line, self._pace, self._stopped)
         raise problem
 
 
 class _PacedLine(httpcore.NetworkStream):
-    def __init__(self, line: httpcore.NetworkStream, pace: Pace) -> None:
-        self._line, self._pace = line, pace
+    def __init__(self, line: httpcore.NetworkStream, pace: Pace, stopped: Callable[[], bool]) -> None:
+        self._line, self._pace, self._stopped = line, pace, stopped
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        limit = _limit(self._pace, timeout)
-        try:
-            data = self._line.read(max_bytes, limit)
-        except httpcore.ReadTimeout:
-            _limit(self._pace, timeout)
-            raise
+        until = time.monotonic() + _limit(self._pace, timeout)
+        while True:
+            if self._stopped():
+                raise httpcore.ReadError("it was stopped")
+            left = until - time.monotonic()
+            try:
+                data = self._line.read(max_bytes, max(0.001, min(left, _LOOK_S)))
+                break
+            except httpcore.ReadTimeout:
+                if left > _LOOK_S:
+                    continue
+                _limit(self._pace, timeout)
+                raise
         self._pace.came(len(data), time.monotonic())
         return data
 
@@ -66,7 +77,8 @@ class _PacedLine(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _PacedLine(self._line.start_tls(ssl_context, server_hostname, _limit(self._pace, timeout)), self._pace)
+        line = self._line.start_tls(ssl_context, server_hostname, _limit(self._pace, timeout))
+        return _PacedLine(line, self._pace, self._stopped)
 
     def get_extra_info(self, info: str) -> object:
         return self._line.get_extra_info(info)

@@ -1,18 +1,20 @@
 """Make a verified archive a version that can be started: unpacked, flushed, judged, and only then under its number.
 
 Promises: `versions/SEQ` is there completely or not at all, whenever this is cut short; on a full disk everything that
-it took is given back. What starts does not change here; `switch.py` does that.
+it took is given back; who asks it to stop waits for no more than one piece. What starts does not change here;
+`switch.py` does that.
 """
 
 import errno
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from updates.archive import ArchiveError, Bounds, unpack
+from updates.archive import ArchiveError, Bounds, UnpackStoppedError, never, unpack
 from updates.client.disk import Step, clear, flush_folder, own_folder, problem_of, rename, unnoticed
-from updates.client.errors import CopyError, NoRoomError, StageError
+from updates.client.errors import CopyError, NoRoomError, StageError, StoppedError
 from updates.client.layout import AppFolder, Copy, Installation, read_copy
 from updates.trust.verdict import Install
 
@@ -20,13 +22,22 @@ BOUNDS = Bounds(total_bytes=2 << 30, members=20_000)
 """An app is some 90 MB in some thousand files."""
 
 
-def stage(archive: Path, offer: Install, installation: Installation, program: str, step: Step = unnoticed) -> Path:
+def stage(
+    archive: Path,
+    offer: Install,
+    installation: Installation,
+    program: str,
+    step: Step = unnoticed,
+    stop: Callable[[], bool] = never,
+) -> Path:
     """Unpack what `Download` gave into its place; the archive is gone then.
 
     Args:
         program: the file name of what must be there to be started.
+        stop: asked at every piece whether to end here.
 
     Raises:
+        StoppedError: `stop` said so; the archive is still there for the next time.
         StageError: the archive is not what a release of this app must be.
         NoRoomError: the disk is full.
     """
@@ -36,7 +47,7 @@ def stage(archive: Path, offer: Install, installation: Installation, program: st
         own_folder(folder.versions)
         clear(fresh)
         remove(final, folder)
-        unpack(archive, fresh, BOUNDS)
+        unpack(archive, fresh, BOUNDS, stop)
         step("unpacked")
         _judge(fresh, offer, installation.copy, program)
         step("judged")
@@ -44,6 +55,8 @@ def stage(archive: Path, offer: Install, installation: Installation, program: st
         step("staged")
         archive.unlink(missing_ok=True)
         step("archive removed")
+    except UnpackStoppedError:
+        raise StoppedError("Unpacking the update was stopped.") from None
     except (ArchiveError, CopyError) as error:
         with suppress(OSError):
             clear(fresh)

@@ -74,7 +74,16 @@ def roll_back(installation: Installation, own: int, step: Step = unnoticed) -> i
 
 
 def collect(folder: AppFolder, state: TrustedState, running: int, step: Step = unnoticed) -> None:
-    """Take away versions that are neither running, next, good, nor waiting to be switched to."""
+    """Take away versions that are neither running, next, good, nor waiting to be switched to.
+
+    While somebody fetches one nothing is taken away: what is being unpacked looks like a rest.
+    """
+    with folder.fetching_if_free() as alone:
+        if alone:
+            _collect(folder, state, running, step)
+
+
+def _collect(folder: AppFolder, state: TrustedState, running: int, step: Step) -> None:
     kept = {running, state.installed, state.last_good, state.before_good}
     waiting = {seq for seq in folder.present() if seq > running and seq not in state.failed}
     kept |= {max(waiting)} if waiting else set()

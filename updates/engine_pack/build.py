@@ -28,7 +28,7 @@ from updates.engine_pack.manifest import (
 )
 from updates.engine_pack.sources import PackRequest, pip_download, uv_compile
 from updates.engine_pack.system import this_system
-from updates.engine_pack.wheels import LEFT_OUT, add_wheel
+from updates.engine_pack.wheels import LEFT_OUT, add_wheel, oldest_system
 
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 6
@@ -123,6 +123,7 @@ def _write(request: PackRequest, packages: list[PackedWheel], tree: Path, out: P
         python=request.abi,
         version=torch,
         packages=tuple(packages),
+        os_min=oldest_system(each.file for each in packages),
         left_out=LEFT_OUT,
         files=files,
     )

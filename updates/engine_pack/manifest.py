@@ -3,6 +3,9 @@
 Parsing is strict and bounded, and trusts nothing: the archive as a whole is signed like any other file of a release.
 """
 
+import zipfile
+import zlib
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -52,6 +55,8 @@ class PackManifest(msgspec.Struct, frozen=True, kw_only=True):
     python: Annotated[str, Meta(pattern=r"^cp3[0-9]{1,2}\Z")]
     version: Version
     """Of torch."""
+    os_min: Annotated[str, Meta(pattern=r"^([0-9]{1,6}(\.[0-9]{1,6}){0,3})?\Z")] = ""
+    """The oldest system it runs on: of glibc on Linux, of the system elsewhere; empty: the wheels name none."""
     packages: Annotated[tuple[PackedWheel, ...], Meta(min_length=1, max_length=1000)]
     left_out: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
     """Patterns of files of the packages that are not in it, because nothing at run time reads them."""
@@ -88,6 +93,15 @@ def parse_manifest(data: bytes) -> PackManifest:
     if manifest.schema != SCHEMA or manifest.app != APP:
         raise PackError("This is a pack of another kind, or for a newer GoGrid.")
     return manifest
+
+
+def packed_manifest(archive: Path) -> PackManifest:
+    """Of a pack that is not unpacked. Raises `PackError`, `OSError`."""
+    try:
+        with zipfile.ZipFile(archive) as packed, packed.open(MANIFEST) as file:
+            return parse_manifest(file.read(LARGEST_MANIFEST + 1))
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise PackError(f"{archive} is no engine pack: {error}.") from error
 
 
 def encode_manifest(manifest: PackManifest) -> bytes:

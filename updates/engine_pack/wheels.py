@@ -9,7 +9,9 @@ import csv
 import fnmatch
 import hashlib
 import io
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from updates.archive import ArchiveError, Bounds, Unpacked, unpack
@@ -30,6 +32,8 @@ _KEPT = (
 )
 _BOUNDS = Bounds(LARGEST_PACK, members=MOST_FILES, ratio=1000)
 _SCHEMES = ("purelib", "platlib")
+_LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+_NAMES_A_SYSTEM = re.compile(r"(?:manylinux|macosx)_([0-9]{1,4})_([0-9]{1,4})_.+")
 
 
 def add_wheel(file: Path, site: Path, work: Path) -> PackedWheel:
@@ -56,6 +60,24 @@ def add_wheel(file: Path, site: Path, work: Path) -> PackedWheel:
             _move(raw / each.name, site / target, file.name)
     shutil.rmtree(raw)
     return PackedWheel(name=name, version=version, file=file.name, sha256=_sha256(file))
+
+
+def oldest_system(files: Iterable[str]) -> str:
+    """What `os_min` says of a pack of these wheels, by their file names; empty: none of them names a system."""
+    needed = max((_oldest(name) for name in files), default=())
+    return ".".join(map(str, needed))
+
+
+def _oldest(name: str) -> tuple[int, ...]:
+    """Of one wheel: `…-manylinux_2_17_x86_64.manylinux2014_x86_64.whl` runs where either of the two does."""
+    tags = name.removesuffix(".whl").rpartition("-")[2].split(".")
+    return min(map(_of_tag, tags))
+
+
+def _of_tag(tag: str) -> tuple[int, ...]:
+    if found := _NAMES_A_SYSTEM.fullmatch(tag):
+        return int(found[1]), int(found[2])
+    return _LEGACY.get(tag.partition("_")[0], ())
 
 
 def _name_and_version(file: Path) -> tuple[str, str]:

@@ -36,6 +36,7 @@ def _run(args: argparse.Namespace, shell: Shell) -> int:
         "size": built.size,
         "target": built.manifest.target,
         "python_abi": built.manifest.python,
+        "os_min": built.manifest.os_min,
         "torch": built.manifest.version,
     }
     show(value, f"{built.file}\nsha256 {built.sha256}\n{built.size} bytes, {built.manifest.label}", shell)

@@ -1,7 +1,8 @@
 """`sign`: from files to a release folder with `release.json`, every file signed for exactly its place in it.
 
 Promises: `release_seq` is above that of the release before, what that one revoked stays revoked and its security floor
-is not lowered; files are copied and hashed in small pieces; nothing that exists is overwritten.
+is not lowered; an engine pack is signed for the target, Python and oldest system that it says itself; files are copied
+and hashed in small pieces; nothing that exists is overwritten.
 """
 
 import argparse
@@ -11,14 +12,23 @@ import os
 import re
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from updates.engine_pack.manifest import packed_manifest
 from updates.errors import FolderError, UpdateError
 from updates.release_cli.secret_keys import Passphrases, Signer, opened, passphrase_option
 from updates.release_cli.shell import DAY_S, Json, Shell, Subparsers, days, document, moment, show, verb, whole
 from updates.release_folder import ReleaseFolder, flush_folder, signature_beside, write_new
-from updates.trust.documents import RELEASE_COMMENT, WORKER_APP, Release, file_url, parse_keys, parse_release
+from updates.trust.documents import (
+    ENGINE_APP,
+    RELEASE_COMMENT,
+    WORKER_APP,
+    Release,
+    file_url,
+    parse_keys,
+    parse_release,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _TARGET = re.compile(r"[a-z0-9]+-[a-z0-9_]+(-[a-z0-9]+)?")
@@ -93,6 +103,8 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
             f"--seq {seq} is not above {before.release_seq}, the previous release; numbers are never reused."
         )
     artifacts = [_file(text, "--artifact") for text in args.artifact]
+    if args.app == ENGINE_APP:
+        artifacts = list(map(_as_it_says, artifacts))
     installers = [_file(text, "--installer") for text in args.installer]
     _require_distinct(artifacts, installers)
     with opened(args.key, Passphrases(args.passphrase_fd)) as signer:
@@ -173,6 +185,15 @@ def _file(text: str, flag: str) -> _File:
     if kind is None:
         raise FolderError(f"{path.name} ends with none of {', '.join(_ENDINGS)}.")
     return _File(target, path, path.name, kind, known.get("os", ""), known.get("python", ""))
+
+
+def _as_it_says(file: _File) -> _File:
+    """An engine pack knows what it is for."""
+    pack = packed_manifest(file.path)
+    for given, said, what in ((file.target, pack.target, "the target"), (file.python_abi, pack.python, "python=")):
+        if given not in ("", said):
+            raise UpdateError(f"{file.name} is an engine pack for {said}; {what} {given} is not what it is for.")
+    return replace(file, os_min=file.os_min or pack.os_min, python_abi=pack.python)
 
 
 def _require_distinct(artifacts: list[_File], installers: list[_File]) -> None:
