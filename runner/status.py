@@ -2,13 +2,13 @@
 
 import os
 
-from gogrid.protocol.tasks import PythonTask
+from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
 from runner.control_messages import ModelState, RunningJob, WorkerStatus
 from runner.engine_pack.progress import EngineProgress
 from runner.facts import Facts
 from runner.models.cache import ModelCache
 from runner.serving.pool import ExecutorPool
-from runner.work import Work, kind_of
+from runner.work import Work
 
 
 def worker_status(
@@ -43,7 +43,7 @@ def worker_status(
         jobs=tuple(
             RunningJob(
                 job_id=job.assign.job_id,
-                kind=kind_of(job.assign.task),
+                kind=_kind(job.assign.task),
                 model="" if isinstance(job.assign.task, PythonTask) else job.assign.task.model.name,
                 seconds=round(now - job.since, 1),
             )
@@ -94,3 +94,8 @@ def _models(work: Work, pool: ExecutorPool | None, cache: ModelCache) -> tuple[M
         if digest not in shown
     ]
     return tuple(found)
+
+
+def _kind(task: Task) -> str:
+    names = {ChatTask: "chat", CompletionTask: "completion", EmbeddingTask: "embedding", PythonTask: "python"}
+    return names[type(task)]

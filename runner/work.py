@@ -3,15 +3,14 @@
 Promises: every assigned job is refused or ends with `Finished` or `Failed`; a lease that is lost or cancelled stops at
 once and frees what it held; a newer lease of a job ends the older one. A lost link ends what somebody waits for at that
 moment: the coordinator has placed it elsewhere. A durable job goes on until the fence (`fence.py`), says everything
-again on the next link (`kept_stream.py`), and its end is told until the coordinator has settled it. What may be taken
-is decided in `capacity.py`.
+again on the next link (`kept_stream.py`), and its end is told until the coordinator has settled it (`jobs.py`). What
+may be taken is decided in `capacity.py`; how one job runs is `job_runner.py`'s.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from gogrid.ids import JobId, Sha256
@@ -23,71 +22,41 @@ from gogrid.protocol.messages import (
     FailCode,
     Failed,
     Finished,
-    JobMessage,
     LeaseHeld,
-    Progress,
     Readiness,
-    Tokens,
     Welcome,
     WorkerReport,
 )
-from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
+from gogrid.protocol.tasks import PythonTask
 from runner.errors import JobError, RunnerError
 from runner.facts import Facts
 from runner.holds import Holds, OwnerPause
+from runner.job_runner import JobRunner, Scripts
+from runner.jobs import Job, Jobs
 from runner.link.fence import Fence
 from runner.link.kept_stream import KeptStream
 from runner.models.cache import ModelCache
-from runner.models.telling import Teller
 from runner.python_job import verdict
 from runner.serving.capacity import ScriptRoom, Situation, beyond, refusal
-from runner.serving.executor_client import ExecutorClient, ModelTask
 from runner.serving.pool import ExecutorPool
 from runner.session import JobStream
 from runner.worker_report import worker_report
 
 log = logging.getLogger(__name__)
-_LONGEST_REASON = 1000
-"""Characters of what a sandboxed process may say in a failure."""
 _SETTLE_S = 2.0
 """How long a worker that stops waits for the coordinator to settle what it has said."""
 
 
-class Refusals(Protocol):
+class RefuseJob(Protocol):
     """See `link.CoordinatorLink.refuse`."""
 
     def __call__(self, job_id: JobId, epoch: int, reason: str) -> None: ...
 
 
-class JobStreams(Protocol):
+class OpenStream(Protocol):
     """See `link.CoordinatorLink.job_stream`."""
 
     def __call__(self, job_id: JobId, epoch: int) -> JobStream | None: ...
-
-
-class Scripts(Protocol):
-    """Runs `PythonTask`s; see `scripts.ScriptRunner`."""
-
-    async def run(self, task: PythonTask, stream: JobStream, gpus: tuple[str, ...]) -> Finished:
-        """Raises `JobError`."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    assign: Assign
-    stream: JobStream
-    since: float
-    """Monotonic seconds."""
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def lease(self) -> LeaseHeld:
-        return LeaseHeld(job_id=self.assign.job_id, epoch=self.assign.epoch)
-
-    @property
-    def kept(self) -> KeptStream | None:
-        """The stream of a durable job."""
-        return self.stream if isinstance(self.stream, KeptStream) else None
 
 
 class Work:
@@ -103,12 +72,10 @@ class Work:
         clock: Callable[[], float],
     ) -> None:
         """`pool` and `scripts` are None where no sandbox works: then nothing is taken. `clock`: the event loop's."""
-        self._facts, self._pool, self._cache, self._scripts = facts, pool, cache, scripts
+        self._facts, self._pool, self._cache = facts, pool, cache
         self._clock = clock
-        self._jobs: dict[JobId, Job] = {}
-        self._unsettled: dict[JobId, KeptStream] = {}
-        """Durable jobs that have ended here, until the coordinator keeps their end."""
-        self._all_settled = asyncio.Event()
+        self._jobs = Jobs()
+        self._job_runner = JobRunner(pool, scripts, clock, lambda tokens: self.made(tokens))
         self._fence = Fence()
         self._fence_timer: asyncio.TimerHandle | None = None
         self.holds = Holds()
@@ -121,9 +88,9 @@ class Work:
         self.session: Welcome | None = None
         self.speed: MeasuredSpeed | None = None
         """Of the device that is lent now, if it was measured."""
-        self.refuse: Refusals = lambda job_id, epoch, reason: None
+        self.refuse: RefuseJob = lambda job_id, epoch, reason: None
         """Gives an assigned job back; the link's, which is made after this."""
-        self.open_stream: JobStreams = lambda job_id, epoch: None
+        self.open_stream: OpenStream = lambda job_id, epoch: None
         """A new stream for a lease that is older than the connection; the link's, too."""
         self.changed: Callable[[], None] = lambda: None
         """Called when `report` may say something new."""
@@ -135,7 +102,7 @@ class Work:
     def welcomed(self, welcome: Welcome) -> None:
         self.session, self.name = welcome, welcome.worker_name
         self._fence.opened(self._clock(), welcome.fence_s, holding=bool(self.held()))
-        for kept in self._kept_streams():
+        for kept in self._jobs.kept_streams:
             stream = self.open_stream(kept.job_id, kept.epoch)
             if stream is not None:
                 log.info("job %s epoch %d goes on over a new connection", kept.job_id, kept.epoch)
@@ -145,7 +112,7 @@ class Work:
     def disconnected(self, reason: str) -> None:
         log.info("disconnected: %s", reason)
         self.session = None
-        for kept in self._kept_streams():
+        for kept in self._jobs.kept_streams:
             kept.detach()
         for job in self.jobs:
             if job.kept is None:
@@ -156,7 +123,7 @@ class Work:
     def assigned(self, assign: Assign, stream: JobStream) -> None:
         if any(held.job_id == assign.job_id and held.epoch >= assign.epoch for held in self.held()):
             return
-        self._forget(assign.job_id)
+        self._jobs.forget(assign.job_id)
         reason = refusal(assign.task, self.situation)
         if reason:
             log.info("refusing job %s epoch %d: %s", assign.job_id, assign.epoch, reason)
@@ -167,14 +134,14 @@ class Work:
         if assign.durable:
             stream = KeptStream(assign.job_id, assign.epoch, stream)
         job = Job(assign, stream, self._clock())
-        self._jobs[assign.job_id] = job
+        self._jobs.add(job)
         if self._fence_timer is None:
             self._watch_fence()
         job.task = asyncio.create_task(self._run(job), name=f"job {assign.job_id}")
 
     def cancelled(self, cancel: Cancel) -> None:
-        job = self._jobs.get(cancel.job_id)
-        if job is None or job.assign.epoch != cancel.epoch:
+        job = self._jobs.find(cancel.job_id, cancel.epoch)
+        if job is None:
             return
         if job.kept is None:
             self._stop(job, cancel.reason or "cancelled", FailCode.CANCELLED)
@@ -189,26 +156,24 @@ class Work:
         for lease in leases:
             if lease in self.held():
                 log.warning("job %s epoch %d is no longer ours", lease.job_id, lease.epoch)
-                self._forget(lease.job_id)
+                self._jobs.forget(lease.job_id)
 
     def renewed(self, sent_at: float) -> None:
         self._fence.renewed(sent_at)
 
     def settled(self, leases: tuple[LeaseHeld, ...]) -> None:
         for lease in leases:
-            kept = self._unsettled.get(lease.job_id)
-            if kept is not None and kept.epoch == lease.epoch:
-                self._forget(lease.job_id)
+            self._jobs.settled(lease)
 
     def held(self) -> tuple[LeaseHeld, ...]:
-        return (*(job.lease for job in self._jobs.values()), *(kept.lease for kept in self._unsettled.values()))
+        return self._jobs.leases
 
     def check_fence(self) -> None:
         """Give every job up if the coordinator has not answered for too long."""
         at = self._fence.at
-        if at is None or not self._jobs or self._clock() < at:
+        if at is None or not self.jobs or self._clock() < at:
             return
-        log.error("the coordinator has not answered for too long: giving up %d jobs", len(self._jobs))
+        log.error("the coordinator has not answered for too long: giving up %d jobs", len(self.jobs))
         for job in self.jobs:
             told = job.kept is not None
             self._stop(job, "The worker could not reach its coordinator and gave the job up." if told else "")
@@ -244,14 +209,14 @@ class Work:
         """Other limits hold from now on. What no longer fits gives its memory back at once, and goes on elsewhere."""
         self._facts = facts
         why = "The worker's owner lends less memory now."
-        scripts = [job for job in self.jobs if isinstance(job.assign.task, PythonTask)]
-        ends = {*beyond([(job.since, _script_memory(job)) for job in scripts], facts.script_memory)}
+        scripts = self._jobs.scripts
+        ends = {*beyond([(job.since, script.limits.memory_bytes) for job, script in scripts], facts.script_memory)}
         if not facts.gpu_scripts:
-            ends.update(at for at, job in enumerate(scripts) if _has_gpu(job))
-        self._give_back([scripts[index] for index in ends], why, to_owner=True)
+            ends.update(at for at, (_, script) in enumerate(scripts) if script.gpu)
+        self._give_back([scripts[index][0] for index in ends], why, to_owner=True)
         if self._pool is not None:
             models = self._pool.relimit(facts.device.cap_bytes, facts.cores)
-            self._give_back([job for job in self.jobs if _model_of(job) in models], why)
+            self._give_back([job for job in self.jobs if job.model in models], why)
             self._pool.end(models)
         self.changed()
 
@@ -259,7 +224,7 @@ class Work:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        return tuple(self._jobs.values())
+        return self._jobs.running
 
     @property
     def readiness(self) -> tuple[Readiness, str]:
@@ -277,85 +242,50 @@ class Work:
     @property
     def script_memory_held(self) -> int:
         """Bytes that running scripts may use."""
-        return sum(map(_script_memory, self._jobs.values()))
+        return sum(script.limits.memory_bytes for _, script in self._jobs.scripts)
 
     def report(self) -> WorkerReport:
         return worker_report(self._facts, self.holds, self._pool, self._cache, self.speed)
 
     async def close(self) -> None:
         """Give every job back: the coordinator places it elsewhere."""
-        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        tasks = [job.task for job in self.jobs if job.task is not None]
         self._give_back(self.jobs, "The worker is stopping.")
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._unsettled and self.session is not None:
-            self._all_settled.clear()
+        if self.session is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SETTLE_S):
-                    await self._all_settled.wait()
+                    await self._jobs.wait_settled()
         if self._fence_timer is not None:
             self._fence_timer.cancel()
 
     def _give_back(self, jobs: Iterable[Job], why: str, *, to_owner: bool = False) -> None:
         for job in jobs:
-            if to_owner and isinstance(job.assign.task, PythonTask):
-                self._end(job, Finished(result=verdict.owner_returned(why)))
+            if to_owner and job.script is not None:
+                self._jobs.end(job, Finished(result=verdict.owner_returned(why)))
             else:
                 self._stop(job, why, FailCode.YIELDED)
 
     def _script_room(self) -> ScriptRoom:
-        cores = sum(
-            job.assign.task.limits.cpu_cores for job in self._jobs.values() if isinstance(job.assign.task, PythonTask)
-        )
+        cores = sum(script.limits.cpu_cores for _, script in self._jobs.scripts)
         models = self._pool.memory_in_use if self._pool is not None and self._facts.shares_memory else 0
         return ScriptRoom(self._facts.script_memory, self.script_memory_held + models, self._facts.cores, cores)
 
     def _stop(self, job: Job, reason: str, code: FailCode = FailCode.FENCED) -> None:
         """End a job now; its place is free at once. Without a reason nobody is told: the lease is not ours."""
-        self._end(job, Failed(code=code, message=reason) if reason else None)
-
-    def _end(self, job: Job, last_word: Finished | Failed | None) -> None:
-        if last_word is not None:
-            job.stream.send(last_word)
-        else:
-            job.stream.abandon()
-        self._leave(job)
-        if job.task is not None:
-            job.task.cancel()
-
-    def _leave(self, job: Job) -> None:
-        """The job runs no more; if it is durable, its end is kept."""
-        if self._jobs.get(job.assign.job_id) is not job:
-            return
-        del self._jobs[job.assign.job_id]
-        if job.kept is not None and job.kept.outcome is not None:
-            self._unsettled[job.assign.job_id] = job.kept
-
-    def _forget(self, job_id: JobId) -> None:
-        """Whatever is held of this job is not ours any more."""
-        if job_id in self._jobs:
-            self._stop(self._jobs[job_id], "")
-        self._unsettled.pop(job_id, None)
-        if not self._unsettled:
-            self._all_settled.set()
-
-    def _kept_streams(self) -> tuple[KeptStream, ...]:
-        running = (job.kept for job in self._jobs.values() if job.kept is not None)
-        return (*running, *self._unsettled.values())
+        self._jobs.end(job, Failed(code=code, message=reason) if reason else None)
 
     def _watch_fence(self) -> None:
         """One timer, for as long as anything runs."""
         self._fence_timer = None
         self.check_fence()
-        if self._jobs and self._fence.at is not None:
+        if self.jobs and self._fence.at is not None:
             delay = max(0.0, self._fence.at - self._clock())
             self._fence_timer = asyncio.get_running_loop().call_later(delay, self._watch_fence)
 
     async def _run(self, job: Job) -> None:
         try:
-            if isinstance(job.assign.task, PythonTask):
-                await self._run_script(job, job.assign.task)
-            else:
-                await self._run_model(job, job.assign.task)
+            await self._job_runner.run(job, self._facts, self.script_memory_held)
             self.done += 1
         except JobError as error:
             self._fail(job, Failed(code=error.code, message=str(error), param=error.param, in_company=error.in_company))
@@ -367,84 +297,9 @@ class Work:
             self._fail(job, Failed(code=FailCode.INTERNAL, message=message))
             raise
         finally:
-            self._leave(job)
+            self._jobs.leave(job)
 
     def _fail(self, job: Job, failed: Failed) -> None:
         self.failed += 1
         log.warning("job %s epoch %d failed: %s", job.assign.job_id, job.assign.epoch, failed.message)
         job.stream.send(failed)
-
-    async def _run_script(self, job: Job, task: PythonTask) -> None:
-        if self._scripts is None:
-            raise JobError("This worker runs no scripts.", FailCode.NO_ROOM)
-        if task.gpu and self._pool is not None:
-            self._pool.kill()  # models that nobody uses now; `capacity.refusal` has seen that none is used
-        elif self._pool is not None and self._facts.shares_memory:
-            free = self._facts.script_memory - self.script_memory_held - self._pool.memory_held
-            self._pool.give_way(-free)
-        gpus = self._facts.device.gpus if task.gpu else ()
-        job.stream.send(await self._scripts.run(task, job.stream, gpus))
-
-    async def _run_model(self, job: Job, task: ModelTask) -> None:
-        if self._pool is None:
-            raise JobError("This worker serves no models.", FailCode.NO_ROOM)
-        digest, alone = task.model.digest, job.assign.alone
-        warm = None if alone else self._pool.warm(digest)
-        if warm is not None:
-            async with warm.door.entered(alone=False):
-                await self._serve(warm, job, task)
-            return
-        async with self._pool.use(digest, _progress(job.stream, self._clock), alone=alone) as client:
-            await self._serve(client, job, task)
-
-    async def _serve(self, client: ExecutorClient, job: Job, task: ModelTask) -> None:
-        """Until the request's last message has been handed to the link, or the job is cancelled."""
-        ended: asyncio.Future[Failed | None] = asyncio.get_running_loop().create_future()
-        send = job.stream.send
-
-        def sink(message: JobMessage) -> None:
-            if isinstance(message, Failed):
-                ended.set_result(message)
-                return
-            send(message)
-            if isinstance(message, Tokens):
-                self.made(len(message.token_ids))
-            if isinstance(message, Finished):
-                ended.set_result(None)
-
-        request = client.submit(task, sink)
-        try:
-            failed = await ended
-        finally:
-            client.abort(request)
-        if failed is not None:
-            message, param = failed.message[:_LONGEST_REASON], failed.param[:_LONGEST_REASON]
-            raise JobError(message, failed.code, param, in_company=failed.in_company)
-
-
-def _script_memory(job: Job) -> int:
-    """Bytes; 0 for requests."""
-    return job.assign.task.limits.memory_bytes if isinstance(job.assign.task, PythonTask) else 0
-
-
-def _has_gpu(job: Job) -> bool:
-    return isinstance(job.assign.task, PythonTask) and job.assign.task.gpu
-
-
-def _model_of(job: Job) -> Sha256 | None:
-    return None if isinstance(job.assign.task, PythonTask) else job.assign.task.model.digest
-
-
-def kind_of(task: Task) -> str:
-    names = {ChatTask: "chat", CompletionTask: "completion", EmbeddingTask: "embedding", PythonTask: "python"}
-    return names[type(task)]
-
-
-def _progress(stream: JobStream, clock: Callable[[], float]) -> Callable[[Progress], None]:
-    teller = Teller()
-
-    def report(progress: Progress) -> None:
-        if teller.worth(progress, clock()):
-            stream.send(progress)
-
-    return report

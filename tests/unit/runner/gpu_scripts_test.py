@@ -44,7 +44,7 @@ def script(b: Bench, job_id: str, *, gpu: bool) -> MemoryStream:
 @pytest.fixture
 async def lending(tmp_path: Path) -> AsyncIterator[tuple[Bench, Scripts]]:
     async with bench(tmp_path / "m", facts=LENT) as b:
-        b.work._scripts = scripts = Scripts()
+        b.work._job_runner._scripts = scripts = Scripts()
         yield b, scripts
         scripts.end.set()
 

@@ -271,7 +271,7 @@ async def test_a_script_that_does_not_fit_is_refused_with_words(tmp_path: Path) 
 
 async def test_models_that_nobody_uses_give_way_to_a_script_and_others_do_not(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
-        b.work._scripts = Endless()
+        b.work._job_runner._scripts = Endless()
         older, newer, busy = (b.blobs.echo_model(CAP // 4, number) for number in range(3))
         for digest in (older, newer):
             await ended(b.chat(digest, "x"))
