@@ -22,7 +22,8 @@ async def main() -> None:
 
 async def tell(message: JobMessage) -> None:
     if isinstance(message, Log):
-        print(message.data.decode().strip(), flush=True)
+        sys.stdout.buffer.write(message.data)  # as it comes: one line of a script may come in several pieces
+        sys.stdout.buffer.flush()
 
 
 async def refuse(name: str, pieces: AsyncIterator[bytes]) -> OutputFile:

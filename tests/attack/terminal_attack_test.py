@@ -118,7 +118,7 @@ def test_a_script_types_nothing_into_its_owners_terminal(launcher: Launcher, tmp
         "for descriptor in (0, 1, 2):\n"
         "    try: fcntl.ioctl(descriptor, 0x5412, b'x'); typed.append(descriptor)\n"
         "    except OSError: pass\n"
-        "print('typed into', typed, flush=True)\n"
+        "os.write(1, f'typed into {typed}\\n'.encode())\n"
     )
     ours, theirs = os.openpty()
     runner = subprocess.Popen(

@@ -3,14 +3,13 @@
 import contextlib
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Self
 
 from jeepney import HeaderFields, MessageType, message_bus, new_error, new_method_return
 from jeepney.io.blocking import open_dbus_connection
+
+from tests.fakes.threaded import Threaded
 
 Answers = Mapping[tuple[str, str], tuple[str, tuple[object, ...]]]
 """Signature and values by path and method; properties by path and `Interface.Name`."""
@@ -30,29 +29,25 @@ def message_bus_of_its_own() -> Iterator[str]:
             process.terminate()
 
 
-class Service:
+class Service(Threaded):
     """Owns a name on the bus; `answers` may change while it runs, and `silent` makes it say nothing."""
 
     def __init__(self, address: str, name: str, answers: Answers) -> None:
+        super().__init__()
         self.answers, self.silent, self.asked = dict(answers), False, 0
         self._connection = open_dbus_connection(address)
         reply = self._connection.send_and_get_reply(message_bus.RequestName(name), timeout=5)
         assert reply.body == (1,)
         self._stopping = False
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end(self) -> None:
         self._stopping = True
-        self._thread.join(5)
-        self._connection.close()
 
     def _serve(self) -> None:
+        with contextlib.closing(self._connection):
+            self._answer_all()
+
+    def _answer_all(self) -> None:
         while not self._stopping:
             try:
                 message = self._connection.receive(timeout=0.05)

@@ -4,16 +4,17 @@ import socket
 import struct
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from tests.fakes.threaded import Threaded
 
 OFFERED = ((1, "wl_compositor", 5), (2, "wl_seat", 8), (3, "ext_idle_notifier_v1", 1))
 
 
-class Compositor:
+class Compositor(Threaded):
     """Serves one client; what it asked for is in `bound` and `timeouts`."""
 
     def __init__(self, path: Path, offered: tuple[tuple[int, str, int], ...] = OFFERED) -> None:
+        super().__init__()
         self.path, self._offered = path, offered
         self.bound: dict[int, str] = {}
         """Interface by the client's object."""
@@ -24,18 +25,10 @@ class Compositor:
         self._listener.bind(str(path))
         self._listener.listen()
         self._client: socket.socket | None = None
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end(self) -> None:
         self._listener.close()
         self.hang_up()
-        self._thread.join(5)
 
     def hang_up(self) -> None:
         if self._client is not None:

@@ -93,9 +93,8 @@ async def test_a_body_that_stalls_is_a_408(port):
 
 
 async def test_a_body_that_trickles_is_a_408(port):
-    begun = asyncio.get_running_loop().time()
-    status, error = answer(await talk(port, post(b"{", length=100), *[b" "] * 60, pause=0.02))
-    assert asyncio.get_running_loop().time() - begun < 1.0
+    """What is waited for is the whole body: it would arrive, at a pace that is never too slow for one piece."""
+    status, error = answer(await talk(port, post(b"{", length=60), *[b" "] * 59, pause=0.02))
     assert (status, error["code"]) == (408, "request_timeout")
 
 

@@ -7,18 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
 from gogrid.addresses import Address
-from gogrid.identity import create_identity, create_worker_key
-from gogrid.ids import WorkerId
 from gogrid.jointoken import mint
 from runner.control_messages import Done, Refused
-from runner.link.membership import Membership, save_membership
+from tests.fakes.memberships import joined
 from tray.instance import ask_app
 from tray.instance_messages import AppState, AppStatus, AskApp, Quit, ShowWindow
 
@@ -31,22 +28,7 @@ pytestmark = [
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder of a worker that has joined a coordinator which does not answer."""
-    identity = create_identity("gone", datetime.now(UTC))
-    save_membership(
-        tmp_path / "state",
-        Membership(
-            worker_id=WorkerId("wk_0000000000000000"),
-            worker_name="here",
-            key=create_worker_key(),
-            pin=identity.pin,
-            identity_pem=identity.pem,
-            coordinator_name="gone",
-            addresses=(Address("127.0.0.1", 9),),
-            https_port=9,
-        ),
-    )
-    return tmp_path
+    return joined(tmp_path)
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_a_version_that_never_reaches_its_coordinator_makes_room_in_time(machine
     began = time.monotonic()
     machine.start(probation_s=1.0)
     machine.until([NEW, OLD])
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30  # else two minutes
     assert (machine.state.failed, machine.state.failed_starts) == ((), 1)
     assert "did not reach its coordinator in time" in machine.app.note()
 

@@ -11,7 +11,7 @@ from gogrid.ids import WorkerId
 from gogrid.places import WorkerPlaces
 from runner.config import load_config
 from runner.doctor import examine
-from runner.doctor_coordinator import Check, TcpSeen, UdpSeen, _speaks_quic, judge, look
+from runner.doctor_coordinator import PATIENCE_S, Check, TcpSeen, UdpSeen, _speaks_quic, judge, look
 from runner.link.membership import Membership, load_membership, save_membership
 from tests.fakes.blob_server import BlobServer
 from tests.fakes.quic_grid import coordinator
@@ -88,8 +88,8 @@ def test_a_clock_that_is_wrong_is_said_with_its_direction() -> None:
     assert "3600 s behind the coordinator's" in finding(checks, "clock").finding
 
 
-async def test_silence_everywhere_is_answered_within_three_seconds(tmp_path: Path) -> None:
-    """Three addresses that swallow everything, UDP and TCP: they are waited for together, not one after another."""
+async def test_silence_everywhere_is_waited_for_together(tmp_path: Path) -> None:
+    """Three addresses that swallow everything, UDP and TCP: no two of them one after another."""
     sinks = []
     for _ in range(3):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -100,7 +100,7 @@ async def test_silence_everywhere_is_answered_within_three_seconds(tmp_path: Pat
         member = replace(membership(server), https_port=sinks[1].getsockname()[1])
     began = time.monotonic()
     checks = await look([Address("127.0.0.1", udp.getsockname()[1]) for udp in sinks[::2]], member)
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 2 * PATIENCE_S
     assert not any(check.ok for check in checks)
     for sink in sinks:
         sink.close()

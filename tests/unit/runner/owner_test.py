@@ -184,7 +184,7 @@ async def test_a_changed_setting_counts_from_the_next_look(tmp_path: Path) -> No
         d.settings = GateSettings(pause_on_activity=False)
         d.owner.look_soon()
         await until(lambda: d.b.work.readiness[0] is Readiness.READY and d.eyes.machine_looks > looks + 1)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5
 
 
 @pytest.mark.parametrize("trouble", [NoAnswerError("it hangs"), ValueError("a library that does not understand")])
@@ -209,9 +209,19 @@ async def test_work_makes_the_looks_come_often_and_rest_seldom(tmp_path: Path) -
         began = time.monotonic()
         working = asyncio.create_task(d.working())
         await until(lambda: d.eyes.owner_looks > 2)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 1.5
         _, stream = await working
-        before = d.eyes.owner_looks
-        await asyncio.sleep(1.0)
-        assert 3 <= d.eyes.owner_looks - before <= 6
+        before, since = d.eyes.owner_looks, time.monotonic()
+        await until(lambda: d.eyes.owner_looks >= before + 4)
+        assert 0.5 < time.monotonic() - since < 4.0  # at rest: eight
         assert not stream.ended.is_set()
+
+
+async def test_where_no_input_can_be_seen_it_is_seldom_looked_for(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        d.eyes.idle_s = None
+        await d.start()
+        await d.working()
+        looks, machine = d.eyes.owner_looks, d.eyes.machine_looks
+        await until(lambda: d.eyes.machine_looks > machine + 1)  # else ten of the owner for each of these
+        assert d.eyes.owner_looks - looks <= 4

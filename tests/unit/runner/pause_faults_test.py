@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import sys
-import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -99,9 +98,7 @@ async def test_a_pause_on_a_full_disk_holds_now_and_says_that_it_is_not_kept(tmp
 @unix_only
 def test_a_pipe_in_the_pause_files_place_hangs_nobody_and_counts_as_a_pause(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pause.json")
-    began = time.monotonic()
     assert PauseFile(tmp_path).load(NOW) == OwnerPause(PAUSED)
-    assert time.monotonic() - began < 1
     PauseFile(tmp_path).save(None)
     assert PauseFile(tmp_path).load(NOW) is None
 

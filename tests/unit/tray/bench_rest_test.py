@@ -13,16 +13,12 @@ from gogrid.places import worker_places
 from gogrid.protocol.messages import Readiness
 from runner.control import ControlServer
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, Done, RunningJob, WorkerStatus
+from tests.fakes.worker_status import READY
 from tray.commands.base import Context, RefusedError
 from tray.commands.bench import _at_rest
 
-IDLE = WorkerStatus(
-    software="s", worker="w", readiness=Readiness.READY, reason="ready", coordinator="c", connected=True,
-    connection="c", device="d", devices=(), sandbox="s", python_jobs=True, jobs=(),
-    models=(), jobs_done=0, jobs_failed=0, pid=1,
-)  # fmt: skip
-BUSY = replace(IDLE, jobs=(RunningJob(job_id="j", kind="chat", model="m", seconds=1.0),))
-PAUSED = replace(IDLE, readiness=Readiness.PAUSED, order="pause")
+BUSY = replace(READY, jobs=(RunningJob(job_id="j", kind="chat", model="m", seconds=1.0),))
+PAUSED = replace(READY, readiness=Readiness.PAUSED, order="pause")
 
 
 @contextmanager
@@ -52,7 +48,7 @@ def asked(folder: Path, status: WorkerStatus) -> Iterator[tuple[Context, list[As
 
 
 def test_an_idle_worker_rests_meanwhile_and_goes_on_whatever_happened(tmp_path: Path) -> None:
-    with asked(tmp_path, IDLE) as (context, orders):
+    with asked(tmp_path, READY) as (context, orders):
         with suppress(ZeroDivisionError), _at_rest(context):
             assert [type(order) for order in orders] == [AskPause]
             raise ZeroDivisionError

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from gogrid.protocol.messages import Readiness
 from runner.control_messages import WorkerStatus
+from tests.fakes.worker_status import READY
 from tray.app.menu import menu, tooltip
 from tray.app.notes import note
 from tray.app.state import Known, Looker, View
@@ -14,24 +15,6 @@ from tray.commands.registry import command_parser
 from tray.commands.status_text import status_text
 
 BROKEN = "/c/config.toml is not valid TOML"
-FINE = WorkerStatus(
-    software="gogrid/0.1.0",
-    worker="den-pc",
-    readiness=Readiness.READY,
-    reason="ready",
-    coordinator="hub:8443",
-    connected=True,
-    connection="connected to hub:8443 as den-pc",
-    device="CPU",
-    devices=(),
-    sandbox="bubblewrap",
-    python_jobs=True,
-    jobs=(),
-    models=(),
-    jobs_done=0,
-    jobs_failed=0,
-    pid=1,
-)
 
 
 def view(status: WorkerStatus) -> View:
@@ -39,33 +22,34 @@ def view(status: WorkerStatus) -> View:
 
 
 def test_a_worker_whose_coordinator_is_away_is_not_called_ready() -> None:
-    away = replace(FINE, connected=False, connection="no answer from hub:8443")
+    away = replace(READY, connected=False, connection="no answer from hub:8443")
     assert status_text(away).splitlines()[1] == "State        not connected: no answer from hub:8443"
     paused = replace(away, readiness=Readiness.PAUSED, reason="on battery")
     assert status_text(paused).splitlines()[1] == "State        paused: on battery"
 
 
 def test_settings_that_broke_are_shown_everywhere_and_noted_once() -> None:
-    broken = replace(FINE, settings_trouble=BROKEN)
+    broken = replace(READY, settings_trouble=BROKEN)
     assert f"Settings     stay as they were: {BROKEN}" in status_text(broken).splitlines()
     assert tooltip(view(broken)) == f"GoGrid: Ready for work · settings stay as they were: {BROKEN}"
     labels = [item.label for item in menu(view(broken))]
     assert labels[:2] == ["Ready for work", f"settings stay as they were: {BROKEN}"]
-    told = note(view(FINE), view(broken), "trouble")
+    told = note(view(READY), view(broken), "trouble")
     assert told is not None
     assert told.text == f"The settings stay as they were: {BROKEN}"
     assert note(view(broken), view(broken), "trouble") is None
-    assert note(view(FINE), view(broken), "none") is None
-    assert note(view(broken), view(FINE), "trouble") is None
+    assert note(view(READY), view(broken), "none") is None
+    assert note(view(broken), view(READY), "trouble") is None
 
 
 def test_resume_says_what_else_holds() -> None:
-    gate = replace(FINE, readiness=Readiness.PAUSED, reason="the computer is in use", holds=("the computer is in use",))
+    in_use = "the computer is in use"
+    gate = replace(READY, readiness=Readiness.PAUSED, reason=in_use, holds=(in_use,))
     paused = replace(gate, order="pause")
     assert resumed_text(gate, gate) == "no pause of yours; it still stands back: the computer is in use"
     assert resumed_text(paused, gate) == "resumed; it still stands back: the computer is in use"
-    assert resumed_text(paused, FINE) == "resumed"
-    assert resumed_text(FINE, FINE) == "no pause of yours"
+    assert resumed_text(paused, READY) == "resumed"
+    assert resumed_text(READY, READY) == "no pause of yours"
 
 
 def test_a_time_with_a_minus_is_a_time() -> None:

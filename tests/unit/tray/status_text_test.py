@@ -5,21 +5,18 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from gogrid.protocol.messages import Readiness
-from runner.control_messages import ModelState, RunningJob, WorkerStatus
+from runner.control_messages import ModelState, RunningJob
+from tests.fakes.worker_status import READY
 from tray.commands.status_text import status_text
 
-STATUS = WorkerStatus(
-    software="gogrid/0.1.0",
-    worker="den-pc",
+STATUS = replace(
+    READY,
     readiness=Readiness.PAUSED,
     reason="the computer is in use",
     coordinator="grid.example.org:8443",
-    connected=True,
     connection="connected to grid.example.org:8443 as den-pc",
     device="RTX 4090: the best GPU found",
-    devices=(),
     sandbox="bubblewrap 0.11.0: no network",
-    python_jobs=True,
     jobs=(RunningJob(job_id="job_1", kind="chat", model="smol", seconds=3.4),),
     models=(
         ModelState(digest="a" * 64, name="smol", state="loaded", memory_bytes=1_200_000_000, running=1),
@@ -28,7 +25,6 @@ STATUS = WorkerStatus(
     ),
     jobs_done=7,
     jobs_failed=1,
-    pid=1,
 )
 
 
