@@ -35,7 +35,8 @@ from tests.fakes.https_grid import HttpsGrid, https_grid
 from tests.fakes.release_folders import release_folder, root_keys
 from tests.fakes.update_publisher import Publisher, sign
 from tests.fakes.update_server import Served, serving
-from updates.client.errors import NoRoomError
+from updates.client.errors import BusyError, NoRoomError, StoppedError
+from updates.client.layout import AppFolder
 from updates.client.schedule import Rhythm
 from updates.errors import Alarm, TrustError, UpdateError
 
@@ -257,6 +258,88 @@ def test_a_pack_whose_inside_is_for_another_machine_is_not_unpacked(machine: Mac
     assert not list((machine.places.engines / "updates/downloads").iterdir())
 
 
+def test_a_pack_for_a_newer_system_is_not_fetched(machine: Machine) -> None:
+    made = offer()
+    made.artifact = {"os_min": "999.0"}
+    with serving(made) as server:
+        found = machine.source.check(server.url, None)
+        assert found.offer is None
+        assert "needs a system of 999.0 or later" in found.sentence
+        assert not any("/files/" in asked for asked in server.asked)
+
+
+def test_a_pack_that_says_only_inside_that_it_needs_a_newer_system_is_fetched_once_and_not_unpacked(
+    machine: Machine,
+) -> None:
+    source = machine.source
+    with serving(publisher(pack(os_min="999.0"), at=AT)) as server:
+        with pytest.raises(EnginePackError, match=r"needs a system of 999\.0"):
+            source.fetch(source.check(server.url, None), threading.Event(), lambda have: None)
+        again = source.check(server.url, None)
+        assert again.offer is None
+        assert "999.0" in again.sentence
+    assert Shelf(machine.places.engines).packs() == ((), ())
+
+
+def test_the_owners_return_ends_the_unpacking_and_the_archive_serves_the_next_time(machine: Machine) -> None:
+    made, stop = publisher(pack("big", padding=200_000), at=AT), threading.Event()
+    with serving(made) as server:
+        source = machine.source
+        found = source.check(server.url, None)
+        assert found.offer is not None
+        size = found.offer.artifact.size
+        with pytest.raises(StoppedError):
+            source.fetch(found, stop, lambda have: stop.set() if have == size else None)
+        assert Shelf(machine.places.engines).packs() == ((), ())
+        assert not list(machine.places.engines.glob(".fresh*"))
+        source.fetch(found, threading.Event(), lambda have: None)
+        assert len([asked for asked in server.asked if "/files/" in asked]) == 1
+    assert machine.used is not None
+
+
+async def test_the_owners_return_ends_the_daily_reading_of_the_engine(site: Site, machine: Machine) -> None:
+    site.publish(offer())
+    await until(EngineKeeper(machine.source, None, site.around(), SOON), lambda: site.restarts == 1)
+    reading, ended = threading.Event(), threading.Event()
+
+    class Slow(PackSource):
+        def look_closely(self, pack: EnginePack, stop: threading.Event) -> None:
+            reading.set()
+            assert stop.wait(20)
+            ended.set()
+            raise StoppedError("stopped")
+
+    source = Slow(machine.places.engines, machine.folder, TARGET, this_python(), lambda: machine.cap)
+    keeper = EngineKeeper(source, machine.used, site.around(), SOON)
+
+    def back() -> bool:
+        site.hold = "the computer is in use" * reading.is_set()
+        return ended.is_set()
+
+    await until(keeper, back)
+
+
+def test_half_a_pack_of_an_earlier_process_takes_no_room_from_the_next_one(machine: Machine) -> None:
+    left = machine.places.engines / ".fresh-1"
+    left.mkdir(parents=True)
+    with serving(offer()) as server:
+        source = machine.source
+        found = source.check(server.url, None)
+        machine.cap = 2000
+        with pytest.raises(NoRoomError):
+            source.fetch(found, threading.Event(), lambda have: None)
+    assert not left.exists()
+
+
+def test_two_processes_that_fetch_at_once_the_second_says_so(machine: Machine) -> None:
+    with serving(offer()) as server:
+        source = machine.source
+        found = source.check(server.url, None)
+        with AppFolder(machine.places.engines / "updates").fetching(), pytest.raises(BusyError, match="right now"):
+            source.fetch(found, threading.Event(), lambda have: None)
+        assert not any("/files/" in asked for asked in server.asked)
+
+
 def test_an_older_pack_is_not_taken_also_when_there_is_none(machine: Machine) -> None:
     with serving(offer("new", 8, ts_seq=20)) as server:
         Shelf(machine.places.engines).remove(machine.take(server).sha256)
@@ -379,6 +462,13 @@ def test_a_withdrawn_pack_is_refused_by_hand_too(machine: Machine) -> None:
         machine.source.check(server.url, None)
     with pytest.raises(EnginePackError, match="withdrawn"):
         signed_release(file, machine.places, machine.folder, time.time())
+
+
+def test_a_pack_for_a_newer_system_is_refused_by_hand_too(machine: Machine) -> None:
+    (machine.folder / "pack.zip").write_bytes(pack(os_min="999.0"))
+    with pytest.raises(EnginePackError, match=r"needs a system of 999\.0"):
+        _install(machine, "pack.zip", digest=True)
+    assert Shelf(machine.places.engines).packs() == ((), ())
 
 
 def test_without_signature_or_keys_the_digest_is_asked_for(machine: Machine) -> None:

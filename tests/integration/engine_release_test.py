@@ -57,7 +57,9 @@ def test_a_pack_of_wheels_is_signed_published_fetched_and_found(packed: Path, tm
     roots = ("--key", tmp_path / "root-1.key", "--key", tmp_path / "root-2.key")
     assert run("keys", "sign", folder / "keys" / "keys-1.json", *roots, passphrases=[SECRET]) == 0
     what = ("--app", "gogrid-engine", "--seq", "1", "--version", "99.0")
-    artifact = ("--artifact", f"{TARGET}={packed},python={this_python()}")
+    artifact = ("--artifact", f"{TARGET}={packed}")
+    another = ("--artifact", f"linux-x86_64-cuda={packed}")
+    assert run("sign", folder, "--key", tmp_path / "release.key", *what, *another, passphrases=[SECRET]) == 1
     assert run("sign", folder, "--key", tmp_path / "release.key", *what, *artifact, passphrases=[SECRET]) == 0
     stamp = ("timestamp", folder, "--key", tmp_path / "timestamp.key", "--rollout", "0,100")
     assert run(*stamp, passphrases=[SECRET]) == 0

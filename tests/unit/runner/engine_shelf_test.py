@@ -9,7 +9,7 @@ import pytest
 
 from gogrid.protocol.messages import DeviceKind
 from runner.config import DeviceChoice
-from runner.engine_pack.choice import accelerator, choose_pack
+from runner.engine_pack.choice import PackChoice, accelerator, choose_pack
 from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf, verify
 from runner.probes.base import Gpu, GpuFindings
 from updates.engine_pack.manifest import MANIFEST, PackedFile, PackedWheel, PackManifest, encode_manifest
@@ -96,8 +96,8 @@ def test_what_was_left_half_done_is_swept(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def pack(target: str, python: str = "cp311", version: str = "2.13.0") -> EnginePack:
-    return EnginePack(Path(target), manifest(target=target, python=python, version=version))
+def pack(target: str, python: str = "cp311", version: str = "2.13.0", **fields: str) -> EnginePack:
+    return EnginePack(Path(target), manifest(target=target, python=python, version=version, **fields))
 
 
 def test_the_pack_for_the_hardware_is_chosen_and_another_where_it_lacks() -> None:
@@ -114,6 +114,20 @@ def test_a_pack_for_another_system_or_python_is_never_used() -> None:
     assert answer.pack is None
     assert "cp313" in answer.why
     assert choose_pack((), "linux-x86_64", "cp311", "cpu").why == "no engine pack for linux-x86_64, cp311"
+
+
+def test_a_pack_for_a_newer_system_is_never_used() -> None:
+    new, old = pack("linux-x86_64-cpu", os_min="2.40"), pack("linux-x86_64-cpu", version="2.9.1", os_min="2.28")
+
+    def chosen(packs: tuple[EnginePack, ...], *os_version: int) -> PackChoice:
+        return choose_pack(packs, "linux-x86_64", "cp311", "cpu", os_version=os_version)
+
+    assert chosen((new, old), 2, 40).pack is new
+    assert chosen((new, old), 2, 36).pack is old
+    assert chosen((new, old)).pack is new  # nobody knows
+    alone = chosen((new,), 2, 36)
+    assert alone.pack is None
+    assert alone.why.endswith("needs a system of 2.40 or later, this one is 2.36")
 
 
 def test_the_accelerator_follows_the_owner_then_the_hardware() -> None:

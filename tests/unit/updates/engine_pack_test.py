@@ -15,7 +15,7 @@ from updates.engine_pack.build import build_pack
 from updates.engine_pack.manifest import APP, MANIFEST, PackError, encode_manifest, parse_manifest
 from updates.engine_pack.sources import SOURCES, PackRequest, pip_download, uv_compile
 from updates.engine_pack.system import this_system
-from updates.engine_pack.wheels import add_wheel
+from updates.engine_pack.wheels import add_wheel, oldest_system
 from updates.trust.documents import ENGINE_APP
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -89,6 +89,23 @@ def test_the_same_wheels_give_the_same_bytes_with_everything_listed(
     assert not any("include" in name or "run" in name for name in names)
     assert (manifest.version, manifest.accelerator, manifest.system) == ("9.9", "cpu", this_system())
     assert list((tmp_path / "one").iterdir()) == [first]
+
+
+@pytest.mark.parametrize(
+    ("wheels", "oldest"),
+    [
+        (("a-1-py3-none-any.whl", "b-1-cp311-cp311-win_amd64.whl", "c-1-cp311-cp311-linux_x86_64.whl"), ""),
+        (("a-1-cp311-cp311-manylinux_2_28_x86_64.whl", "b-1-py3-none-any.whl"), "2.28"),
+        (("a-1-cp311-cp311-manylinux_2_5_x86_64.manylinux1_x86_64.whl",), "2.5"),
+        (("a-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl",), "2.17"),
+        (("a-1-cp311-cp311-manylinux2014_x86_64.whl", "b-1-cp311-abi3-manylinux_2_5_x86_64.whl"), "2.17"),
+        (("a-1-cp311-cp311-macosx_11_0_arm64.whl", "b-1-cp311-cp311-macosx_10_9_universal2.whl"), "11.0"),
+        ((), ""),
+    ],
+    ids=["none", "newest", "two names", "either", "old names", "mac", "no wheel"],
+)
+def test_the_oldest_system_of_a_pack_is_the_newest_that_one_of_its_wheels_needs(wheels: tuple[str, ...], oldest: str):
+    assert oldest_system(wheels) == oldest
 
 
 def test_a_wheel_that_is_not_what_its_record_says_is_refused(tmp_path: Path) -> None:
