@@ -1,8 +1,9 @@
 """The machine's owner comes first: looks at the gates and keeps the pause, and tells `work.py` what holds.
 
-Promises: while the worker has anything to give back, its owner's input is looked for five times a second, else less
-often (`gates/pace.py`); no look holds up the event loop; changed settings count from the next look; a pause is on disk
-before it is confirmed, or its answer says that it is not; it survives the process and ends when it said it would.
+Promises: while the worker has anything to give back, its owner's input is looked for five times a second, else and
+where it cannot be seen less often (`gates/pace.py`); no look holds up the event loop; changed settings count from the
+next look; a pause is on disk before it is confirmed, or its answer says that it is not; it survives the process and
+ends when it said it would.
 """
 
 import asyncio
@@ -74,7 +75,7 @@ class Owner:
         """Until cancelled."""
         try:
             await asyncio.gather(
-                self._look_on(self._look_at_owner, lambda pace: pace.owner_s),
+                self._look_on(self._look_at_owner, lambda pace: pace.owner_s if self._owner else pace.machine_s),
                 self._look_on(self._look_at_machine, lambda pace: pace.machine_s),
             )
         finally:
