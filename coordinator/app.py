@@ -32,6 +32,7 @@ from coordinator.http.server import HttpServer, Listen
 from coordinator.http.services import Services
 from coordinator.interactive.desk import InteractiveRequests, RequestLimits
 from coordinator.live import Live
+from coordinator.local_channel import LocalChannel
 from coordinator.quic.server import QuicServer, serve_quic
 from coordinator.quic.terms import Terms
 from coordinator.releases.shelf import Shelf
@@ -146,6 +147,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
             identity_pem=identity.pem,
             name=config.name,
             releases=shelf,
+            look_again=directory.look_again,
         )
         plain = Listen("127.0.0.1", config.loopback_http_port) if config.loopback_http_port else None
         http = HttpServer(create_app(services), tls=Listen(config.host, config.port), context=tls, plain=plain)
@@ -158,6 +160,9 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         # Streams may end while the workers that feed them are still there.
         stack.push_async_callback(quic.close)
         stack.push_async_callback(_stop_answering, http, requests)
+        channel = LocalChannel(folder.admin_socket, live)
+        await channel.open()
+        stack.push_async_callback(channel.close)
         directory.subscribe(lambda change: _tell_workers(change, dispatcher))
         live.set_unready([])
         _announce(folder, config, http)

@@ -1,9 +1,11 @@
 """Who may connect and what there is, in memory over the store: workers, join tokens, API keys, models.
 
 Look-ups never wait, so a revocation takes effect with the next frame or request. The admin's commands write to the
-database beside a running coordinator; `refresh` notices that, reloads, and says what changed for workers.
+database beside a running coordinator; `refresh` notices that, reloads, and says what changed for workers. A reload that
+failed is made up for by the next `refresh`. Before somebody unknown is refused, `look_again` looks once more.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,6 +13,7 @@ from coordinator.errors import TokenRefusedError
 from coordinator.keyring import Keyring
 from coordinator.models.catalogue import Catalogue
 from coordinator.records import TokenRecord, WorkerRecord, WorkerStatus
+from coordinator.second_look import SecondLook
 from coordinator.store.base import Store
 from gogrid.ids import JobId, WorkerId, new_worker_id
 
@@ -45,6 +48,9 @@ class Directory:
         self._tokens: dict[str, TokenRecord] = {}
         self._listeners: list[Listener] = []
         self._writes = 0
+        self._refreshing = asyncio.Lock()
+        self._outdated = False
+        self._second_look = SecondLook(self.refresh)
         self.keyring = Keyring()
         self.catalogue = Catalogue()
 
@@ -61,9 +67,17 @@ class Directory:
         self._listeners.append(listener)
 
     async def refresh(self) -> None:
-        """Reload if another process wrote to the database."""
-        if await self._store.changed_elsewhere():
-            await self.reload()
+        """Reload if another process wrote to the database; what was written before the call is known behind it."""
+        async with self._refreshing:
+            if await self._store.changed_elsewhere():
+                self._outdated = True
+            if self._outdated:
+                await self.reload()
+                self._outdated = False
+
+    async def look_again(self) -> None:
+        """For somebody who is not known: see `SecondLook.wait`."""
+        await self._second_look.wait()
 
     async def reload(self) -> None:
         """Read everything anew; again if this process wrote meanwhile, for what was read may lack that."""

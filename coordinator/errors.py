@@ -32,6 +32,10 @@ class KeyRefusedError(CoordinatorError):
     """The API key is missing, unknown, expired or revoked."""
 
 
+class UnknownKeyError(KeyRefusedError):
+    """No such API key is known so far: it may have been made a moment ago."""
+
+
 class ScopeError(CoordinatorError):
     """The API key is good but may not do this; `param` names the parameter at fault, if one is."""
 

@@ -6,7 +6,7 @@ The reason of a refusal is told only to who holds the key's secret; everybody el
 import hmac
 from collections.abc import Iterable
 
-from coordinator.errors import KeyRefusedError
+from coordinator.errors import KeyRefusedError, UnknownKeyError
 from coordinator.records import KeyRecord
 from gogrid.apikey import ApiKeyError, parse_api_key
 from gogrid.ids import KeyId
@@ -27,7 +27,8 @@ class Keyring:
         """The key that `bearer` is; `now` is the wall clock, seconds since 1970.
 
         Raises:
-            KeyRefusedError: it is no key, not known, revoked or expired.
+            UnknownKeyError: it is not known, or the secret is another one.
+            KeyRefusedError: it is no key, revoked or expired.
         """
         try:
             given = parse_api_key(bearer)
@@ -36,7 +37,7 @@ class Keyring:
         key = self._keys.get(given.id)
         expected = _NO_SECRET if key is None else key.secret_sha256
         if not hmac.compare_digest(given.secret_sha256, expected) or key is None:
-            raise KeyRefusedError("This API key is not known here; ask the admin for one.")
+            raise UnknownKeyError("This API key is not known here; ask the admin for one.")
         if key.revoked:
             raise KeyRefusedError(f"The API key {key.id} was revoked; ask the admin for a new one.")
         if key.expires_at is not None and key.expires_at <= now:

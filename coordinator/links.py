@@ -25,6 +25,9 @@ class Directory(Protocol):
 
     def token(self, token_id: str) -> TokenRecord | None: ...
 
+    async def look_again(self) -> None:
+        """Somebody is not known: read what is new in the store, at once or soon. Raises `StoreUnavailableError`."""
+
     async def redeem(self, token_id: str, public_key: bytes, hostname: str) -> WorkerRecord:
         """Raises `TokenRefusedError`."""
 

@@ -91,8 +91,8 @@ def worker_places(
     return WorkerPlaces(
         chosen_config.absolute(),
         final_data,
-        control=_socket(final_data / "control.sock", environment, user),
-        instance=_socket(final_data / "app.sock", environment, user),
+        control=socket_path(final_data / "control.sock", environment, user),
+        instance=socket_path(final_data / "app.sock", environment, user),
         custom_logs=_logs(environment, platform, home) if chosen_data is None else None,
     )
 
@@ -130,7 +130,7 @@ def _absolute(text: str | None) -> Path | None:
     return path if path is not None and path.is_absolute() else None
 
 
-def _socket(direct: Path, environment: Mapping[str, str], user: int) -> Path:
+def socket_path(direct: Path, environment: Mapping[str, str], user: int) -> Path:
     """As given, or, where that path is too long for a socket, in a short private folder."""
     if len(str(direct).encode()) <= _SOCKET_PATH_LIMIT:
         return direct

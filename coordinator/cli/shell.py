@@ -11,6 +11,8 @@ from coordinator.state.folder import StateFolder
 from coordinator.store.base import Store
 
 T = TypeVar("T")
+SHORT_ID = 7
+"""Characters of an id that name a thing, if no other begins like this: `wk_3f2a`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def group(subparsers: Subparsers, name: str, words: str) -> Subparsers:
 
 
 def pick(records: Sequence[T], given: str, what: str, id_of: Callable[[T], str], name_of: Callable[[T], str]) -> T:
-    """The record with this id, or the only one with this name.
+    """The record with this id, or the only one with this name, or the only one whose id begins like this.
 
     Raises:
         NotFoundError: there is none, or several have the name.
@@ -78,6 +80,9 @@ def pick(records: Sequence[T], given: str, what: str, id_of: Callable[[T], str],
         if id_of(record) == given:
             return record
     named = [record for record in records if name_of(record) == given]
+    begun = [record for record in records if len(given) >= SHORT_ID and id_of(record).startswith(given)]
+    if not named and len(begun) == 1:
+        return begun[0]
     if not named:
         raise NotFoundError(f"There is no {what} {given}; `gogrid-coordinator {what} list` shows them.")
     if len(named) > 1:

@@ -1,11 +1,12 @@
 """`worker list | approve | drain | undrain | release | revoke`: the machines that joined.
 
 Works on the database, so it also works while no coordinator runs; a running one takes notice within a second. What
-workers are doing right now is shown by `gogrid workers`.
+workers do right now comes from the coordinator that runs on this folder; where none does, `list` says so.
 """
 
 import argparse
 import asyncio
+from typing import TYPE_CHECKING
 
 from coordinator.cli.output import Json, moment, show, table
 from coordinator.cli.shell import Shell, Subparsers, group, pick, verb
@@ -13,6 +14,10 @@ from coordinator.errors import ConflictError
 from coordinator.records import WorkerRecord, WorkerStatus
 from coordinator.store.base import Store
 from gogrid.identity import fingerprint
+from gogrid.terminal import one_line
+
+if TYPE_CHECKING:
+    from coordinator.http.native_schema import WorkerShape
 
 
 def add(commands: Subparsers) -> None:
@@ -34,14 +39,55 @@ def run_list(args: argparse.Namespace, shell: Shell) -> int:
         async with shell.store() as opened:
             return await opened.workers()
 
-    records = asyncio.run(read())
+    from coordinator.local_channel import NoCoordinatorError, ask_workers  # no other command needs it
+
+    records, note = asyncio.run(read()), ""
+    live: dict[str, WorkerShape] = {}
+    if records:
+        try:
+            live = {worker.id: worker for worker in ask_workers(shell.folder.admin_socket)}
+        except NoCoordinatorError as error:
+            note = f"\nWhat they do now is not known: {one_line(str(error)).rstrip('.')}."
     rows = [
-        (worker.id, worker.name, _state(worker), moment(worker.joined_at), fingerprint(worker.public_key))
+        (
+            worker.id,
+            worker.name,
+            _state(worker),
+            *_now(live.get(worker.id)),
+            moment(worker.joined_at),
+            fingerprint(worker.public_key),
+        )
         for worker in records
     ]
-    words = table(("ID", "NAME", "STATE", "JOINED", "FINGERPRINT"), rows, "No machine has joined yet.")
-    show([_value(worker) for worker in records], words, shell.as_json)
+    headings = ("ID", "NAME", "STATE", "NOW", "SPEED", "JOINED", "FINGERPRINT")
+    words = table(headings, rows, "No machine has joined yet.") + note
+    show([{**_value(worker), "now": _now_value(live.get(worker.id))} for worker in records], words, shell.as_json)
     return 0
+
+
+def _now(worker: "WorkerShape | None") -> tuple[str, str]:
+    """What it does, and how fast it is."""
+    if worker is None:
+        return "-", "-"
+    why = "" if worker.reason in (worker.readiness, "not connected") else f": {worker.reason}"
+    jobs = f", {worker.running} running" * bool(worker.running)
+    speed = "-" if worker.speed is None else f"{worker.speed.tokens_per_s:.0f} tokens/s"
+    return one_line(f"{'silent' if worker.silent else worker.readiness}{jobs}{why}"), speed
+
+
+def _now_value(worker: "WorkerShape | None") -> dict[str, Json] | None:
+    if worker is None:
+        return None
+    speed = worker.speed
+    return {
+        "connected": worker.connected,
+        "silent": worker.silent,
+        "readiness": worker.readiness,
+        "reason": worker.reason,
+        "running": worker.running,
+        "tokens_per_s": None if speed is None else speed.tokens_per_s,
+        "stream_tokens_per_s": None if speed is None else speed.stream_tokens_per_s,
+    }
 
 
 def run_change(args: argparse.Namespace, shell: Shell) -> int:

@@ -29,6 +29,7 @@ def admit(services: Services, scope: HTTPScope) -> None:
     """Remember in the scope who asks.
 
     Raises:
+        UnknownKeyError: a key that is not known so far.
         KeyRefusedError: nobody we know.
     """
     path = scope["path"]

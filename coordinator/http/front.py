@@ -1,16 +1,17 @@
 """The door every request passes: who asks, which id it has, which headers every answer carries, and what fails how.
 
-Promises: every response carries `x-request-id` and the security headers; nobody passes without `auth.admit`; whatever
-goes wrong behind the door becomes one OpenAI error body, never a traceback; a client that hung up is not an error.
+Promises: every response carries `x-request-id` and the security headers; nobody passes without `auth.admit`; who holds
+a known key passes without waiting, and before another is refused the store is looked at once more; whatever goes wrong
+behind the door becomes one OpenAI error body, never a traceback; a client that hung up is not an error.
 """
 
 import asyncio
 import logging
 import secrets
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from coordinator.errors import CoordinatorError
+from coordinator.errors import CoordinatorError, UnknownKeyError
 from coordinator.http.asgi import ClientGoneError, is_http, send_error
 from coordinator.http.auth import admit
 from coordinator.http.errors import reply_to
@@ -58,7 +59,7 @@ class FrontDoor:
             await send(message)
 
         try:
-            admit(self._services, scope)
+            await self._admit(scope)
             await self._app(scope, receive, send_marked)
         except ClientGoneError:
             _LOG.debug("%s: the client hung up", request_id)
@@ -70,3 +71,10 @@ class FrontDoor:
                 _LOG.exception("%s: %s %r failed", request_id, scope["method"], scope["path"])
             if not started:
                 await send_error(send_marked, reply_to(error))
+
+    async def _admit(self, scope: HTTPScope) -> None:
+        try:
+            admit(self._services, scope)
+        except UnknownKeyError:
+            await self._services.look_again()
+            admit(self._services, scope)

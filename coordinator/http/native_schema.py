@@ -60,6 +60,7 @@ class WorkerShape(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     """How many jobs run on it now."""
     connected_since: float | None
+    joined_at: float
     remote: str | None
     """Its address; for admins only."""
     object: str = "worker"
@@ -121,6 +122,7 @@ def worker_shape(view: WorkerView, for_admin: bool) -> WorkerShape:
         models=list(view.models),
         running=len(view.running),
         connected_since=view.connected_since,
+        joined_at=view.record.joined_at,
         remote=view.remote if for_admin else None,
     )
 

@@ -4,7 +4,7 @@ Built once at start and passed down; handlers reach nothing else. The clock is a
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class Keyring(Protocol):
     """The API keys, in memory."""
 
     def authenticate(self, bearer: str, now: float) -> KeyRecord:
-        """Raises `KeyRefusedError`."""
+        """Raises `KeyRefusedError`, of which `UnknownKeyError` may not be so any more after `Services.look_again`."""
 
 
 class Catalogue(Protocol):
@@ -76,6 +76,10 @@ class Limits:
 _NONE = NoReleases()
 
 
+async def _all_is_known() -> None:
+    """Where keys come from nowhere else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     requests: Requests
@@ -94,3 +98,5 @@ class Services:
     docs: bool = True
     """Whether `/docs` is served."""
     clock: Callable[[], float] = time.time
+    look_again: Callable[[], Awaitable[None]] = _all_is_known
+    """Reads keys that were made beside this process a moment ago; raises `StoreUnavailableError`."""

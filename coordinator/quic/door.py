@@ -1,4 +1,8 @@
-"""Who is let in: asks the directory what a session may not decide by itself, and answers whatever happens."""
+"""Who is let in: asks the directory what a session may not decide by itself, and answers whatever happens.
+
+Who offers a token that is not known, or not proved, is refused behind one more look at the store: it may have been made
+a moment ago. Meanwhile the connection stays a stranger's, with a stranger's limits.
+"""
 
 import logging
 from collections.abc import Callable
@@ -11,7 +15,7 @@ from coordinator.records import WorkerRecord, WorkerStatus
 from gogrid.errors import CloseCode, GoGridError
 from gogrid.ids import WorkerId
 from gogrid.protocol.coordinator_session import CoordinatorEvent, CoordinatorSession
-from gogrid.protocol.entrance import Authenticated, JoinProved
+from gogrid.protocol.entrance import Authenticated, JoinDoubted, JoinProved
 from gogrid.protocol.messages import Welcome
 from gogrid.protocol.session import Phase
 
@@ -38,12 +42,17 @@ class Door:
         self._directory = directory
         self._current = current
 
-    async def decide(self, guest: Guest, session: CoordinatorSession, event: Authenticated | JoinProved) -> None:
+    async def decide(
+        self, guest: Guest, session: CoordinatorSession, event: Authenticated | JoinProved | JoinDoubted
+    ) -> None:
         try:
-            if isinstance(event, Authenticated):
-                await self._open(guest, session, event.worker_id)
-            else:
-                await self._join(guest, session, event)
+            match event:
+                case Authenticated():
+                    await self._open(guest, session, event.worker_id)
+                case JoinProved():
+                    await self._join(guest, session, event)
+                case JoinDoubted():
+                    await self._look_again(guest, session)
         except TokenRefusedError as error:
             guest.take(session.reject(CloseCode.TOKEN_REFUSED, str(error)))
         except GoGridError as error:
@@ -81,3 +90,11 @@ class Door:
         if session.phase is Phase.DECISION:
             log.info("%s joined as %s with token %s", guest.remote, record.id, join.token_id)
             guest.take(session.joined(guest.welcome(record), pending=record.status is WorkerStatus.PENDING))
+
+    async def _look_again(self, guest: Guest, session: CoordinatorSession) -> None:
+        await self._directory.look_again()
+        for event in session.judge_again():
+            if isinstance(event, JoinProved):
+                await self._join(guest, session, event)
+            else:
+                guest.take([event])

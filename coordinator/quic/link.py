@@ -26,7 +26,7 @@ from gogrid.identity import spki_pin
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
 from gogrid.protocol.coordinator_session import CoordinatorEvent, CoordinatorSession
-from gogrid.protocol.entrance import Authenticated, JoinProved
+from gogrid.protocol.entrance import Authenticated, JoinDoubted, JoinProved
 from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
 from gogrid.protocol.messages import (
     Assign,
@@ -265,7 +265,7 @@ class QuicLink:
                     handler.refused(self, event)
                 case Suspected():
                     handler.suspected(self, event.silent)
-                case Authenticated() | JoinProved() if self._session is not None:
+                case Authenticated() | JoinProved() | JoinDoubted() if self._session is not None:
                     deciding = self._context.door.decide(self, self._session, event)
                     self._decision = self._loop.create_task(deciding)
                 case Ended():

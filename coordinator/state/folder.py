@@ -17,6 +17,7 @@ import msgspec
 from coordinator.errors import StateError
 from coordinator.state.file_system import remote_kind
 from gogrid.files import flush_folder, make_folder, write_whole
+from gogrid.places import socket_path
 
 _LOOK_S = 0.2
 """A command that only looks whether somebody serves holds the lock for less than this."""
@@ -69,6 +70,12 @@ class StateFolder:
     def serve_file(self) -> Path:
         """Written by a running coordinator: its process id and ports, as JSON."""
         return self.root / "serve.json"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where a running coordinator answers the admin's commands on this machine."""
+        owner = self.root.stat().st_uid if self.root.exists() else 0
+        return socket_path(self.root / "admin.sock", {}, owner)
 
     @property
     def lock_file(self) -> Path:

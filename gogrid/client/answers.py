@@ -303,6 +303,8 @@ class Worker(Value, frozen=True):
     models: tuple[str, ...] = ()
     running: int = 0
     connected_since: float | None = None
+    joined_at: float | None = None
+    """A machine that joined again is another worker with the same name."""
     remote: str | None = None
 
 

@@ -2,7 +2,8 @@
 
 Promises: a worker that is not let in learns nothing and costs little (`entrance.py`); one that says more than it may,
 or what has no place there (`job_streams.py`), is cut off. Who may do what beyond holding the key is the shell's
-decision: after `Authenticated` or `JoinProved` the session waits for `admit`, `joined` or `reject`.
+decision: after `Authenticated` or `JoinProved` the session waits for `admit`, `joined` or `reject`, and after
+`JoinDoubted` for `judge_again`.
 """
 
 from gogrid.errors import CloseCode, ProtocolError
@@ -10,7 +11,7 @@ from gogrid.ids import JobId
 from gogrid.protocol.auth import Binding
 from gogrid.protocol.codec import TASK_ROOM, check_shape, decode_control, encode_framed
 from gogrid.protocol.credit import TokenBucket
-from gogrid.protocol.entrance import Authenticated, Entrance, JoinProved, KeyLookup, TurnedAway
+from gogrid.protocol.entrance import Authenticated, Entrance, JoinDoubted, JoinProved, KeyLookup, TurnedAway
 from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME, FrameDecoder
 from gogrid.protocol.job_streams import JobSaid, JobStreamEnded, JobStreams
 from gogrid.protocol.messages import (
@@ -61,7 +62,16 @@ _SMALL = 4096
 
 
 CoordinatorEvent = (
-    Authenticated | JoinProved | WorkerReport | Refuse | Heartbeat | JobSaid | JobStreamEnded | Suspected | Ended
+    Authenticated
+    | JoinProved
+    | JoinDoubted
+    | WorkerReport
+    | Refuse
+    | Heartbeat
+    | JobSaid
+    | JobStreamEnded
+    | Suspected
+    | Ended
 )
 
 
@@ -147,6 +157,13 @@ class CoordinatorSession:
         self._out.say(welcome)
         self._out.goodbye(code, reason)
         return self._closed(code, reason)
+
+    def judge_again(self) -> list[CoordinatorEvent]:
+        """What comes of a join that was doubted, by the keys that are known now."""
+        outcome = self._entrance.judge_again() if self._phase is Phase.DECISION else None
+        if isinstance(outcome, TurnedAway):
+            return self.reject(outcome.code, outcome.message)
+        return [] if outcome is None else [outcome]
 
     def reject(self, code: CloseCode, message: str) -> list[CoordinatorEvent]:
         """Let nobody in."""

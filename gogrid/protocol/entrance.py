@@ -1,7 +1,9 @@
 """How a coordinator lets a worker in, without I/O: its hello, a fresh challenge, its proof of a key or of a join token.
 
 Promises: before a worker has proved itself it gets 5 s, one stream and 4 KiB, and an unknown worker, an unknown token
-and a wrong signature get the same answer. What who holds a key may do beyond that is not decided here.
+and a wrong signature get the same answer. What who holds a key may do beyond that is not decided here. A join that
+proves nothing is doubted before it is turned away: keys may be looked up anew meanwhile, and `judge_again` has the last
+word.
 """
 
 from collections.abc import Iterator
@@ -46,11 +48,19 @@ class JoinProved:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinDoubted:
+    """The sender holds no token that is known so far. Look the keys up anew, then `judge_again`."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnedAway:
     """It speaks no protocol of ours, or proved nothing; nothing it says counts any more."""
 
     code: CloseCode
     message: str
+
+
+Outcome = Challenge | Authenticated | JoinProved | JoinDoubted | TurnedAway
 
 
 class Entrance:
@@ -61,13 +71,12 @@ class Entrance:
         self._decoder = FrameDecoder(HANDSHAKE_BYTES)
         self._bytes = 0
         self._challenge: Challenge | None = None
+        self._doubted: Join | None = None
         self.phase = Phase.HELLO
         self.deadline = now + HANDSHAKE_S
         """When a worker has to have proved itself."""
 
-    def receive(
-        self, stream_id: int, data: bytes, end: bool, wall_time: float
-    ) -> Iterator[Challenge | Authenticated | JoinProved | TurnedAway]:
+    def receive(self, stream_id: int, data: bytes, end: bool, wall_time: float) -> Iterator[Outcome]:
         """What comes of bytes on a stream, message by message: a challenge to send, or how it went.
 
         Raises:
@@ -82,9 +91,14 @@ class Entrance:
             if isinstance(outcome, TurnedAway):
                 return
 
-    def _on_message(
-        self, message: ControlMessage, wall_time: float
-    ) -> Challenge | Authenticated | JoinProved | TurnedAway:
+    def judge_again(self) -> JoinProved | TurnedAway | None:
+        """After `JoinDoubted`, by the keys that are known now; None: nobody is doubted."""
+        join, self._doubted = self._doubted, None
+        if join is None or self._challenge is None:
+            return None
+        return self._proved(join, self._challenge) or TurnedAway(CloseCode.TOKEN_REFUSED, _NO_SUCH_TOKEN)
+
+    def _on_message(self, message: ControlMessage, wall_time: float) -> Outcome:
         match message:
             case Hello() if self.phase is Phase.HELLO:
                 return self._on_hello(message, wall_time)
@@ -113,8 +127,14 @@ class Entrance:
         self.phase = Phase.DECISION
         return Authenticated(auth.worker_id)
 
-    def _on_join(self, join: Join, challenge: Challenge) -> JoinProved | TurnedAway:
-        if not join_is_valid(join, self._keys.token_key(join.token_id), self._binding, challenge):
-            return TurnedAway(CloseCode.TOKEN_REFUSED, _NO_SUCH_TOKEN)
+    def _on_join(self, join: Join, challenge: Challenge) -> JoinProved | JoinDoubted:
+        proved = self._proved(join, challenge)
         self.phase = Phase.DECISION
+        if proved is None:
+            self._doubted = join
+        return proved or JoinDoubted()
+
+    def _proved(self, join: Join, challenge: Challenge) -> JoinProved | None:
+        if not join_is_valid(join, self._keys.token_key(join.token_id), self._binding, challenge):
+            return None
         return JoinProved(join.token_id, join.worker_key, join.hostname)

@@ -95,6 +95,25 @@ async def test_knowing_a_token_id_without_its_seed_is_not_enough() -> None:
         with pytest.raises(LinkError, match="does not know this join token"):
             await join(replace(token, token_id="ff" * 8), Ed25519PrivateKey.generate(), "box")
         assert grid.directory.workers == {}
+        assert grid.directory.looks == 2  # for both alike, so that the time tells nobody which it was
+
+
+async def test_a_token_made_a_moment_ago_beside_the_coordinator_is_redeemed() -> None:
+    async with coordinator() as grid:
+        token = grid.token()
+        grid.directory.made_beside = {token.token_id: grid.directory.tokens.pop(token.token_id)}
+        await join(token, Ed25519PrivateKey.generate(), "box")
+        assert [worker.name for worker in grid.directory.workers.values()] == ["box"]
+
+
+async def test_where_the_store_cannot_be_looked_at_a_token_is_not_called_unknown() -> None:
+    async with coordinator() as grid:
+        token = grid.token()
+        grid.directory.tokens.clear()
+        grid.directory.hangs = True
+        with pytest.raises(LinkError, match="will try again"):
+            await join(token, Ed25519PrivateKey.generate(), "box")
+        assert grid.directory.workers == {}
 
 
 async def test_a_cloned_worker_key_fences_the_old_session() -> None:

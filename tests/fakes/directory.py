@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from coordinator.errors import TokenRefusedError
+from coordinator.errors import StoreUnavailableError, TokenRefusedError
 from coordinator.records import TokenRecord, WorkerRecord, WorkerStatus
 from gogrid.ids import WorkerId, new_worker_id
 from gogrid.jointoken import JoinToken
@@ -18,12 +18,23 @@ class MemoryDirectory:
         self.workers: dict[WorkerId, WorkerRecord] = {}
         self.tokens: dict[str, TokenRecord] = {}
         self.now = now
+        self.made_beside: dict[str, TokenRecord] = {}
+        """Tokens that another process has made: known behind the next look."""
+        self.looks = 0
+        self.hangs = False
 
     def worker(self, worker_id: WorkerId) -> WorkerRecord | None:
         return self.workers.get(worker_id)
 
     def token(self, token_id: str) -> TokenRecord | None:
         return self.tokens.get(token_id)
+
+    async def look_again(self) -> None:
+        await asyncio.sleep(0)
+        self.looks += 1
+        if self.hangs:
+            raise StoreUnavailableError("The database does not answer.")
+        self.tokens |= self.made_beside
 
     async def redeem(self, token_id: str, public_key: bytes, hostname: str) -> WorkerRecord:
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gogrid.ids import WorkerId
 from gogrid.protocol.auth import Binding
 from gogrid.protocol.coordinator_session import CoordinatorEvent, CoordinatorSession
-from gogrid.protocol.entrance import Authenticated, JoinProved
+from gogrid.protocol.entrance import Authenticated, JoinDoubted, JoinProved
 from gogrid.protocol.messages import Heartbeat, HeartbeatAck, Welcome
 from gogrid.protocol.session import Close, Nudge, Output, Send
 from gogrid.protocol.worker_session import HeartbeatDue, KeyProof, TokenProof, WorkerEvent, WorkerSession
@@ -134,6 +134,8 @@ class Pair:
             match event:
                 case Authenticated():
                     self.coordinator.admit(WELCOME, self.now)
+                case JoinDoubted():
+                    self._on_coordinator(self.coordinator.judge_again())
                 case JoinProved():
                     self.coordinator_events += self.coordinator.joined(WELCOME, pending=False)
                 case Heartbeat() if self.acknowledge:

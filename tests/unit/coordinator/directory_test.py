@@ -1,12 +1,13 @@
 """The directory follows the database, and says what changed for workers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from coordinator.directory import Directory, DirectoryChange, plain_name
-from coordinator.errors import KeyRefusedError, TokenRefusedError, UnknownModelError
+from coordinator.errors import KeyRefusedError, StoreUnavailableError, TokenRefusedError, UnknownModelError
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope, TokenRecord, WorkerRecord, WorkerStatus
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.apikey import new_api_key
@@ -121,3 +122,58 @@ def test_names_are_plain_whatever_a_worker_says() -> None:
     assert plain_name("\x1b[31mred\u202e") == "-[31mred-"
     assert plain_name("") == "worker"
     assert len(plain_name("a" * 500)) == 64
+
+
+class _Gated(SqliteStore):
+    """Reads its models when it may, and fails once if told to."""
+
+    gate: asyncio.Event | None = None
+    fails = False
+
+    async def models(self) -> list[ModelRecord]:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fails:
+            self.fails = False
+            raise StoreUnavailableError("The database does not answer.")
+        return await super().models()
+
+
+@pytest.fixture
+async def gated(admin: SqliteStore, tmp_path: Path) -> AsyncIterator[tuple[Directory, _Gated]]:
+    store = await _Gated.open(tmp_path / "x.db")
+    assert isinstance(store, _Gated)
+    yield await Directory.load(store, lambda: 5.0), store
+    await store.close()
+
+
+async def test_a_refresh_during_anothers_reload_does_not_return_before_that_is_known(
+    gated: tuple[Directory, _Gated], admin: SqliteStore
+) -> None:
+    directory, store = gated
+    await admin.revoke_token(TOKEN.id)
+    store.gate = asyncio.Event()
+    both = [asyncio.create_task(directory.refresh()) for _ in range(2)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+        await store.changed_elsewhere()  # behind theirs, in the same queue
+    assert not any(task.done() for task in both)
+    store.gate.set()
+    await asyncio.gather(*both)
+    token = directory.token(TOKEN.id)
+    assert token is not None
+    assert token.revoked
+
+
+async def test_a_revocation_whose_reload_failed_is_taken_up_by_the_next_look(
+    gated: tuple[Directory, _Gated], admin: SqliteStore
+) -> None:
+    directory, store = gated
+    await admin.revoke_token(TOKEN.id)
+    store.fails = True
+    with pytest.raises(StoreUnavailableError):
+        await directory.refresh()
+    await directory.refresh()
+    token = directory.token(TOKEN.id)
+    assert token is not None
+    assert token.revoked

@@ -12,7 +12,7 @@ from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.auth import Binding
 from gogrid.protocol.codec import encode_framed
 from gogrid.protocol.coordinator_session import CoordinatorSession
-from gogrid.protocol.entrance import JoinProved
+from gogrid.protocol.entrance import JoinDoubted, JoinProved
 from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
 from gogrid.protocol.messages import (
     Auth,
@@ -34,6 +34,15 @@ from tests.fakes.session_pair import BINDING, KEY_PROOF, PIN, TOKEN_KEY, TOKEN_P
 
 JOB = JobId("job_1")
 TOKENS = Tokens(seq=0, text="a", token_ids=(1,))
+
+
+class LateKeys(Keys):
+    """Knows the token only from some moment on."""
+
+    known = False
+
+    def token_key(self, token_id: str) -> bytes | None:
+        return super().token_key(token_id) if self.known else None
 
 
 def ended(events: list[object]) -> Ended:
@@ -82,7 +91,31 @@ def test_a_join_replayed_on_another_connection_is_refused() -> None:
     sent = [output.data for output in first.to_coordinator if isinstance(output, Send)]
     other = CoordinatorSession("grid", Keys(), replace(BINDING, session=b"r" * 32), b"c" * 32, 0.0)
     events = [event for data in sent for event in other.receive(0, data, False, 0.0, 0.0)]
-    assert ended(events).code is CloseCode.TOKEN_REFUSED
+    assert events == [JoinDoubted()]
+    assert ended(other.judge_again()).code is CloseCode.TOKEN_REFUSED
+    assert other.judge_again() == []
+
+
+def test_a_token_that_is_known_only_at_the_second_look_is_as_good_as_any() -> None:
+    keys = LateKeys()
+    first = Pair(proof=TOKEN_PROOF).open()
+    sent = [output.data for output in first.to_coordinator if isinstance(output, Send)]
+    late = CoordinatorSession("grid", keys, BINDING, b"c" * 32, 0.0)
+    events = [event for data in sent for event in late.receive(0, data, False, 0.0, 0.0)]
+    assert events == [JoinDoubted()]
+    keys.known = True
+    [proved] = late.judge_again()
+    assert isinstance(proved, JoinProved)
+    assert late.phase is Phase.DECISION
+
+
+def test_who_is_doubted_says_nothing_more() -> None:
+    session = CoordinatorSession("grid", LateKeys(), BINDING, b"c" * 32, 0.0)
+    sent = [output.data for output in Pair(proof=TOKEN_PROOF).open().to_coordinator if isinstance(output, Send)]
+    for data in sent:
+        session.receive(0, data, False, 0.0, 0.0)
+    assert ended(session.receive(0, sent[-1], False, 0.0, 0.0)).code is CloseCode.PROTOCOL
+    assert session.judge_again() == []
 
 
 def test_versions_that_do_not_meet_are_refused_with_both_ranges() -> None:
