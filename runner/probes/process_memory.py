@@ -114,7 +114,7 @@ def _kilobytes(pattern: re.Pattern[bytes], text: bytes) -> int:
 
 
 def _read(path: str) -> bytes:
-    """Empty if it is not there any more or may not be read; without a file object, which costs more than the reading."""
+    """Empty if it is not there any more or may not be read. No file object: that costs more than the reading."""
     try:
         opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
