@@ -14,15 +14,18 @@ import gogrid
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.places import worker_places
+from gogrid.terminal import one_line
 from tray.app.run import run_app
 from tray.commands.base import REFUSED, Context, FailedError, RefusedError
+from tray.hidden_token import conceal
 from tray.supervision.restart import CANNOT_RUN
 from tray.updating.start import begin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = main_parser()
-    options, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    words = conceal(sys.argv[1:]) if arguments is None else arguments
+    options, rest = parser.parse_known_args(words)
     places = worker_places(
         config=options.config,
         data=options.data,
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commanded = bool(rest) and not rest[0].startswith("-")
     try:
-        updatable = begin(places, sys.argv[1:], supervising=not commanded and not options.help)
+        updatable = begin(places, words, supervising=not commanded and not options.help)
         if isinstance(updatable, int):
             return updatable
         launcher = updatable.here.launcher if updatable is not None else None
@@ -48,19 +51,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FailedError as error:
         return error.code
     except RefusedError as error:
-        print(f"gogrid-worker: {error}", file=sys.stderr)
-        return REFUSED
+        return _complain(str(error), REFUSED)
     except GoGridError as error:
-        print(f"gogrid-worker: {error}", file=sys.stderr)
-        return CANNOT_RUN
+        return _complain(str(error), CANNOT_RUN)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return 0
     except OSError as error:
-        print(f"gogrid-worker: {error.filename or 'this machine'}: {error.strerror or error}", file=sys.stderr)
-        return CANNOT_RUN
+        return _complain(f"{error.filename or 'this machine'}: {error.strerror or error}", CANNOT_RUN)
     except KeyboardInterrupt:
         return CANNOT_RUN
+
+
+def _complain(sentence: str, code: int) -> int:
+    """One line; what somebody else may have written in it does not steer the terminal."""
+    print(f"gogrid-worker: {one_line(sentence)}", file=sys.stderr)
+    return code
 
 
 def _named(options: argparse.Namespace) -> tuple[str, ...]:
