@@ -96,7 +96,11 @@ class ProcessGroup:
     @property
     def killed_for_memory(self) -> bool:
         """Whether the kernel killed a process of it because all together needed too much."""
-        return any(_oom_kills(hierarchy.version, folder) for hierarchy, folder in self._parts)
+        return any(
+            _oom_kills(hierarchy.version, folder)
+            for hierarchy, folder in self._parts
+            if "memory" in hierarchy.controllers
+        )
 
     def remove(self) -> bool:
         """True once the group is gone; false while a process of it is still dying."""
