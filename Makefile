@@ -63,8 +63,13 @@ packages: $(VENV)/ready
 	$(BIN)/python packaging/linux/appimage.py
 
 # Installs and purges the package on this machine: for a container or a machine of its own, as CI has.
-packages-test: packages
+packages-test: packages dist/packs
 	$(BIN)/python -m pytest packaging/package_tests -p no:cacheprovider
+
+# torch for this machine's processors, made once: some 320 MB and 5 minutes.
+dist/packs: | $(VENV)/ready
+	$(BIN)/gogrid-release engine-pack --target linux-x86_64 --accel cpu --torch $(TORCH:torch==%=%) --index '' --out $@.new
+	mv $@.new $@
 
 soak: $(VENV)/ready
 	$(BIN)/pytest tests/faults --soak $(if $(ONLY),--only=$(ONLY))

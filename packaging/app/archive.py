@@ -35,14 +35,14 @@ def main() -> int:
     return 0
 
 
-def write(app: Path, target: Path) -> None:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
+def write(app: Path, target: Path, level: int = LEVEL) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(path for path in app.rglob("*") if path.is_file()):
             info = zipfile.ZipInfo(path.relative_to(app).as_posix(), MOMENT)
             info.create_system = 3
             info.external_attr = (0o100755 if path.stat().st_mode & 0o100 else 0o100644) << 16
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, path.read_bytes(), compresslevel=LEVEL)
+            archive.writestr(info, path.read_bytes(), compresslevel=level)
 
 
 if __name__ == "__main__":

