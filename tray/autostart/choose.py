@@ -44,9 +44,11 @@ def _windows(words: Sequence[str]) -> Autostart:
 
 def start_command(executable: str, environment: Mapping[str, str], *, frozen: bool) -> tuple[str, ...]:
     """What starts this program anew, now and after an update; on Windows without a console window."""
-    if frozen:
-        return (environment.get("APPIMAGE") or executable,)
     path = Path(executable)
+    if frozen:
+        without_console = path.with_name("gogrid-app.exe")
+        own = str(without_console) if path.suffix == ".exe" and without_console.exists() else executable
+        return (environment.get("APPIMAGE") or own,)
     windowless = path.with_name("pythonw.exe")
     if path.name.lower() == "python.exe" and windowless.exists():
         path = windowless

@@ -11,12 +11,15 @@ from tray.commands.joining import JOIN
 from tray.commands.logs import LOGS
 from tray.commands.models import MODELS
 from tray.commands.orders import FINISH, PAUSE, RESUME
+from tray.commands.quitting import QUIT
 from tray.commands.status import STATUS
 from tray.commands.update import UPDATE
 
 COMMANDS: dict[str, Command] = {
     command.name: command
-    for command in (JOIN, STATUS, PAUSE, FINISH, RESUME, CONFIG, LOGS, DOCTOR, MODELS, ENGINE, BENCH, AUTOSTART, UPDATE)
+    for command in (
+        *(JOIN, STATUS, PAUSE, FINISH, RESUME, QUIT, CONFIG, LOGS, DOCTOR, MODELS, ENGINE, BENCH, AUTOSTART, UPDATE),
+    )
 }
 
 

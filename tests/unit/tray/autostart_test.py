@@ -195,6 +195,15 @@ def test_the_program_that_is_named_survives_an_update(tmp_path: Path) -> None:
     assert command[0] == str(tmp_path / "pythonw.exe")
 
 
+def test_windows_starts_the_installed_app_without_a_console(tmp_path: Path) -> None:
+    """The fault: a black window at every login, whose cross ends the worker."""
+    worker = tmp_path / "gogrid-worker.exe"
+    assert start_command(str(worker), {}, frozen=True) == (str(worker),)
+    (tmp_path / "gogrid-app.exe").touch()
+    assert start_command(str(worker), {}, frozen=True) == (str(tmp_path / "gogrid-app.exe"),)
+    assert start_command(str(tmp_path / "gogrid-worker"), {}, frozen=True) == (str(tmp_path / "gogrid-worker"),)
+
+
 def test_places_named_by_variables_are_there_at_login_too() -> None:
     assert named_by({"GOGRID_WORKER_DATA": "/d"}) == ("--data", "/d")
     assert named_by({}) == ()
