@@ -15,14 +15,13 @@ from gogrid.errors import GoGridError
 from gogrid.identity import short_pin
 from gogrid.places import WorkerPlaces
 from gogrid.sizes import format_size
-from runner.app import addresses_of
 from runner.config import WorkerConfig
 from runner.doctor_coordinator import Check, look
 from runner.engine_pack.publisher import publisher_folder
 from runner.errors import SandboxUnavailableError
 from runner.gates.probes.base import NoAnswerError
 from runner.gates.probes.choose import find_eyes
-from runner.link.membership import load_membership
+from runner.link.membership import addresses_of, load_membership
 from runner.models.disk import ModelDisk
 from runner.models.eviction import disk_use
 from runner.probes.all import Machine, engine_words, probe_machine

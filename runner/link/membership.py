@@ -14,6 +14,7 @@ from gogrid.addresses import Address
 from gogrid.errors import IdentityError
 from gogrid.identity import load_worker_key, save_worker_key
 from gogrid.ids import WorkerId
+from runner.config import WorkerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class Membership:
     coordinator_name: str
     addresses: tuple[Address, ...]
     https_port: int
+
+
+def addresses_of(config: WorkerConfig, membership: Membership) -> tuple[Address, ...]:
+    """Where to look for the coordinator: what the settings name first, then what the token named."""
+    named = (Address(config.host, config.port),) if config.host is not None else ()
+    return named + tuple(address for address in membership.addresses if address not in named)
 
 
 class _File(msgspec.Struct, frozen=True):

@@ -26,17 +26,18 @@ async def test_a_disk_that_hangs_under_the_settings_freezes_no_running_worker(tm
 
     runner = await made(tmp_path, Machine(Cpu("c", 2, 16 * GB), EngineBuild(True, True), ()))
     places = runner._places
-    runner._settings, runner._aside = Hanging(places, {}, {}), Aside(longest_s=0.05)
-    answer = await runner._answer(AskReload())
+    settings, ask = runner._settings, runner._control._respond
+    settings._source, settings._aside = Hanging(places, {}, {}), Aside(longest_s=0.05)
+    answer = await ask(AskReload())
     assert isinstance(answer, Refused)
     assert "has not answered" in answer.reason
-    status = await runner._answer(AskStatus())
+    status = await ask(AskStatus())
     assert isinstance(status, WorkerStatus)
     assert "has not answered" in status.settings_trouble
     hangs.set()
-    runner._aside = Aside()
-    assert await runner._answer(AskReload()) == Done()
-    assert runner._settings.trouble == ""
+    settings._aside = Aside()
+    assert await ask(AskReload()) == Done()
+    assert settings.trouble == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
@@ -44,9 +45,9 @@ async def test_a_pipe_in_the_settings_place_leaves_the_settings_as_they_were(tmp
     runner = await made(tmp_path, Machine(Cpu("c", 2, 16 * GB), EngineBuild(True, True), ()))
     (tmp_path / "config.toml").unlink(missing_ok=True)
     os.mkfifo(tmp_path / "config.toml")
-    assert "no regular file" in await runner._reload()
+    assert "no regular file" in await runner._settings.reload()
     (tmp_path / "config.toml").unlink()
     (tmp_path / "config.toml").write_text("[worker]\nexclusive_apps = " + "[" * 20_000)
-    assert "too deep" in await runner._reload()
+    assert "too deep" in await runner._settings.reload()
     (tmp_path / "config.toml").write_text("")
-    assert await runner._reload() == ""
+    assert await runner._settings.reload() == ""
