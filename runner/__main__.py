@@ -19,6 +19,7 @@ from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.extras import not_installed
 from gogrid.places import WorkerPlaces, worker_places
+from gogrid.terminal import one_line
 from runner.config import SETTINGS, WorkerConfig
 from runner.errors import LinkError, NotJoinedError
 from runner.watch import end_with
@@ -166,7 +167,7 @@ def _engine(config: WorkerConfig, places: WorkerPlaces, words: Sequence[str]) ->
 
 
 def _say(error: GoGridError | str, code: int) -> int:
-    print(f"gogrid-worker: {error}", file=sys.stderr)
+    print(f"gogrid-worker: {one_line(str(error))}", file=sys.stderr)
     return code
 
 

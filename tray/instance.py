@@ -6,10 +6,12 @@ from pathlib import Path
 import msgspec
 
 from gogrid.errors import GoGridError
-from gogrid.local_socket import LineServer, LocalSocketError, NobodyListensError, NotAQuestionError, ask_line
+from gogrid.local_socket import TIMEOUT_S, LineServer, LocalSocketError, NobodyListensError, NotAQuestionError, ask_line
 from runner.control_messages import MAX_LINE, Refused, encode_line
-from tray.instance_messages import AppAnswer, AppAsk, decode_app_answer, decode_app_ask
+from tray.instance_messages import AppAnswer, AppAsk, HoldRunner, decode_app_answer, decode_app_ask
 
+_CLEAN_END_S = 25.0
+"""A runner is given 15 s to end before it is killed."""
 Answer = Callable[[AppAsk], Awaitable[AppAnswer]]
 
 
@@ -32,8 +34,9 @@ def app_server(path: Path, answer: Answer) -> LineServer:
 
 def ask_app(path: Path, question: AppAsk) -> AppAnswer:
     """Raises `NoAppError`."""
+    timeout_s = _CLEAN_END_S if isinstance(question, HoldRunner) else TIMEOUT_S
     try:
-        line = ask_line(path, encode_line(question), max_line=MAX_LINE)
+        line = ask_line(path, encode_line(question), max_line=MAX_LINE, timeout_s=timeout_s)
     except NobodyListensError:
         raise NoAppError("No GoGrid app is running here; start it with: gogrid-worker") from None
     except LocalSocketError as error:

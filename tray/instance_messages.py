@@ -56,6 +56,15 @@ class StartRunner(ControlMessage, frozen=True):
     """One that runs ends cleanly first: for settings that count from the next start."""
 
 
+class HoldRunner(ControlMessage, frozen=True):
+    """End the runner cleanly and start none before `StartRunner`: who joins another coordinator needs its folder.
+
+    `Done` when none runs. One who asks and is gone does not leave the worker stopped: the hold ends by itself.
+    """
+
+    longest_s: float = 90.0
+
+
 class SetAutostart(ControlMessage, frozen=True):
     """Start at login, or not. `Refused` says why this machine cannot."""
 
@@ -92,7 +101,9 @@ class AppStatus(ControlMessage, frozen=True):
     pid: int
 
 
-AppAsk = AskApp | ShowWindow | StartRunner | SetAutostart | CheckUpdates | ApplyUpdate | RollBackUpdate | Quit
+AppAsk = (
+    AskApp | ShowWindow | StartRunner | HoldRunner | SetAutostart | CheckUpdates | ApplyUpdate | RollBackUpdate | Quit
+)
 AppAnswer = AppStatus | Done | Refused
 
 _asks: msgspec.json.Decoder[AppAsk] = msgspec.json.Decoder(AppAsk)

@@ -5,11 +5,12 @@ side asks the system who is at the other end; a line is bounded; an answer that 
 `path` is the socket's file. On Windows there is no such file: the pipe's name is made of its folder and its name.
 """
 
-from gogrid.local_socket.client import ask_line
+from gogrid.local_socket.client import TIMEOUT_S, ask_line
 from gogrid.local_socket.errors import LocalSocketError, NoAnswerError, NobodyListensError, NotAQuestionError
 from gogrid.local_socket.server import LineServer, Respond
 
 __all__ = [
+    "TIMEOUT_S",
     "LineServer",
     "LocalSocketError",
     "NoAnswerError",

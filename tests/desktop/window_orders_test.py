@@ -15,6 +15,7 @@ from tray.window.bridge.doors import Doors
 
 pytestmark = pytest.mark.desktop
 Serve = Callable[[Doors], str]
+UNKEPT = "The pause cannot be kept in /d/pause.json: No space left on device. It holds now, but only until it ends."
 UNKNOWN = "config.toml: worker.max_wram is unknown; worker.max_vram is meant?"
 
 
@@ -37,6 +38,14 @@ def test_behind_a_gate_there_is_a_pause_to_order_and_nothing_to_resume(serve: Se
     resume.click()
     expect(pause).to_be_visible()
     assert [type(one) for one in worker.asked if isinstance(one, AskPause | AskResume)] == [AskPause, AskResume]
+
+
+def test_a_pause_that_is_not_kept_says_so_until_it_is_over(serve: Serve, page: Page) -> None:
+    page.goto(serve(doors(FakeWorker(unkept=UNKEPT), FakeApp(state=AppState.PAUSED))) + "?page=logs")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#state-note")).to_have_text(UNKEPT)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#state-note")).to_have_text("")
 
 
 def test_one_who_lets_it_finish_may_pause_or_resume_it(serve: Serve, page: Page) -> None:

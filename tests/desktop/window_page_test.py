@@ -1,24 +1,35 @@
 """The window's page in a real browser, with a real coordinator, app, runner and sandbox behind it."""
 
+import subprocess
+
 import openai
 import pytest
 from playwright.sync_api import Page, expect
 
 from gogrid.addresses import Address
-from gogrid.jointoken import mint
+from gogrid.jointoken import mint, parse
 from runner.control_messages import AskSettings, AskStatus, Settings, WorkerStatus
-from tests.desktop.conftest import Desk, picture, within
-from tray.control_client import ask
+from tests.desktop.conftest import BIN, Desk, picture, within
+from tray.control_client import NotRunningError, ask
 
 pytestmark = [pytest.mark.desktop, pytest.mark.sandbox]
 
 
 @pytest.fixture(scope="module")
 def joined(desk: Desk) -> Desk:
-    """After `test_a_first_run…`; alone, it joins by the command line."""
+    """By `test_a_first_run…`; without it by the command line."""
     if not (desk.places.state / "membership.json").exists():
-        pytest.skip("needs the first run before it")
+        desk.join()
+    within(20, lambda: connected(desk))
     return desk
+
+
+def connected(desk: Desk) -> bool:
+    try:
+        found = ask(desk.places.control, AskStatus())
+    except NotRunningError:
+        return False
+    return isinstance(found, WorkerStatus) and found.connected
 
 
 def setting(desk: Desk, key: str) -> tuple[str, str]:
@@ -161,3 +172,32 @@ def test_pause_and_resume_are_one_press_away(joined: Desk, page: Page) -> None:
     expect(page.locator("#state-word")).to_have_text("Paused")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#state-word")).to_have_text("Ready")
+
+
+def test_a_join_that_fails_leaves_the_worker_where_it_was_and_one_that_works_moves_it(joined: Desk, page: Page) -> None:
+    """Both while it runs, from the window alone; here to the same coordinator, as another worker."""
+    used, fresh = joined.token()["token"], joined.token()["token"]
+    before = ask(joined.places.control, AskStatus())
+    assert isinstance(before, WorkerStatus)
+    with joined.grid.client() as client:
+        [first] = [worker for worker in client.workers() if worker.connected]
+    subprocess.run(
+        [BIN / "gogrid-coordinator", "token", "revoke", parse(used, 0).token_id, "--data", joined.grid.data],
+        capture_output=True,
+        check=True,
+    )
+    page.goto(joined.url + "?page=join")
+    expect(page.locator("#already")).to_contain_text("Another token replaces that")
+    page.fill("#token", used)
+    page.click("#join")
+    expect(page.locator("#token-problem")).to_contain_text("This machine has joined")
+    within(20, lambda: connected(joined))
+    with joined.grid.client() as client:
+        assert [worker.id for worker in client.workers() if worker.connected] == [first.id]
+    page.fill("#token", fresh)
+    page.fill("#worker-name", "on-the-shelf")
+    page.click("#join")
+    expect(page.locator("#answer")).not_to_be_empty()
+    after = ask(joined.places.control, AskStatus())
+    assert isinstance(after, WorkerStatus)
+    assert (after.worker, after.connected, after.pid != before.pid) == ("on-the-shelf", True, True)

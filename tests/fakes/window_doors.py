@@ -46,6 +46,8 @@ class FakeWorker:
     gates: tuple[str, ...] = ()
     wrong: str = ""
     """With its settings' file."""
+    unkept: str = ""
+    """What it says of a pause that it cannot keep."""
     memory_in_use: int = 11 * GB
     settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
     asked: list[Ask] = field(default_factory=list)
@@ -61,6 +63,7 @@ class FakeWorker:
                 return Refused(reason=self.wrong)
             case AskPause():
                 self.order = "finish" if question.finish else "pause"
+                return Done(note=self.unkept)
             case AskResume():
                 self.order = ""
             case AskSettings():

@@ -25,6 +25,7 @@ from tray.instance_messages import (
     AppStatus,
     AskApp,
     CheckUpdates,
+    HoldRunner,
     Page,
     Quit,
     RollBackUpdate,
@@ -38,6 +39,7 @@ from tray.updating.updater import Updater
 
 _NO_UPDATER = Refused(reason=FROM_SOURCE)
 _NO_WINDOW = Refused(reason="The GoGrid that runs here has no desktop to show a window on; use: gogrid-worker --help")
+_LONGEST_HOLD_S = 300.0
 _PAGES: tuple[Page, ...] = get_args(Page)
 
 
@@ -70,6 +72,8 @@ class Deeds:
                 return await self._show(question)
             case StartRunner(anew=anew):
                 self._supervisor.start(anew=anew)
+            case HoldRunner(longest_s=longest_s):
+                await self._supervisor.hold(min(max(longest_s, 1.0), _LONGEST_HOLD_S))
             case SetAutostart(on=on):
                 return await self._set_autostart(on)
             case CheckUpdates() | ApplyUpdate() | RollBackUpdate():
@@ -80,7 +84,7 @@ class Deeds:
         return Done()
 
     def perform(self, action: Action) -> None:
-        """What was clicked; a refusal goes into the log and is shown."""
+        """What was clicked; a refusal, or a pause that is not kept, goes into the log and is shown."""
         self._start(self._perform(action))
 
     def welcome(self) -> None:
@@ -102,18 +106,25 @@ class Deeds:
     async def _perform(self, action: Action) -> None:
         if (asked := order(action, datetime.now().astimezone())) is not None:
             answer = await self._watch.ask(asked)
-            self._refused(Refused(reason="The worker does not answer.") if answer is None else answer)
+            self._tell(Refused(reason="The worker does not answer.") if answer is None else answer)
             self._watch.forget_settings()
         elif action.kind is Kind.DASHBOARD:
             await asyncio.to_thread(_open_in_browser, action.value)
         elif (question := _question(action)) is not None:
-            self._refused(await self.answer(question))
+            self._tell(await self.answer(question))
 
-    def _refused(self, answer: object) -> None:
+    def _tell(self, answer: object) -> None:
+        """A refusal, and what was done but not as its owner will expect."""
         if isinstance(answer, Refused):
             self._say(f"refused: {answer.reason}")
-            if self._icon is not None and self._watch.level != "none":
-                self._icon.note(Note(title="GoGrid", text=answer.reason))
+            self._notify(answer.reason)
+        elif isinstance(answer, Done) and answer.note and answer.counts in ("", "no"):
+            self._say(answer.note)
+            self._notify(answer.note)
+
+    def _notify(self, sentence: str) -> None:
+        if self._icon is not None and self._watch.level != "none":
+            self._icon.note(Note(title="GoGrid", text=sentence))
 
     async def _status(self) -> AppStatus:
         view = await self._watch.refresh()

@@ -17,6 +17,7 @@ _WORKED_LATELY_S = 3.0
 _AWAY_S = 10.0
 _MODELS_NAMED = 2
 _RUNS = Life(Phase.RUNS)
+_STATES = {Phase.NOT_JOINED: AppState.NOT_JOINED, Phase.HELD: AppState.STARTING}
 _NO_UPDATER = UpdateState()
 
 
@@ -71,7 +72,7 @@ class Looker:
         """Args: `now` in monotonic seconds."""
         if known.life.phase is not Phase.RUNS:
             self._away_since = None
-            state = AppState.NOT_JOINED if known.life.phase is Phase.NOT_JOINED else AppState.TROUBLE
+            state = _STATES.get(known.life.phase, AppState.TROUBLE)
             return View(state, _capital(known.life.reason), replace(known, status=None))
         if known.status is None:
             return View(AppState.STARTING, "Starting", known)

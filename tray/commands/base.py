@@ -14,6 +14,7 @@ import msgspec
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.places import WorkerPlaces
+from gogrid.terminal import visible
 from runner.control_messages import Answer, Ask, Refused
 from tray.control_client import NotRunningError, ask
 from tray.instance import NoAppError, ask_app
@@ -123,6 +124,6 @@ def fetch(context: Context, errand: Sequence[str]) -> bytes:
 
 
 def say(as_json: object, value: object, text: str) -> int:
-    """Print one JSON value, or the text for people."""
-    print(msgspec.json.format(msgspec.json.encode(value)).decode() if as_json else text)
+    """Print one JSON value, or the text for people, in which control characters are shown instead of obeyed."""
+    print(msgspec.json.format(msgspec.json.encode(value)).decode() if as_json else visible(text))
     return 0

@@ -1,7 +1,8 @@
 """`config`: the settings, where each comes from, and a change of one; through the running worker if there is one.
 
 The running worker knows the flags and variables it was started with, so its word on which place won is the true one;
-where its file is another one than named here, it is not asked.
+where its file is another one than named here, it is not asked. Control characters in a value are shown, not obeyed;
+`--json` gives it exactly.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import msgspec
 from gogrid.arguments import CommandParser
 from gogrid.config import no_such_setting
 from gogrid.errors import GoGridError
+from gogrid.terminal import one_line
 from runner.control_messages import AskChange, AskSettings, Done, Refused, Settings, SettingShown
 from tray.commands.base import Command, Context, fetch, maybe_running, say, unexpected
 from tray.control_client import ask
@@ -58,10 +60,11 @@ def _run(options: argparse.Namespace, context: Context) -> int:
     found = _settings(context)
     shown = found.settings
     if found.trouble:
-        print(f"gogrid-worker: {found.trouble} Until it is mended the running worker has this:", file=sys.stderr)
+        trouble = one_line(found.trouble)
+        print(f"gogrid-worker: {trouble} Until it is mended the running worker has this:", file=sys.stderr)
     if options.verb == "get":
         one = _named(options.setting, shown)
-        return say(options.json, one, one.value)
+        return say(options.json, one, one_line(one.value))
     if options.json:
         return say(True, {one.key: {"value": one.value, "from": one.origin, "live": one.live} for one in shown}, "")
     return say(False, None, "\n".join(_line(one, origin=options.origin) for one in shown))
@@ -78,7 +81,7 @@ def _change(options: argparse.Namespace, context: Context) -> int:
     if not isinstance(answer, Done):
         raise unexpected(answer)
     told = {"key": answer.key, "value": value, "counts": answer.counts, "note": answer.note}
-    return say(options.json, told, answer.note)
+    return say(options.json, told, one_line(answer.note))
 
 
 def _running_file(context: Context) -> Settings | None:
@@ -101,7 +104,7 @@ def _named(name: str, shown: tuple[SettingShown, ...]) -> SettingShown:
 
 def _line(one: SettingShown, *, origin: bool) -> str:
     where = f"  ({one.origin}; variable {one.env})" if origin else ""
-    return f"{one.key} = {one.value}{where}"
+    return one_line(f"{one.key} = {one.value}{where}")
 
 
 CONFIG = Command(

@@ -1,17 +1,20 @@
-"""`join`: become a worker of a coordinator, at once where one waits for it.
+"""`join`: become a worker of a coordinator, or of another one, at once where an app runs.
 
-The token travels to the runner by standard input.
+The token travels to the runner by standard input. A worker that runs ends before, and goes on for its coordinator if
+joining fails: nothing is replaced before the new one has said yes.
 """
 
 import argparse
 import os
 import sys
+import time
 
 from gogrid.arguments import CommandParser
+from gogrid.jointoken import parse
 from tray.app.window_process import has_desktop
-from tray.commands.base import Command, Context, call
+from tray.commands.base import REFUSED, Command, Context, call
 from tray.instance import NoAppError, ask_app
-from tray.instance_messages import StartRunner
+from tray.instance_messages import HoldRunner, StartRunner
 
 
 def _words(parser: CommandParser) -> None:
@@ -22,20 +25,25 @@ def _words(parser: CommandParser) -> None:
 def _run(options: argparse.Namespace, context: Context) -> int:
     token = sys.stdin.readline(8192) if options.token == "-" else options.token  # noqa: S105
     name = ("--name", options.name) if options.name else ()
-    code = call(context, "join", name, as_json=options.json, text=token.strip() + "\n")
-    if code == 0:
+    parse(token, time.time())  # a mistyped one ends no worker
+    _tell_app(context, HoldRunner())
+    code = REFUSED
+    try:
+        code = call(context, "join", name, as_json=options.json, text=token.strip() + "\n")
+    finally:
+        joined = (context.places.state / "membership.json").exists()
+        starts = joined and _tell_app(context, StartRunner())
+    if code == 0 and not options.json:
         worker = " ".join(("gogrid-worker", *context.named))
-        starts = _waits(context)
-        if not options.json:
-            start = worker if has_desktop(os.environ, sys.platform) else f"{worker} --headless"
-            print(f"It starts now; see: {worker} status" if starts else f"Next: {start}")
+        start = worker if has_desktop(os.environ, sys.platform) else f"{worker} --headless"
+        print(f"It starts now; see: {worker} status" if starts else f"Next: {start}")
     return code
 
 
-def _waits(context: Context) -> bool:
-    """Whether an app runs here, which starts its runner with this."""
+def _tell_app(context: Context, order: HoldRunner | StartRunner) -> bool:
+    """Whether an app runs here, which does it."""
     try:
-        ask_app(context.places.instance, StartRunner())
+        ask_app(context.places.instance, order)
     except NoAppError:
         return False
     return True

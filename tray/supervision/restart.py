@@ -26,6 +26,8 @@ class Phase(Enum):
     RUNS = "runs"
     WAITS = "waits"
     """It crashed and will be started again."""
+    HELD = "held"
+    """Somebody needs its folder for a moment."""
     NOT_JOINED = "not joined"
     GIVEN_UP = "given up"
 

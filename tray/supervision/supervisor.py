@@ -3,7 +3,7 @@
 Promises: `stop` lets the runner finish cleanly, then forces it; when this process is gone, however it went, the runner
 is too (it holds the other end of our pipe and, on Linux, a parent-death signal). A runner that does not answer any more
 is ended and started again like one that crashed. A runner that has joined no coordinator, or that was given up, is
-waited for without starting it: until `start`.
+waited for without starting it: until `start`. So is one that is held, for as long as it may be.
 """
 
 import asyncio
@@ -53,6 +53,10 @@ class Supervisor:
         self._answers, self._liveness = answers, liveness or LivenessRules()
         self._order = asyncio.Event()
         self._stopping = self._anew = self._hung = False
+        self._hold_s = 0.0
+        """How long to start none; 0: nobody wants that."""
+        self._at_rest = asyncio.Event()
+        """No runner runs, because it is held or everything has ended."""
         self._last_line = ""
         self.life = Life(Phase.RUNS)
 
@@ -66,16 +70,28 @@ class Supervisor:
             self._anew = True
             self._order.set()
 
+    async def hold(self, longest_s: float) -> None:
+        """End the runner cleanly and start none until `start`, or for so long; returns when none runs."""
+        if self.life.phase in (Phase.NOT_JOINED, Phase.GIVEN_UP):
+            return
+        self._hold_s = longest_s
+        self._at_rest.clear()
+        self._order.set()
+        await self._at_rest.wait()
+
     async def run(self) -> int:
         """Until it was stopped or the runner ended for good; the exit code for this program."""
         try:
             while not self._must_end():
+                if self._hold_s:
+                    await self._rest()
+                    continue
                 self._become(Life(Phase.RUNS))
                 started = time.monotonic()
                 status = await self._run_once()
                 if self._must_end():
                     break
-                if self._anew:
+                if self._anew or self._hold_s:
                     self._forgive()
                     continue
                 ran_for_s = time.monotonic() - started
@@ -90,7 +106,14 @@ class Supervisor:
                 await self._wait(life.delay_s if life.phase is Phase.WAITS else None)
             return 0
         finally:
+            self._at_rest.set()
             self._log.close()
+
+    async def _rest(self) -> None:
+        longest_s, self._hold_s = self._hold_s, 0.0
+        self._become(Life(Phase.HELD, "the worker waits while it is joined to a coordinator"))
+        self._at_rest.set()
+        await self._wait(longest_s)
 
     def _must_end(self) -> bool:
         return self._stopping

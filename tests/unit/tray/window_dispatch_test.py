@@ -11,7 +11,7 @@ from gogrid.jointoken import JoinToken, mint
 from gogrid.pinwords import pin_words
 from runner.control_messages import AskChange, AskPause, AskResume, AskStatistics, AskStatus, AskTest
 from tests.fakes.window_doors import FakeApp, FakeErrands, FakeWorker, doors
-from tray.instance_messages import AppState, AskApp, SetAutostart, StartRunner
+from tray.instance_messages import AppAsk, AppState, AskApp, HoldRunner, SetAutostart, StartRunner
 from tray.window.bridge.dispatch import Dispatcher
 from tray.window.bridge.doors import JoinedAs
 
@@ -90,6 +90,36 @@ def test_a_failure_in_itself_tells_neither_the_page_nor_the_log_a_token(
     assert answer["type"] == "Failed"
     assert "ZeroDivisionError" in caplog.text
     assert TOKEN not in json.dumps(answer) + caplog.text
+
+
+def test_a_runner_that_works_for_another_coordinator_ends_before_its_folder_is_used(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_before: list[AppAsk] = []
+
+    def joining(token: str, name: str) -> JoinedAs:
+        asked_before.extend(desk.app.asked)
+        return JoinedAs("hub", "hub:8443", "den", False)
+
+    monkeypatch.setattr(desk.errands, "join", joining)
+    assert desk.call("Join", token=TOKEN)["started"] is True
+    assert asked_before == [HoldRunner()]
+    assert desk.app.asked == [HoldRunner(), StartRunner()]
+
+
+def test_after_a_join_that_failed_the_worker_goes_on_for_the_coordinator_before(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(token: str, name: str) -> JoinedAs:
+        raise GoGridError("This join token was used already.")
+
+    monkeypatch.setattr(desk.errands, "join", refused)
+    assert desk.call("Join", token=TOKEN) == {"type": "Failed", "reason": "This join token was used already."}
+    assert desk.app.asked == [HoldRunner(), StartRunner()]
+    desk.app.asked.clear()
+    desk.errands.known = False
+    desk.call("Join", token=TOKEN)
+    assert desk.app.asked == [HoldRunner()]
 
 
 def test_joined_without_an_app_says_how_to_start(desk: Desk) -> None:

@@ -8,6 +8,7 @@ several threads at once.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -40,11 +41,12 @@ from tray.instance_messages import (
     AppStatus,
     AskApp,
     CheckUpdates,
+    HoldRunner,
     SetAutostart,
     StartRunner,
 )
 from tray.window.bridge import calls
-from tray.window.bridge.doors import Doors
+from tray.window.bridge.doors import Doors, JoinedAs
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -137,7 +139,7 @@ class Dispatcher:
             case calls.AskName():
                 return calls.Named(name=self._doors.errands.coordinator_name(token))
             case calls.Join():
-                done = self._doors.errands.join(token.text(), call.name.strip())
+                done = self._join(token, call.name.strip())
                 note = self._start_after_joining()
                 return calls.Joined(
                     coordinator=done.coordinator,
@@ -147,6 +149,17 @@ class Dispatcher:
                     started=not note,
                     note=note,
                 )
+
+    def _join(self, token: JoinToken, name: str) -> JoinedAs:
+        """The runner ends first, if one runs, and goes on for its coordinator if this fails."""
+        with suppress(GoGridError):  # where nobody can end it, joining itself says that it runs
+            self._ask_app(HoldRunner())
+        try:
+            return self._doors.errands.join(token.text(), name)
+        except BaseException:
+            if self._doors.errands.joined():
+                self._start_after_joining()
+            raise
 
     def _start_after_joining(self) -> str:
         """Why the runner does not start, in words; empty: it does."""

@@ -25,16 +25,16 @@ export function joinPage(content, show) {
   const tryIt = el("button", { type: "button", class: "main", id: "try", text: "See it answer", hidden: true, on: { click: tryNow } });
   content.append(el("h1", { text: "Join a coordinator" }), already, tryIt, begin, after);
 
-  let timer = 0, asked = 0, gone = false;
+  let timer = 0, asked = 0, gone = false, joining = false, pid = 0;
   const stopWatching = watch((overview) => {
     if (after.childElementCount > 0) return;
     const runner = overview.runner;
     already.hidden = !overview.joined;
     tryIt.hidden = !runner?.connected;
-    begin.hidden = runner !== null;
+    if (!joining) pid = runner?.pid ?? 0;
     already.textContent = !runner ? "This computer has joined a coordinator already. Another token replaces that."
-      : runner.connected ? `This computer works for the coordinator at ${runner.coordinator}, as ${runner.worker}. To join another one, quit GoGrid first, then run: gogrid-worker join`
-      : `This computer has joined the coordinator at ${runner.coordinator}, which it does not reach: ${runner.connection} To join another one, quit GoGrid first, then run: gogrid-worker join`;
+      : runner.connected ? `This computer works for the coordinator at ${runner.coordinator}, as ${runner.worker}. Another token replaces that; what runs here goes on elsewhere.`
+      : `This computer has joined the coordinator at ${runner.coordinator}, which it does not reach: ${runner.connection} Another token replaces that.`;
   });
 
   function readSoon() {
@@ -77,7 +77,8 @@ export function joinPage(content, show) {
   }
 
   async function joinNow(text, join) {
-    join.disabled = true;
+    join.disabled = joining = true;
+    join.textContent = "Joining…";
     problem.textContent = "";
     try {
       const joined = await call("Join", { token: text, name: name.value.trim() });
@@ -86,7 +87,8 @@ export function joinPage(content, show) {
       carryOn(joined);
     } catch (error) {
       problem.textContent = error.message;
-      join.disabled = false;
+      join.disabled = joining = false;
+      join.textContent = "Join";
       problem.scrollIntoView({ block: "nearest" });
     }
   }
@@ -120,6 +122,7 @@ export function joinPage(content, show) {
   function waitForConnection(steps, result, pending) {
     const stop = watch((overview) => {
       if (gone) return stop();
+      if (overview.runner?.pid === pid) return;  // the one that worked for the coordinator before
       if (overview.runner?.connected) {
         stop();
         steps.connected.textContent = "Connected";

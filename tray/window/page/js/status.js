@@ -49,6 +49,7 @@ function show(overview) {
   button.hidden = order === "pause" || (!overview.runner && !(overview.app && overview.joined));
   button.textContent = overview.runner ? "Pause" : "Start";
   resume.hidden = order === "";
+  if (order === "") put("state-note", "");
 }
 
 function put(id, text) {
@@ -76,8 +77,9 @@ function sentenceOf(overview, state) {
 async function press(pressed, order) {
   pressed.disabled = true;
   try {
-    await call(order);
+    const done = await call(order);
     await look();
+    put("state-note", done.note ?? "");
   } catch (error) {
     put("state-sentence", error.message);
   }

@@ -1,0 +1,44 @@
+"""What is written in the owner's own file reaches the terminal as text, never as orders to it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tray.cli import main
+
+EVIL = "\x1b]0;gone\x07\x9b31m\u202e"
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    escaped = "".join(f"\\u{ord(character):04x}" for character in EVIL)
+    (tmp_path / "config.toml").write_text(f'[worker]\nname = "{escaped}"\n')
+    return ["--data", str(tmp_path), "config"]
+
+
+def harmless(text: str) -> bool:
+    return text.isprintable() or all(line.isprintable() for line in text.splitlines())
+
+
+@pytest.mark.parametrize("verb", [["show"], ["show", "--origin"], ["get", "worker.name"]], ids=" ".join)
+def test_a_control_character_in_a_setting_does_not_reach_the_terminal(
+    words: list[str], verb: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, *verb]) == 0
+    out = capfd.readouterr().out
+    assert harmless(out)
+    assert r"\x1b]0;gone\x07\x9b31m\u202e" in out
+
+
+def test_the_exact_value_is_there_for_programs(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "get", "worker.name", "--json"]) == 0
+    assert EVIL in json.loads(capfd.readouterr().out)["value"]
+
+
+def test_an_error_about_such_a_value_does_not_steer_the_terminal_either(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "get", f"no{EVIL}thing"]) == 2
+    assert main([*words, "set", "max_vram", f"6{EVIL}"]) == 2
+    assert harmless(capfd.readouterr().err)
