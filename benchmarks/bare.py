@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import DeviceKind, Failed, Finished, TextDone, Tokens
+from gogrid.protocol.job_messages import Failed, Finished, TextDone, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.engines.base import Engine
 from runner.executor.engines.registry import create
 from runner.executor.messages import Load

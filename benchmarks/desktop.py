@@ -17,7 +17,7 @@ import psutil
 from benchmarks.figures import Figure
 from benchmarks.peers import PeerMissingError
 from gogrid.client.local_grid import LocalGrid
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import AskResume, AskStatus, WorkerStatus
 from tests.desktop_session import TrayMenu, desktop_session, family, wait_until
 from tray.control_client import NotRunningError, ask

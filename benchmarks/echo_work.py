@@ -9,24 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Device,
-    DeviceKind,
-    Drain,
-    Failed,
-    Finished,
-    LeaseHeld,
-    LoadedModel,
-    PythonDone,
-    PythonEnd,
-    Readiness,
-    Started,
-    Welcome,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import Failed, Finished, PythonDone, PythonEnd, Started
+from gogrid.protocol.messages import Assign, Cancel, Drain, LeaseHeld, Welcome
 from gogrid.protocol.tasks import PythonTask
+from gogrid.protocol.worker_report import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 from runner.errors import JobError
 from runner.executor.engines.echo import EchoEngine
 from runner.executor.messages import Load

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from coordinator.dispatch.placement import Need
 from coordinator.dispatch.scheduler import Grant, Scheduler
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
+from gogrid.protocol.worker_report import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 
 JOBS = 100_000
 SLOTS = 16

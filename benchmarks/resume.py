@@ -17,8 +17,9 @@ import msgspec
 from benchmarks import bare
 from benchmarks.figures import Figure
 from gogrid.client.demo.steps import CHAT_MODEL, model_sources
-from gogrid.protocol.messages import DeviceKind, Failed, Finished, JobMessage, Tokens
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage, Tokens
 from gogrid.protocol.tasks import ChatTask, Resume, ResumeMode, Sampling
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.engines.base import Engine
 from runner.executor.engines.registry import create
 from runner.executor.messages import Load

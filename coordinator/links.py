@@ -5,17 +5,9 @@ from typing import Protocol
 from coordinator.records import TokenRecord, WorkerRecord
 from gogrid.errors import CloseCode
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Drain,
-    Heartbeat,
-    HeartbeatAck,
-    JobMessage,
-    Refuse,
-    Settled,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import JobMessage
+from gogrid.protocol.messages import Assign, Cancel, Drain, Heartbeat, HeartbeatAck, Refuse, Settled
+from gogrid.protocol.worker_report import WorkerReport
 
 
 class Directory(Protocol):

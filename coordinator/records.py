@@ -6,7 +6,7 @@ from enum import Enum
 import msgspec
 
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import EmbeddingDone, PythonDone, TextDone
+from gogrid.protocol.job_messages import EmbeddingDone, PythonDone, TextDone
 from gogrid.protocol.tasks import Task
 
 

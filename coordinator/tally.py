@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from coordinator.records import JobOutcome, JobState, TextResult, decode_result
-from gogrid.protocol.messages import PythonDone, TextDone
+from gogrid.protocol.job_messages import PythonDone, TextDone
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 from coordinator.interactive.loading import Wait
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import Finished, Progress, Started, Tokens, Vectors
+from gogrid.protocol.job_messages import Finished, Progress, Started, Tokens, Vectors
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ResumeMode, Task
 
 DEFAULT_WAIT = Wait()

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from coordinator.records import WorkerRecord
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import WorkerReport
+from gogrid.protocol.worker_report import WorkerReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ import gogrid
 from gogrid.files import write_whole
 from gogrid.ids import Sha256
 from gogrid.places import WorkerPlaces
-from gogrid.protocol.messages import DeviceKind, Failed, Finished, JobMessage, Tokens
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage, Tokens
 from gogrid.protocol.tasks import CompletionTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import DeviceKind
 from runner.bench_model import CONTEXT, VOCABULARY, write_bench_model
 from runner.config import WorkerConfig
 from runner.errors import ModelError, RunnerError

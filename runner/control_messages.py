@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from gogrid.protocol.messages import Device, Readiness
+from gogrid.protocol.worker_report import Device, Readiness
 
 MAX_LINE = 1 << 20
 """Bytes of one question or answer."""

@@ -1,7 +1,7 @@
 """The runner's error tree."""
 
 from gogrid.errors import GoGridError
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 
 
 class RunnerError(GoGridError):

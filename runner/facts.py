@@ -5,7 +5,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from gogrid.protocol.messages import Device, DeviceKind, Readiness
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness
 from gogrid.sizes import format_size
 from runner.limits import Limit
 from runner.probes.base import Cpu, EngineBuild

@@ -18,18 +18,9 @@ from typing import Protocol
 import msgspec
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import (
-    FailCode,
-    Failed,
-    Finished,
-    JobMessage,
-    LoadStage,
-    Log,
-    OutputFile,
-    Progress,
-    Tokens,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage, Log, OutputFile, Progress, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, InputFile, ModelRef, PythonLimits, PythonTask, Sampling
+from gogrid.protocol.worker_report import LoadStage
 from runner.control_messages import TestShown
 from runner.errors import JobError, RunnerError
 from runner.models.blobs import Access, smallest_chat_model

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gogrid.moments import shown_moment
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 
 LONGEST_REASON = 200
 """Characters of what an owner may say of a pause: it goes to the coordinator in one message with all else."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from gogrid.protocol.messages import FailCode, Failed, Finished, JobMessage, Progress, Tokens
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage, Progress, Tokens
 from gogrid.protocol.tasks import PythonTask
 from runner.errors import JobError
 from runner.facts import Facts

@@ -9,7 +9,8 @@ import asyncio
 from dataclasses import dataclass
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import Assign, Failed, Finished, LeaseHeld
+from gogrid.protocol.job_messages import Failed, Finished
+from gogrid.protocol.messages import Assign, LeaseHeld
 from gogrid.protocol.tasks import PythonTask
 from runner.link.kept_stream import KeptStream
 from runner.session import JobStream

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from gogrid.errors import ProtocolError
-from gogrid.protocol.messages import WorkerReport
+from gogrid.protocol.worker_report import WorkerReport
 from runner.worker_report import bare
 
 log = logging.getLogger(__name__)

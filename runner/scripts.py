@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, Finished, JobMessage, LoadStage, OutputFile, Progress
+from gogrid.protocol.job_messages import FailCode, Finished, JobMessage, OutputFile, Progress
 from gogrid.protocol.tasks import PythonTask
+from gogrid.protocol.worker_report import LoadStage
 from runner.errors import JobError
 from runner.models.blobs import Moved
 from runner.models.disk import delete_tree

@@ -3,7 +3,8 @@
 from typing import Protocol
 
 from gogrid.ids import JobId
-from gogrid.protocol.messages import Assign, Cancel, Drain, JobMessage, LeaseHeld, Welcome
+from gogrid.protocol.job_messages import JobMessage
+from gogrid.protocol.messages import Assign, Cancel, Drain, LeaseHeld, Welcome
 
 
 class JobStream(Protocol):

@@ -14,20 +14,11 @@ from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from gogrid.ids import JobId, Sha256
+from gogrid.protocol.job_messages import FailCode, Failed, Finished
 from gogrid.protocol.measured import MeasuredSpeed
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Drain,
-    FailCode,
-    Failed,
-    Finished,
-    LeaseHeld,
-    Readiness,
-    Welcome,
-    WorkerReport,
-)
+from gogrid.protocol.messages import Assign, Cancel, Drain, LeaseHeld, Welcome
 from gogrid.protocol.tasks import PythonTask
+from gogrid.protocol.worker_report import Readiness, WorkerReport
 from runner.errors import JobError, RunnerError
 from runner.facts import Facts
 from runner.holds import Holds, OwnerPause

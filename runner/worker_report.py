@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from gogrid.protocol.measured import MeasuredSpeed
-from gogrid.protocol.messages import Readiness, WorkerReport
+from gogrid.protocol.worker_report import Readiness, WorkerReport
 from runner.facts import Facts
 from runner.holds import Holds
 from runner.models.cache import ModelCache

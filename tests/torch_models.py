@@ -16,7 +16,7 @@ import pytest
 
 from gogrid.protocol.codec import Codec, encode_framed
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.messages import FromExecutor, Load, LoadFailed, Ready
 
 ROOT = Path(__file__).parents[1]

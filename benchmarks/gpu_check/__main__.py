@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.gpu_check.bench import Bench
 from benchmarks.gpu_check.steps import chat, convert, fraction, matmul, watchdog
 from benchmarks.gpu_check.table import Step, exit_code, table
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import RunnerError
 from runner.probes.base import EngineBuild, Gpu, GpuFindings
 from runner.probes.engine import probe_engine

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import DeviceKind, JobMessage, Log, OutputFile, PythonDone
+from gogrid.protocol.job_messages import JobMessage, Log, OutputFile, PythonDone
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
+from gogrid.protocol.worker_report import DeviceKind
 from runner.probes.gpu_memory import GpuMemory
 from runner.probes.process_memory import process_memory
 from runner.python_job.run import run_python

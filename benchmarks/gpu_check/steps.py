@@ -9,8 +9,9 @@ from benchmarks.gpu_check.bench import Bench, Outside, Remembering, last_object,
 from benchmarks.gpu_check.scripts import FRACTION, HOG, MATMUL
 from benchmarks.gpu_check.table import Step, budget_step, overshoot_step, speed_step
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import DeviceKind, Failed, Finished, JobMessage, PythonEnd, TextDone
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage, PythonEnd, TextDone
 from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import ModelError
 from runner.executor.messages import Load
 from runner.sandbox.base import Launcher, Mount, SandboxSpec

@@ -15,19 +15,10 @@ from coordinator.dispatch.placement import Decision, Need, Oversized
 from coordinator.dispatch.scheduler import Grant, Hopeless, Lost, Scheduler
 from coordinator.links import WorkerLink
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import (
-    Cancel,
-    Drain,
-    Failed,
-    Finished,
-    Heartbeat,
-    HeartbeatAck,
-    JobMessage,
-    LeaseHeld,
-    Refuse,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage
+from gogrid.protocol.messages import Cancel, Drain, Heartbeat, HeartbeatAck, LeaseHeld, Refuse
 from gogrid.protocol.tasks import Task
+from gogrid.protocol.worker_report import WorkerReport
 
 log = logging.getLogger(__name__)
 

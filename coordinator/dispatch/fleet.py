@@ -26,7 +26,7 @@ from coordinator.dispatch.placement import (
     with_one_more,
 )
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, WorkerReport
 
 _KINDS = 512
 """For so many kinds of jobs what the rules said is kept."""

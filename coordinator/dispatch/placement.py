@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import DeviceKind, LoadedModel
+from gogrid.protocol.worker_report import DeviceKind, LoadedModel
 from gogrid.sizes import format_size
 
 NOBODY = KeyId("")

@@ -20,7 +20,7 @@ from coordinator.dispatch.pace import Pace
 from coordinator.dispatch.placement import Decision, Kind, Need, Oversized, kind_of, wants_gpu
 from coordinator.dispatch.queue_order import WaitingJobs
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import WorkerReport
+from gogrid.protocol.worker_report import WorkerReport
 
 STARVED_S = 60.0
 """A durable job that fits nowhere for so long, while smaller ones pass it, gets a worker kept free."""

@@ -16,7 +16,7 @@ from coordinator.records import (
     VectorsResult,
     encode_result,
 )
-from gogrid.protocol.messages import (
+from gogrid.protocol.job_messages import (
     LINES_PER_LEASE,
     EmbeddingDone,
     FailCode,

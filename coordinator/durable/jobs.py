@@ -44,7 +44,8 @@ from coordinator.store.base import Store
 from coordinator.tally import Tally
 from coordinator.tickets import Submission, Waiting
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
-from gogrid.protocol.messages import Assign, FailCode, Failed, Finished, LeaseHeld, PythonDone
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, PythonDone
+from gogrid.protocol.messages import Assign, LeaseHeld
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, PythonTask, Task
 
 log = logging.getLogger(__name__)

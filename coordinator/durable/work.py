@@ -17,7 +17,8 @@ from coordinator.durable.steps import Batch, Steps
 from coordinator.links import WorkerLink
 from coordinator.records import JobOutcome, JobRecord, JobState, LeaseEnd, LogLine
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import JobMessage, LeaseHeld, PythonDone
+from gogrid.protocol.job_messages import JobMessage, PythonDone
+from gogrid.protocol.messages import LeaseHeld
 from gogrid.protocol.tasks import Task
 
 REFUSED_RETRY_S = 1.0

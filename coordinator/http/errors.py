@@ -28,7 +28,7 @@ from coordinator.errors import (
     UnknownModelError,
 )
 from coordinator.http.model_status import LoadingDetail, loading_detail
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 
 _RETRY_SOON_S = 1
 _RETRY_FULL_S = 60

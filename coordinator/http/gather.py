@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from coordinator.errors import JobFailedError
 from coordinator.tickets import Answer, Ticket
-from gogrid.protocol.messages import FailCode, Finished
+from gogrid.protocol.job_messages import FailCode, Finished
 
 _AHEAD = 64
 

@@ -7,7 +7,7 @@ from coordinator.http.job_shapes import result_shape
 from coordinator.http.openai_replies import EmbeddingReply, EmbeddingUsage, embedding_shapes
 from coordinator.http.text_answers import TextAnswer
 from coordinator.records import JobKind, JobRecord, TextResult, VectorsResult, decode_result
-from gogrid.protocol.messages import PythonDone
+from gogrid.protocol.job_messages import PythonDone
 from gogrid.protocol.tasks import PythonTask
 
 

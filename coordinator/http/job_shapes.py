@@ -7,7 +7,7 @@ import msgspec
 from coordinator.records import Attempt, JobKind, JobRecord, decode_result
 from coordinator.tickets import Waiting
 from gogrid.ids import WorkerId
-from gogrid.protocol.messages import PythonDone, PythonEnd
+from gogrid.protocol.job_messages import PythonDone, PythonEnd
 
 NameOf = Callable[[WorkerId], str]
 

@@ -7,7 +7,7 @@ import msgspec
 from coordinator.interactive.loading import Loading, loading_of
 from coordinator.records import ModelRecord
 from coordinator.views import WorkerView
-from gogrid.protocol.messages import WorkerReport
+from gogrid.protocol.worker_report import WorkerReport
 
 
 class LoadingDetail(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from coordinator.http.model_status import ModelStatus, model_status
 from coordinator.records import ModelRecord
 from coordinator.views import WorkerView
 from gogrid.protocol.measured import MeasuredSpeed
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 
 
 class DeviceShape(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from coordinator.http.model_status import ModelStatus
 from coordinator.records import ModelRecord
-from gogrid.protocol.messages import TokenLogprob
+from gogrid.protocol.job_messages import TokenLogprob
 
 _LEAST_LOGPROB = -9999.0
 """JSON has no minus infinity; this is OpenAI's stand-in."""

@@ -47,7 +47,7 @@ from coordinator.interactive.loading import Wait
 from coordinator.records import KeyRecord, ModelRecord
 from coordinator.records import Scope as KeyScope
 from coordinator.tickets import Again, Ticket
-from gogrid.protocol.messages import EmbeddingDone, FailCode, Finished, Vectors
+from gogrid.protocol.job_messages import EmbeddingDone, FailCode, Finished, Vectors
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ResumeMode
 
 _Task = ChatTask | CompletionTask | EmbeddingTask

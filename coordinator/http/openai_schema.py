@@ -14,7 +14,7 @@ from coordinator.errors import JobFailedError, RequestError
 from coordinator.http.json_body import decode
 from coordinator.http.services import Limits
 from coordinator.records import ModelKind, ModelRecord
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, ResumeMode, Sampling
 
 _SEED_MASK = 0x7FFFFFFF

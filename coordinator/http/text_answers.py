@@ -33,7 +33,7 @@ from coordinator.http.openai_replies import (
 )
 from coordinator.http.services import Limits
 from coordinator.interactive.loading import loading_of
-from gogrid.protocol.messages import FailCode, Finished, Progress, TextDone, TokenLogprob, Tokens
+from gogrid.protocol.job_messages import FailCode, Finished, Progress, TextDone, TokenLogprob, Tokens
 
 _ENCODER = msgspec.json.Encoder()
 _STREAM_HEADERS = (EVENTS, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))

@@ -9,7 +9,7 @@ from array import array
 import msgspec
 
 from gogrid.protocol.framing import MAX_FRAME
-from gogrid.protocol.messages import Tokens
+from gogrid.protocol.job_messages import Tokens
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, Resume, ResumeMode
 
 _BYTES_OF_AN_ID = 5

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import LoadingModel, LoadStage, Progress, WorkerReport
+from gogrid.protocol.job_messages import Progress
+from gogrid.protocol.worker_report import LoadingModel, LoadStage, WorkerReport
 
 _ALIVE = frozenset({LoadStage.CONVERTING, LoadStage.LOADING})
 """Stages that the worker itself watches: it says so as long as they get on."""

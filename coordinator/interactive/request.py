@@ -23,18 +23,8 @@ from coordinator.links import WorkerLink
 from coordinator.records import JobOutcome, JobState, NewJob, encode_result
 from coordinator.tickets import DEFAULT_WAIT, Again, Answer
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import (
-    Assign,
-    FailCode,
-    Failed,
-    Finished,
-    JobMessage,
-    Log,
-    Progress,
-    Started,
-    Tokens,
-    Vectors,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage, Log, Progress, Started, Tokens, Vectors
+from gogrid.protocol.messages import Assign
 from gogrid.protocol.tasks import EmbeddingTask
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from coordinator.state.blobs import BlobStore
 from coordinator.store.base import Store
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, decode_manifest, encode_manifest
-from gogrid.protocol.messages import PythonDone
+from gogrid.protocol.job_messages import PythonDone
 from gogrid.protocol.tasks import PythonTask
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,95}")

@@ -27,20 +27,9 @@ from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
 from gogrid.protocol.coordinator_session import CoordinatorEvent, CoordinatorSession
 from gogrid.protocol.entrance import Authenticated, JoinDoubted, JoinProved
+from gogrid.protocol.job_messages import FailCode, Failed
 from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Drain,
-    FailCode,
-    Failed,
-    Heartbeat,
-    HeartbeatAck,
-    Refuse,
-    Settled,
-    Welcome,
-    WorkerReport,
-)
+from gogrid.protocol.messages import Assign, Cancel, Drain, Heartbeat, HeartbeatAck, Refuse, Settled, Welcome
 from gogrid.protocol.session import (
     CONTROL_STREAM,
     HANDSHAKE_S,
@@ -54,6 +43,7 @@ from gogrid.protocol.session import (
     Suspected,
     close_code,
 )
+from gogrid.protocol.worker_report import WorkerReport
 from gogrid.quic.bounded import BoundedQuicConnection
 from gogrid.quic.private import heard_at, round_trip_s, session_secret, unsent
 from gogrid.quic.timer import LazyTimer

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from gogrid.client.answers import Job, LogPiece
 from gogrid.client.client import GoGrid
 from gogrid.client.errors import AnswerError, RefusedError, UnreachableError
-from gogrid.protocol.messages import LINES_PER_LEASE
+from gogrid.protocol.job_messages import LINES_PER_LEASE
 
 PATIENCE_S = 120.0
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0)

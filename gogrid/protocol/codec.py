@@ -12,7 +12,8 @@ import msgspec
 
 from gogrid.errors import ProtocolError
 from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME
-from gogrid.protocol.messages import ControlMessage, JobMessage, JobOpen
+from gogrid.protocol.job_messages import JobStreamMessage
+from gogrid.protocol.messages import ControlMessage
 from gogrid.protocol.wire import Wire
 
 M = TypeVar("M")
@@ -77,7 +78,7 @@ class Codec(Generic[M]):
 
 _control: Codec[ControlMessage] = Codec(ControlMessage)
 _assigned: Codec[ControlMessage] = Codec(ControlMessage, tasks=True)
-_job: Codec[JobOpen | JobMessage] = Codec(JobOpen | JobMessage)
+_job: Codec[JobStreamMessage] = Codec(JobStreamMessage)
 
 
 def decode_control(data: bytes) -> ControlMessage:
@@ -90,7 +91,7 @@ def decode_assigned(data: bytes) -> ControlMessage:
     return _assigned.decode(data)
 
 
-def decode_job(data: bytes) -> JobOpen | JobMessage:
+def decode_job(data: bytes) -> JobStreamMessage:
     """A message of a job stream; raises `ProtocolError`."""
     return _job.decode(data)
 

@@ -30,7 +30,6 @@ from gogrid.protocol.messages import (
     Said,
     Settled,
     Welcome,
-    WorkerReport,
 )
 from gogrid.protocol.session import (
     CONTROL_BURST,
@@ -52,6 +51,7 @@ from gogrid.protocol.session import (
     unexpected,
 )
 from gogrid.protocol.story import read_story
+from gogrid.protocol.worker_report import WorkerReport
 
 QUIET = Rhythm(3.5, 1.5)
 """Of a worker for whose answers nobody waits: suspected after five seconds, and asked as seldom as that allows, for a

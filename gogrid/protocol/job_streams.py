@@ -13,7 +13,7 @@ from gogrid.errors import ProtocolError
 from gogrid.ids import JobId
 from gogrid.protocol.codec import decode_job
 from gogrid.protocol.framing import HEADER_SIZE, MAX_FRAME, FrameDecoder
-from gogrid.protocol.messages import Failed, Finished, JobMessage, JobOpen
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage, JobOpen, JobStreamMessage
 from gogrid.protocol.session import MAX_JOB_STREAMS
 
 
@@ -93,7 +93,7 @@ class JobStreams:
     def clear(self) -> None:
         self._streams.clear()
 
-    def _opened(self, message: JobOpen | JobMessage) -> tuple[JobId, int]:
+    def _opened(self, message: JobStreamMessage) -> tuple[JobId, int]:
         if not isinstance(message, JobOpen):
             raise ProtocolError("A job stream did not begin with JobOpen.")
         if self.has(message.job_id, message.epoch):

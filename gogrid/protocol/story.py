@@ -7,7 +7,7 @@ have carried after `JobOpen`: framed messages, the last of them, and only that o
 from gogrid.errors import ProtocolError
 from gogrid.protocol.codec import decode_job
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import Failed, Finished, JobMessage, JobOpen
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage, JobOpen
 
 STORY_BYTES = 4096
 """What a story may have; anything longer has a stream, with credit of its own."""

@@ -17,20 +17,17 @@ from gogrid.protocol import PROTOCOL_OLDEST, PROTOCOL_VERSION
 from gogrid.protocol.auth import NONCE_SIZE, Binding, sign_auth, sign_join
 from gogrid.protocol.codec import STRICT_ROOM, STRICT_TEXT, check_shape, decode_assigned, encode_framed
 from gogrid.protocol.framing import HEADER_SIZE, FrameDecoder
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage, JobOpen
 from gogrid.protocol.messages import (
     Assign,
     Cancel,
     Challenge,
     ControlMessage,
     Drain,
-    Failed,
-    Finished,
     Goodbye,
     Heartbeat,
     HeartbeatAck,
     Hello,
-    JobMessage,
-    JobOpen,
     LeaseHeld,
     Ping,
     Pong,
@@ -39,7 +36,6 @@ from gogrid.protocol.messages import (
     Said,
     Settled,
     Welcome,
-    WorkerReport,
 )
 from gogrid.protocol.session import (
     CONTROL_STREAM,
@@ -58,6 +54,7 @@ from gogrid.protocol.session import (
     unexpected,
 )
 from gogrid.protocol.wire import Wire
+from gogrid.protocol.worker_report import WorkerReport
 
 DOUBT_S = 2.0
 """What a coordinator gets to answer once the connection is in doubt."""

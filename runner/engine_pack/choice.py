@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.config import DeviceChoice
 from runner.engine_pack.shelf import EnginePack
 from runner.probes.base import GpuFindings

@@ -18,8 +18,9 @@ from typing import NoReturn
 from gogrid.errors import ProtocolError
 from gogrid.protocol.codec import Codec, encode_framed
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import FailCode, Failed, Finished, LoadStage
+from gogrid.protocol.job_messages import FailCode, Failed, Finished
 from gogrid.protocol.wire import Wire
+from gogrid.protocol.worker_report import LoadStage
 from runner.errors import JobError, ModelError
 from runner.executor.batches import into_steps
 from runner.executor.company import Company, patience_of

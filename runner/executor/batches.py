@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gogrid.protocol.codec import STRICT_TEXT
-from gogrid.protocol.messages import JobMessage, TokenLogprob, Tokens, Vectors
+from gogrid.protocol.job_messages import JobMessage, TokenLogprob, Tokens, Vectors
 from runner.executor.messages import Item, Step
 
 VECTOR_BYTES = 512 << 10

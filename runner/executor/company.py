@@ -7,7 +7,7 @@ when the last one came a while ago. So a user who comes alone after a crowd wait
 
 from dataclasses import dataclass
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ closed means: end. The executor believes nothing of what a task contains; the ru
 executor says.
 """
 
-from gogrid.protocol.messages import DeviceKind, FailCode, JobMessage, LoadStage
+from gogrid.protocol.job_messages import FailCode, JobMessage
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from gogrid.protocol.wire import Value, Wire
+from gogrid.protocol.worker_report import DeviceKind, LoadStage
 
 
 class Load(Wire, frozen=True):

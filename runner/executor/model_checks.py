@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 
 HEADER_LIMIT = 16 << 20

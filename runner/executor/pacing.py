@@ -8,7 +8,8 @@ repeated or put out of order; the pieces of an aborted request are dropped.
 
 import msgspec
 
-from gogrid.protocol.messages import DeviceKind, Tokens
+from gogrid.protocol.job_messages import Tokens
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.batches import into_pieces
 from runner.executor.messages import Item
 

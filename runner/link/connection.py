@@ -21,8 +21,10 @@ from gogrid.identity import check_chain
 from gogrid.ids import JobId
 from gogrid.protocol import ALPN
 from gogrid.protocol.auth import BINDING_LABEL, NONCE_SIZE, Binding
-from gogrid.protocol.messages import JobMessage, LeaseHeld, Refuse, WorkerReport
+from gogrid.protocol.job_messages import JobMessage
+from gogrid.protocol.messages import LeaseHeld, Refuse
 from gogrid.protocol.session import Close, Ended, Nudge, Phase, Send, close_code
+from gogrid.protocol.worker_report import WorkerReport
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent, WorkerSession
 from gogrid.quic.bounded import BoundedQuicConnection
 from gogrid.quic.private import heard_at, peer_chain, session_secret, unsent, was_resumed

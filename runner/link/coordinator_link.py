@@ -20,8 +20,9 @@ from gogrid.addresses import Address
 from gogrid.errors import CloseCode, IdentityError
 from gogrid.ids import JobId, WorkerId
 from gogrid.jointoken import JoinToken
-from gogrid.protocol.messages import Assign, Cancel, Drain, Refuse, Settled, Welcome, WorkerReport
+from gogrid.protocol.messages import Assign, Cancel, Drain, Refuse, Settled, Welcome
 from gogrid.protocol.session import HANDSHAKE_S, Ended
+from gogrid.protocol.worker_report import WorkerReport
 from gogrid.protocol.worker_session import (
     HeartbeatDue,
     KeyProof,

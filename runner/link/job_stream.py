@@ -4,7 +4,7 @@ from typing import Protocol
 
 from gogrid.errors import ProtocolError
 from gogrid.ids import JobId
-from gogrid.protocol.messages import FailCode, Failed, Finished, JobMessage
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage
 from gogrid.protocol.story import STORY_BYTES
 from gogrid.protocol.worker_session import framed_fitting
 

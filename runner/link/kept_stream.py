@@ -5,7 +5,8 @@ knows again by their numbers what it has already. What is kept is bounded by the
 """
 
 from gogrid.ids import JobId
-from gogrid.protocol.messages import Failed, Finished, JobMessage, LeaseHeld, Progress
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage, Progress
+from gogrid.protocol.messages import LeaseHeld
 from runner.session import JobStream
 
 

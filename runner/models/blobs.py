@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.protocol.tasks import ModelRef
 from gogrid.sizes import format_size
 from runner.errors import ModelError

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar, cast
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ManifestError, ModelManifest, decode_manifest
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.sizes import format_size
 from runner.errors import ModelError
 from runner.models.blobs import Moved

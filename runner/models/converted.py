@@ -8,7 +8,7 @@ import re
 import stat
 from pathlib import Path
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.sizes import format_size
 from runner.errors import ModelError
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.sizes import format_size
 from runner.errors import ModelError
 

@@ -5,7 +5,7 @@ Promises: a new stage at once, another percent at once, and a sign of life every
 
 from dataclasses import dataclass
 
-from gogrid.protocol.messages import Progress
+from gogrid.protocol.job_messages import Progress
 
 _STEP = 0.01
 _AGAIN_S = 5.0

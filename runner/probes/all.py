@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.config import DeviceChoice
 from runner.engine_pack.choice import NO_PACK, PackChoice, accelerator
 from runner.engine_pack.find import find_pack

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.probes.base import Gpu, GpuFindings
 
 APPLE_GPU = "apple"

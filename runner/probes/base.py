@@ -6,7 +6,7 @@ Probes only look; `choose.py` decides. None of them imports torch or starts anyt
 from dataclasses import dataclass
 from typing import Protocol
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ where `auto` ends on the CPU, the reason names what a GPU lacked.
 
 from dataclasses import dataclass
 
-from gogrid.protocol.messages import Device, DeviceKind
+from gogrid.protocol.worker_report import Device, DeviceKind
 from runner.config import DeviceChoice
 from runner.limits import Limit
 from runner.probes.base import Cpu, EngineBuild, Gpu, GpuFindings

@@ -3,7 +3,7 @@
 import importlib
 from typing import Protocol, cast
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.probes.base import Gpu, GpuFindings
 
 

@@ -5,7 +5,7 @@ supervisor does, and that the job is to be killed.
 """
 
 from gogrid.errors import ProtocolError
-from gogrid.protocol.messages import Log
+from gogrid.protocol.job_messages import Log
 from gogrid.protocol.tasks import PythonLimits
 from runner.python_job.names import MAX_NAMES_BYTES, check_name
 from runner.python_job.pipe import Ended, FileBegins, Output

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gogrid.errors import ProtocolError
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import FailCode, JobMessage, OutputFile, PythonDone, PythonEnd, Started
+from gogrid.protocol.job_messages import FailCode, JobMessage, OutputFile, PythonDone, PythonEnd, Started
 from gogrid.protocol.tasks import PythonLimits, PythonTask
 from runner.errors import JobError
 from runner.python_job import pipe, verdict

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
+from gogrid.protocol.job_messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonLimits
 from gogrid.sizes import format_size
 from runner.python_job.names import MAX_NAMES_BYTES

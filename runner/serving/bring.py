@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest
-from gogrid.protocol.messages import DeviceKind, FailCode, LoadStage, Progress
+from gogrid.protocol.job_messages import FailCode, Progress
+from gogrid.protocol.worker_report import DeviceKind, LoadStage
 from runner.errors import ModelError
 from runner.executor.messages import Load
 from runner.models.cache import ModelCache

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import Readiness
 from gogrid.protocol.tasks import PythonTask, Task
+from gogrid.protocol.worker_report import Readiness
 from gogrid.sizes import format_size
 
 

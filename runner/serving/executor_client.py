@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gogrid.errors import ProtocolError
 from gogrid.protocol.codec import Codec, encode_framed
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import (
+from gogrid.protocol.job_messages import (
     EmbeddingDone,
     FailCode,
     Failed,

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, LoadedModel, LoadingModel, LoadStage, Progress, RefusedModel
+from gogrid.protocol.job_messages import FailCode, Progress
+from gogrid.protocol.worker_report import LoadedModel, LoadingModel, LoadStage, RefusedModel
 from runner.errors import ModelError, RunnerError
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk

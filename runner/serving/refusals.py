@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, RefusedModel
+from gogrid.protocol.job_messages import FailCode
+from gogrid.protocol.worker_report import RefusedModel
 from runner.errors import ModelError
 from runner.models.crashes import Crashes
 

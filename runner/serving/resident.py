@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import LoadedModel
+from gogrid.protocol.worker_report import LoadedModel
 from runner.models.residence import Resident
 from runner.serving.bring import Brought
 from runner.serving.executor_client import ExecutorClient

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest
-from gogrid.protocol.messages import LoadingModel, LoadStage, Progress
+from gogrid.protocol.job_messages import Progress
+from gogrid.protocol.worker_report import LoadingModel, LoadStage
 from runner.serving.resident import Entry
 
 _LINGER_S = 15.0

@@ -10,7 +10,8 @@ import pytest
 
 from gogrid.ids import JobId, Sha256
 from gogrid.protocol.codec import encode_framed
-from gogrid.protocol.messages import Assign, Finished, Heartbeat, PythonDone
+from gogrid.protocol.job_messages import Finished, PythonDone
+from gogrid.protocol.messages import Assign, Heartbeat
 from gogrid.protocol.tasks import InputFile, PythonTask
 from runner.link.coordinator_link import CoordinatorLink
 from runner.session import JobStream

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import JobMessage, Log, OutputFile
+from gogrid.protocol.job_messages import JobMessage, Log, OutputFile
 from gogrid.protocol.tasks import InputFile, PythonTask
 from runner.python_job.run import run_python
 from runner.sandbox.choose import choose_launcher

@@ -10,7 +10,7 @@ import pytest
 
 from coordinator.errors import ModelRefusedError
 from coordinator.models.folder import inspect_model
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 from runner.executor.model_checks import check_model
 from runner.sandbox.base import Launcher

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.messages import Load
 from runner.sandbox.base import Launcher, Mount, SandboxSpec
 from runner.serving.executor_client import ExecutorClient, start_executor

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import JobMessage, Log, OutputFile, PythonDone, Started
+from gogrid.protocol.job_messages import JobMessage, Log, OutputFile, PythonDone, Started
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 from runner.python_job.run import run_python
 from runner.sandbox.base import Launcher

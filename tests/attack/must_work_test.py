@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gogrid.protocol.messages import Log, Started
+from gogrid.protocol.job_messages import Log, Started
 from gogrid.protocol.tasks import PythonLimits
 from tests.attack.jobs import Jobs
 

@@ -29,7 +29,8 @@ from gogrid.identity import create_identity, issue_leaf
 from gogrid.ids import WorkerId
 from gogrid.protocol import ALPN
 from gogrid.protocol.codec import encode_framed
-from gogrid.protocol.messages import Hello, JobOpen
+from gogrid.protocol.job_messages import JobOpen
+from gogrid.protocol.messages import Hello
 from gogrid.quic.bounded import STREAM_WINDOW
 from runner.link.connection import Connection
 from runner.link.coordinator_link import CoordinatorLink, Credentials

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gogrid.protocol.messages import Log
+from gogrid.protocol.job_messages import Log
 from gogrid.protocol.tasks import PythonLimits
 from sandbox_profiles import linux
 from tests.attack.jobs import Jobs, wait_until_gone

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, Failed, Finished, JobMessage, Started, TextDone, Tokens
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage, Started, TextDone, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
 from runner.errors import JobError
 from runner.executor.engines.base import Engine

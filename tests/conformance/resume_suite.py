@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from gogrid.protocol.messages import FailCode, JobMessage, Started, TokenLogprob, Tokens
+from gogrid.protocol.job_messages import FailCode, JobMessage, Started, TokenLogprob, Tokens
 from gogrid.protocol.tasks import ChatTask, CompletionTask, Resume, ResumeMode
 from runner.errors import JobError
 from runner.executor.engines.base import Engine

@@ -18,7 +18,7 @@ from coordinator.records import (
 )
 from coordinator.store.base import Store
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id, new_worker_id
-from gogrid.protocol.messages import PythonDone, PythonEnd
+from gogrid.protocol.job_messages import PythonDone, PythonEnd
 from gogrid.protocol.tasks import InputFile, PythonTask
 
 ANNA, BERT = WorkerId("wk_anna"), WorkerId("wk_bert")

@@ -2,23 +2,14 @@
 
 from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
 from gogrid.ids import KeyId, Sha256
-from gogrid.protocol.messages import (
-    Device,
-    DeviceKind,
-    FailCode,
-    Failed,
-    Finished,
-    Readiness,
-    TextDone,
-    Tokens,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, TextDone, Tokens
 from gogrid.protocol.tasks import (
     ChatMessage,
     ChatTask,
     ModelRef,
     Sampling,
 )
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, WorkerReport
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)
 MODEL = ModelRecord("m", Sha256("a" * 64), ModelKind.CHAT, "echo", 0, 100, 64, 0, 0.0)

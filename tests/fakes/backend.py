@@ -37,7 +37,7 @@ from coordinator.store.base import Store
 from coordinator.tickets import DEFAULT_WAIT, Answer, Submission, Waiting
 from coordinator.views import Statistics, WorkerView
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId, new_job_id
-from gogrid.protocol.messages import (
+from gogrid.protocol.job_messages import (
     EmbeddingDone,
     Finished,
     PythonDone,

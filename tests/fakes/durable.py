@@ -29,21 +29,10 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Submission
 from gogrid.ids import KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import (
-    Device,
-    DeviceKind,
-    FailCode,
-    Failed,
-    Finished,
-    Heartbeat,
-    JobMessage,
-    LeaseHeld,
-    PythonDone,
-    PythonEnd,
-    Readiness,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage, PythonDone, PythonEnd
+from gogrid.protocol.messages import Heartbeat, LeaseHeld
 from gogrid.protocol.tasks import PythonTask, Task
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, WorkerReport
 from tests.fakes.links import MemoryLink
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)

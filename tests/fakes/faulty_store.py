@@ -17,7 +17,7 @@ from coordinator.state.room import Room
 from coordinator.store import schema, sqlite
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import KeyId, WorkerId, new_job_id
-from gogrid.protocol.messages import PythonDone, PythonEnd
+from gogrid.protocol.job_messages import PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonTask
 from tests.fakes.apsw_driver import Driver, PowerVfs
 from tests.fakes.power_disk import Disk

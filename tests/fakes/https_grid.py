@@ -22,7 +22,7 @@ from coordinator.releases.shelf import Shelf
 from coordinator.tickets import Submission
 from gogrid.identity import create_identity, issue_leaf, save_leaf, server_context
 from gogrid.ids import JobId
-from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
+from gogrid.protocol.job_messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonTask
 from tests.fakes.backend import Backend, FakeJobs
 

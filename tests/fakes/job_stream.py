@@ -3,7 +3,7 @@
 import asyncio
 
 from gogrid.ids import JobId
-from gogrid.protocol.messages import Failed, Finished, JobMessage
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage
 
 
 class MemoryStream:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelManifest, digest_of, encode_manifest
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 from runner.models.blobs import Moved
 

@@ -19,18 +19,9 @@ from gogrid.addresses import Address
 from gogrid.identity import Identity, create_identity, issue_leaf
 from gogrid.ids import JobId
 from gogrid.jointoken import JoinToken, mint
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Drain,
-    Heartbeat,
-    HeartbeatAck,
-    JobMessage,
-    LeaseHeld,
-    Refuse,
-    Welcome,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import JobMessage
+from gogrid.protocol.messages import Assign, Cancel, Drain, Heartbeat, HeartbeatAck, LeaseHeld, Refuse, Welcome
+from gogrid.protocol.worker_report import WorkerReport
 from runner.link.coordinator_link import CoordinatorLink, Credentials
 from runner.session import JobStream
 from tests.fakes.directory import MemoryDirectory

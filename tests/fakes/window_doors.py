@@ -6,7 +6,7 @@ from typing import Literal
 
 from gogrid.errors import GoGridError
 from gogrid.jointoken import JoinToken
-from gogrid.protocol.messages import Device, DeviceKind, Readiness
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness
 from runner.control_messages import (
     Answer,
     Ask,

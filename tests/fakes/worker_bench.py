@@ -7,19 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import (
-    Assign,
-    Device,
-    DeviceKind,
-    Started,
-    Welcome,
-)
+from gogrid.protocol.job_messages import Started
+from gogrid.protocol.messages import Assign, Welcome
 from gogrid.protocol.tasks import (
     ChatMessage,
     ChatTask,
     ModelRef,
     Sampling,
 )
+from gogrid.protocol.worker_report import Device, DeviceKind
 from runner.facts import Facts
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree

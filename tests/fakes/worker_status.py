@@ -1,6 +1,6 @@
 """What a worker that is well says of itself; a test replaces what it is about."""
 
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import WorkerStatus
 
 READY = WorkerStatus(

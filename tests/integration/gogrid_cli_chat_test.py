@@ -15,7 +15,7 @@ from coordinator.errors import JobFailedError, NoWorkerError
 from gogrid.client import ChatTurn, GoGrid
 from gogrid.client.cli import main
 from gogrid.client.profile import Profile, save_profile
-from gogrid.protocol.messages import Finished, Started, TextDone, Tokens
+from gogrid.protocol.job_messages import Finished, Started, TextDone, Tokens
 from gogrid.protocol.tasks import ChatTask
 from tests.fakes.backend import CHAT, USER, Step, Task, paced
 from tests.fakes.https_grid import HttpsGrid, https_grid

@@ -10,7 +10,7 @@ import pytest
 from gogrid.client.cli import main
 from gogrid.client.profile import Profile, save_profile
 from gogrid.ids import JobId
-from gogrid.protocol.messages import PythonDone, PythonEnd
+from gogrid.protocol.job_messages import PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonLimits, PythonTask
 from tests.fakes.backend import USER
 from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid

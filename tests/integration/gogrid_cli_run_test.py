@@ -16,7 +16,7 @@ from coordinator.records import Attempt, JobOutcome, JobState, LeaseEnd
 from gogrid.client.cli import main
 from gogrid.client.profile import Profile, save_profile
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import OutputFile, PythonDone
+from gogrid.protocol.job_messages import OutputFile, PythonDone
 from gogrid.protocol.tasks import PythonTask
 from tests.fakes.backend import OTHER, USER, WORKER
 from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.gpu_check.bench import Bench
 from benchmarks.gpu_check.steps import fraction, matmul, watchdog
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.probes.gpu_memory import GpuUse
 from runner.probes.process_memory import process_memory
 from runner.sandbox.choose import choose_launcher

@@ -14,7 +14,7 @@ import pytest
 
 from gogrid.ids import Sha256
 from gogrid.protocol.framing import encode_frame
-from gogrid.protocol.messages import FailCode, JobMessage, OutputFile, PythonDone
+from gogrid.protocol.job_messages import FailCode, JobMessage, OutputFile, PythonDone
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 from runner.errors import JobError
 from runner.python_job import pipe

@@ -12,13 +12,13 @@ import pytest
 from coordinator.errors import NotReadyError
 from coordinator.http.services import Limits
 from coordinator.interactive.loading import Loading, Wait
-from gogrid.protocol.messages import (
+from gogrid.protocol.job_messages import Progress
+from gogrid.protocol.worker_report import (
     Device,
     DeviceKind,
     LoadedModel,
     LoadingModel,
     LoadStage,
-    Progress,
     Readiness,
     WorkerReport,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.http.services import Limits
-from gogrid.protocol.messages import Started, Tokens
+from gogrid.protocol.job_messages import Started, Tokens
 from tests.fakes.backend import CHAT, EMBED, JOBS_ONLY, USER, Backend, paced, serving
 
 

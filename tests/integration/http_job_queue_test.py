@@ -23,7 +23,7 @@ from coordinator.records import (
     encode_result,
 )
 from gogrid.ids import JobId, KeyId, WorkerId
-from gogrid.protocol.messages import PythonDone, PythonEnd
+from gogrid.protocol.job_messages import PythonDone, PythonEnd
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from tests.fakes.backend import ADMIN, CHAT, EMBED, JOBS_ONLY, USER, WORKER, Backend
 

@@ -11,7 +11,7 @@ from coordinator.errors import RequestError
 from coordinator.http.app import create_app
 from coordinator.http.prefer import LONGEST_S, wait_of
 from gogrid.ids import JobId
-from gogrid.protocol.messages import PythonDone, PythonEnd
+from gogrid.protocol.job_messages import PythonDone, PythonEnd
 from tests.fakes.backend import JOBS_ONLY, Backend
 
 JOBS = "/api/v1/jobs"

@@ -13,7 +13,7 @@ from coordinator.http.app import create_app
 from coordinator.http.services import Limits
 from coordinator.records import JobKind
 from gogrid.ids import JobId, KeyId
-from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
+from gogrid.protocol.job_messages import OutputFile, PythonDone, PythonEnd
 from tests.fakes.backend import JOBS_ONLY, Backend
 
 JOBS = "/api/v1/jobs"

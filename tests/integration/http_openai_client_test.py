@@ -10,8 +10,9 @@ import openai
 import pytest
 
 from coordinator.errors import JobFailedError, KeyLimitError, NoWorkerError, QueueFullError
-from gogrid.protocol.messages import LoadStage, Progress, Started, Tokens
+from gogrid.protocol.job_messages import Progress, Started, Tokens
 from gogrid.protocol.tasks import ChatTask, CompletionTask, ResumeMode
+from gogrid.protocol.worker_report import LoadStage
 from tests.fakes.backend import CHAT, EMBED, USER, WIDTH, Backend, Script, Step, Task, serving
 
 HELLO = [{"role": "user", "content": "hello big world"}]

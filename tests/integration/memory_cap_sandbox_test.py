@@ -13,8 +13,9 @@ import pytest
 
 from benchmarks.gpu_check.bench import Remembering
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import DeviceKind, JobMessage, OutputFile, PythonDone, PythonEnd
+from gogrid.protocol.job_messages import JobMessage, OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import ModelError
 from runner.executor.messages import Load
 from runner.probes.process_memory import process_memory

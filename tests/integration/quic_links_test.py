@@ -10,23 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from coordinator.records import WorkerStatus
 from gogrid.errors import CloseCode
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Drain,
-    FailCode,
-    Failed,
-    Finished,
-    LeaseHeld,
-    Log,
-    Readiness,
-    Settled,
-    TextDone,
-    Tokens,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Log, TextDone, Tokens
+from gogrid.protocol.messages import Assign, Cancel, Drain, LeaseHeld, Settled
 from gogrid.protocol.session import MAX_JOB_STREAMS
 from gogrid.protocol.tasks import CompletionTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import Readiness, WorkerReport
 from runner.link.coordinator_link import Credentials, join
 from runner.session import JobStream
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker

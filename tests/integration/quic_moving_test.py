@@ -10,7 +10,8 @@ import pytest
 
 from gogrid.addresses import Address
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import Assign, Drain, Tokens
+from gogrid.protocol.job_messages import Tokens
+from gogrid.protocol.messages import Assign, Drain
 from gogrid.protocol.tasks import ChatTask, ModelRef, Sampling
 from gogrid.quic.private import heard_at
 from runner.link.coordinator_link import CoordinatorLink

@@ -12,8 +12,10 @@ import pytest
 
 from gogrid.ids import JobId
 from gogrid.manifest import ModelFile, ModelManifest, digest_of, encode_manifest
-from gogrid.protocol.messages import Assign, Device, DeviceKind, FailCode, Failed, Finished, Log, PythonDone, Tokens
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Log, PythonDone, Tokens
+from gogrid.protocol.messages import Assign
 from gogrid.protocol.tasks import ChatMessage, ChatTask, InputFile, ModelRef, PythonTask, Sampling
+from gogrid.protocol.worker_report import Device, DeviceKind
 from runner.facts import Facts, sandbox_words
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree

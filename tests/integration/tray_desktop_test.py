@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from gogrid.client.local_grid import LocalGrid
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import AskPause, AskResume, AskSettings, AskStatus, Done, Settings, WorkerStatus
 from tests.desktop_session import DesktopSession, TrayMenu, desktop_session, family, wait_until
 from tray.control_client import ask

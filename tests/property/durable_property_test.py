@@ -16,20 +16,8 @@ from hypothesis import strategies as st
 from coordinator.records import JobState, decode_result
 from coordinator.tickets import Submission
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    FailCode,
-    Failed,
-    Finished,
-    Heartbeat,
-    HeartbeatAck,
-    LeaseHeld,
-    PythonDone,
-    PythonEnd,
-    Settled,
-    Started,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, PythonDone, PythonEnd, Started
+from gogrid.protocol.messages import Assign, Cancel, Heartbeat, HeartbeatAck, LeaseHeld, Settled
 from runner.link.fence import Fence
 from tests.fakes.durable import KEY, REPORT, SCRIPT, Desk, open_desk
 from tests.fakes.links import MemoryLink

@@ -8,7 +8,7 @@ from coordinator.dispatch import fleet
 from coordinator.dispatch.fleet import Fleet
 from coordinator.dispatch.placement import Candidate, Held, Need, cost, never, not_now, with_one_more
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
+from gogrid.protocol.worker_report import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 
 MODELS = [Sha256(letter * 64) for letter in "ab"]
 NEEDS = [

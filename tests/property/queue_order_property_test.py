@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from coordinator.dispatch.placement import Need
 from coordinator.dispatch.scheduler import Grant, Scheduler
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
+from gogrid.protocol.worker_report import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 
 MODEL = Sha256("a" * 64)
 GIB = 1 << 30

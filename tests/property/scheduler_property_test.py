@@ -7,7 +7,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from coordinator.dispatch.placement import STREAMS_PER_WORKER, Need
 from coordinator.dispatch.scheduler import Grant, Scheduler
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
+from gogrid.protocol.worker_report import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 
 MODELS = [Sha256(letter * 64) for letter in "abc"]
 

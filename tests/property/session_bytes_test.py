@@ -8,19 +8,9 @@ from hypothesis import strategies as st
 from gogrid.ids import JobId
 from gogrid.protocol.codec import encode_framed
 from gogrid.protocol.coordinator_session import CoordinatorSession
+from gogrid.protocol.job_messages import Finished, JobOpen, TextDone, Tokens
 from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
-from gogrid.protocol.messages import (
-    Finished,
-    Goodbye,
-    Heartbeat,
-    Hello,
-    JobOpen,
-    Ping,
-    Pong,
-    Refuse,
-    TextDone,
-    Tokens,
-)
+from gogrid.protocol.messages import Goodbye, Heartbeat, Hello, Ping, Pong, Refuse
 from gogrid.protocol.session import Close, Ended, Phase
 from gogrid.protocol.wire import Wire
 from gogrid.protocol.worker_session import WorkerSession

@@ -23,7 +23,8 @@ from gogrid.protocol.codec import (
     encode,
 )
 from gogrid.protocol.framing import FrameDecoder, encode_frame
-from gogrid.protocol.messages import Assign, ControlMessage, JobStreamMessage, Ping, Tokens, Vectors
+from gogrid.protocol.job_messages import JobStreamMessage, Tokens, Vectors
+from gogrid.protocol.messages import Assign, ControlMessage, Ping
 from gogrid.protocol.tasks import (
     ChatMessage,
     ChatTask,

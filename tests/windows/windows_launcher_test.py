@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import SandboxUnavailableError
 from runner.executor.messages import Load
 from runner.sandbox.base import Launcher, Mount, SandboxSpec

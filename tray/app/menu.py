@@ -3,7 +3,7 @@
 Nothing in the menu changes by the second (throughput is in the tooltip): most desktops close an open menu that changes.
 """
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from gogrid.sizes import format_size
 from runner.control_messages import WorkerStatus
 from tray.app.state import View

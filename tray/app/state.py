@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from gogrid.moments import shown_moment
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import WorkerStatus
 from tray.instance_messages import AppState, UpdateState
 from tray.supervision.restart import Life, Phase

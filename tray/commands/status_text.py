@@ -1,7 +1,7 @@
 """A worker's status as a person reads it. Pure, but for the local time zone."""
 
 from gogrid.moments import shown_moment
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from gogrid.sizes import format_size
 from runner.control_messages import ModelState, WorkerStatus
 

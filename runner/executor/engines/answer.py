@@ -7,7 +7,7 @@ worker sent already (`replay`) nothing goes out, but all of this counts them.
 
 from typing import Literal
 
-from gogrid.protocol.messages import Finished, Started, TextDone, TokenLogprob, Tokens
+from gogrid.protocol.job_messages import Finished, Started, TextDone, TokenLogprob, Tokens
 from gogrid.protocol.tasks import Sampling
 from runner.executor.engines.stops import StopFilter
 

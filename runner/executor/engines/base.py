@@ -7,8 +7,8 @@ Implementations pass `tests/conformance/engine_suite.py`.
 from collections.abc import Callable
 from typing import Protocol
 
-from gogrid.protocol.messages import LoadStage
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
+from gogrid.protocol.worker_report import LoadStage
 from runner.executor.messages import Item, Load, Ready
 
 Report = Callable[[LoadStage, float], None]

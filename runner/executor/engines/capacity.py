@@ -5,7 +5,7 @@ Promises: weights, cache and working space together stay under the cap, or `Mode
 
 from dataclasses import dataclass
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 from runner.executor.engines.batcher import PAGE, BatchLimits
 

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from gogrid.protocol.messages import FailCode, LoadStage
+from gogrid.protocol.job_messages import FailCode
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
+from gogrid.protocol.worker_report import LoadStage
 from runner.errors import JobError, ModelError
 from runner.executor.engines.base import Report
 from runner.executor.engines.torch_load import LOCAL_ONLY

@@ -12,7 +12,8 @@ from math import inf
 
 import torch
 
-from gogrid.protocol.messages import DeviceKind, FailCode
+from gogrid.protocol.job_messages import FailCode
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import ModelError
 from runner.executor.engines.fast_linear import packed_linear
 from runner.executor.messages import Load

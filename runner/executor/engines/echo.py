@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
-from gogrid.protocol.messages import EmbeddingDone, FailCode, Failed, Finished, JobMessage, TokenLogprob, Vectors
+from gogrid.protocol.job_messages import EmbeddingDone, FailCode, Failed, Finished, JobMessage, TokenLogprob, Vectors
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, Resume, ResumeMode
 from runner.errors import JobError
 from runner.executor.engines.answer import Answer

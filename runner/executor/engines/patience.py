@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import JobError
 
 T = TypeVar("T")

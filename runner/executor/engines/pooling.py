@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 
 

@@ -1,6 +1,6 @@
 """Which engine serves a model: the one place that names them all. Imports an engine only when it is asked for."""
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 from runner.executor.engines.base import Engine, Report
 from runner.executor.messages import Load

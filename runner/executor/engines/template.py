@@ -20,7 +20,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
 from runner.executor.engines.room import Room

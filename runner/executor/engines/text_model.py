@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
 from runner.executor.engines.detokenize import TokenNames

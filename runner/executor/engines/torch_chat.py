@@ -14,8 +14,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import DeviceKind, FailCode, Failed, JobMessage, LoadStage, TokenLogprob
+from gogrid.protocol.job_messages import FailCode, Failed, JobMessage, TokenLogprob
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ModelRef, ResumeMode, Sampling
+from gogrid.protocol.worker_report import DeviceKind, LoadStage
 from runner.errors import JobError, ModelError
 from runner.executor.engines.answer import Answer
 from runner.executor.engines.base import Report

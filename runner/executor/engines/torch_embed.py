@@ -14,18 +14,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from gogrid.protocol.messages import (
-    DeviceKind,
-    EmbeddingDone,
-    FailCode,
-    Failed,
-    Finished,
-    JobMessage,
-    LoadStage,
-    Started,
-    Vectors,
-)
+from gogrid.protocol.job_messages import EmbeddingDone, FailCode, Failed, Finished, JobMessage, Started, Vectors
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
+from gogrid.protocol.worker_report import DeviceKind, LoadStage
 from runner.errors import JobError, ModelError
 from runner.executor.batches import VECTOR_BYTES
 from runner.executor.engines.base import Report

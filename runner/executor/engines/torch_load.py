@@ -7,7 +7,8 @@ library reach for a network, a foreign file format or a model's own code.
 import os
 from pathlib import Path
 
-from gogrid.protocol.messages import FailCode, LoadStage
+from gogrid.protocol.job_messages import FailCode
+from gogrid.protocol.worker_report import LoadStage
 from runner.errors import ModelError
 from runner.executor.engines.base import Engine, Report
 from runner.executor.messages import Load

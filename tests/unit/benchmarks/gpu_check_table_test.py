@@ -9,7 +9,7 @@ import pytest
 from benchmarks.gpu_check.__main__ import PLANNED, unfit
 from benchmarks.gpu_check.bench import last_object
 from benchmarks.gpu_check.table import Step, budget_step, exit_code, overshoot_step, speed_step, table
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.probes.base import EngineBuild, Gpu, GpuFindings
 from runner.probes.nvidia import probe_nvidia
 

@@ -21,23 +21,18 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Ticket
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
-from gogrid.protocol.messages import (
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Progress, Started, TextDone
+from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import (
     Device,
     DeviceKind,
-    FailCode,
-    Failed,
-    Finished,
     LoadedModel,
     LoadingModel,
     LoadStage,
-    Progress,
     Readiness,
     RefusedModel,
-    Started,
-    TextDone,
     WorkerReport,
 )
-from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
 from tests.fakes.links import MemoryLink
 
 LIMITS = WaitLimits(patience_s=60.0, longest_s=1800.0)

@@ -16,20 +16,10 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Ticket
 from gogrid.ids import KeyId, Sha256
-from gogrid.protocol.messages import (
-    Device,
-    DeviceKind,
-    FailCode,
-    Failed,
-    Finished,
-    Readiness,
-    Refuse,
-    Started,
-    TextDone,
-    Tokens,
-    WorkerReport,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Started, TextDone, Tokens
+from gogrid.protocol.messages import Refuse
 from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, WorkerReport
 from tests.fakes.links import MemoryLink
 
 KEY = KeyRecord(KeyId("k"), "key", b"", frozenset(Scope), 0.0, None, False)

@@ -8,7 +8,8 @@ import pytest
 
 from coordinator.records import JobRecord, JobState, LeaseEnd
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import Failed, Finished, Heartbeat, LeaseHeld, TextDone
+from gogrid.protocol.job_messages import Failed, Finished, TextDone
+from gogrid.protocol.messages import Heartbeat, LeaseHeld
 from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
 from tests.fakes.durable import CRASH, MODEL, Desk, held, open_desk
 from tests.fakes.links import MemoryLink

@@ -10,13 +10,8 @@ from coordinator.records import (
     JobState,
 )
 from gogrid.ids import WorkerId
-from gogrid.protocol.messages import (
-    FailCode,
-    Failed,
-    Heartbeat,
-    Refuse,
-    Started,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Started
+from gogrid.protocol.messages import Heartbeat, Refuse
 from tests.fakes.durable import CRASH, MODEL, SCRIPT_DONE, WALL, Desk, open_desk
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.records import JobRecord
-from gogrid.protocol.messages import FailCode, Failed, Started
+from gogrid.protocol.job_messages import FailCode, Failed, Started
 from tests.fakes.durable import MODEL, SCRIPT_DONE, Desk, open_desk
 
 

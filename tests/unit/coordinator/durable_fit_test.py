@@ -9,8 +9,8 @@ import pytest
 from coordinator.errors import RequestError
 from coordinator.records import JobState
 from coordinator.tickets import Submission
-from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
 from gogrid.protocol.tasks import ChatTask, ModelRef, PythonLimits, PythonTask, Sampling
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, WorkerReport
 from tests.fakes.durable import KEY, MODEL, REPORT, SCRIPT, Desk, open_desk
 
 

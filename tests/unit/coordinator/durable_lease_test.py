@@ -11,14 +11,8 @@ from coordinator.records import (
     LeaseEnd,
 )
 from gogrid.ids import WorkerId
-from gogrid.protocol.messages import (
-    FailCode,
-    Failed,
-    Heartbeat,
-    HeartbeatAck,
-    Log,
-    Started,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Log, Started
+from gogrid.protocol.messages import Heartbeat, HeartbeatAck
 from gogrid.protocol.tasks import EmbeddingTask, ModelRef
 from tests.fakes.durable import CRASH, MODEL, SCRIPT_DONE, Desk, held, open_desk
 

@@ -17,11 +17,10 @@ from coordinator.records import (
 )
 from coordinator.tickets import Submission
 from gogrid.manifest import digest_of
-from gogrid.protocol.messages import (
+from gogrid.protocol.job_messages import (
     LINES_PER_LEASE,
     EmbeddingDone,
     Finished,
-    HeartbeatAck,
     Log,
     OutputFile,
     PythonDone,
@@ -31,6 +30,7 @@ from gogrid.protocol.messages import (
     Tokens,
     Vectors,
 )
+from gogrid.protocol.messages import HeartbeatAck
 from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, ModelRef, Sampling
 from tests.fakes.durable import KEY, MODEL, SCRIPT, SCRIPT_DONE, WALL, Desk, held, open_desk
 

@@ -25,8 +25,8 @@ from coordinator.models.memory import (
 )
 from coordinator.records import ModelKind, ModelRecord
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.messages import Device, DeviceKind, Readiness
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling, Task
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness
 from tests.fakes.durable import REPORT
 
 GB = 10**9

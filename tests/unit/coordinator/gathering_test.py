@@ -6,13 +6,12 @@ from coordinator.durable import gathering
 from coordinator.durable.gathering import Began, Gathering, NoResult, Told
 from coordinator.records import JobState, LeaseEnd, LogLine, TextResult, VectorsResult, decode_result
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import (
+from gogrid.protocol.job_messages import (
     LINES_PER_LEASE,
     EmbeddingDone,
     FailCode,
     Failed,
     Finished,
-    LoadStage,
     Log,
     Progress,
     PythonDone,
@@ -23,6 +22,7 @@ from gogrid.protocol.messages import (
     Vectors,
 )
 from gogrid.protocol.tasks import CompletionTask, EmbeddingTask, ModelRef, PythonTask, Sampling
+from gogrid.protocol.worker_report import LoadStage
 
 MODEL = ModelRef(name="m", digest=Sha256("a" * 64))
 SCRIPT = PythonTask(files=(), entry="a.py")

@@ -20,16 +20,8 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Again, Answer
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.messages import (
-    Drain,
-    EmbeddingDone,
-    Finished,
-    JobMessage,
-    Refuse,
-    Started,
-    Tokens,
-    Vectors,
-)
+from gogrid.protocol.job_messages import EmbeddingDone, Finished, JobMessage, Started, Tokens, Vectors
+from gogrid.protocol.messages import Drain, Refuse
 from gogrid.protocol.tasks import (
     ChatTask,
     CompletionTask,

@@ -11,7 +11,7 @@ from coordinator.http.errors import reply_to
 from coordinator.http.gather import Gather
 from coordinator.http.openai_replies import chat_logprobs, completion_logprobs
 from coordinator.tickets import Answer
-from gogrid.protocol.messages import FailCode, TokenLogprob, Tokens
+from gogrid.protocol.job_messages import FailCode, TokenLogprob, Tokens
 from gogrid.protocol.tasks import ChatTask, ModelRef, Sampling
 from tests.fakes.backend import CHAT, FakeTicket, Step, paced
 

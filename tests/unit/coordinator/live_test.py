@@ -17,8 +17,8 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Submission
 from gogrid.ids import KeyId
-from gogrid.protocol.messages import Device, DeviceKind, Readiness, WorkerReport
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, WorkerReport
 from tests.fakes.durable import durable_jobs
 from tests.fakes.links import MemoryLink
 

@@ -17,7 +17,7 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.views import WorkerView
 from gogrid.ids import WorkerId
 from gogrid.protocol.measured import MeasuredSpeed
-from gogrid.protocol.messages import Readiness, WorkerReport
+from gogrid.protocol.worker_report import Readiness, WorkerReport
 from tests.fakes.backend import FakeLive
 
 EVIL = "on battery \x1b[2J"

@@ -10,7 +10,7 @@ from coordinator.state.blobs import BlobStore
 from coordinator.state.retention import DEAD_KEPT_S, tidy
 from coordinator.store.sqlite_store import SqliteStore
 from gogrid.ids import JobId, KeyId, WorkerId
-from gogrid.protocol.messages import OutputFile, PythonDone, PythonEnd
+from gogrid.protocol.job_messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import InputFile, PythonTask
 
 NOW = 1_000_000.0

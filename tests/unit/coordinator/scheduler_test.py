@@ -8,7 +8,7 @@ from coordinator.dispatch.placement import STREAMS_PER_WORKER, Need
 from coordinator.dispatch.scheduler import Grant, Hopeless, Lost, Scheduler
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.measured import MeasuredSpeed
-from gogrid.protocol.messages import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
+from gogrid.protocol.worker_report import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 
 GIB = 1 << 30
 MODEL = Sha256("a" * 64)

@@ -5,18 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    FailCode,
-    Failed,
-    Finished,
-    HeartbeatAck,
-    LeaseHeld,
-    Refuse,
-    TextDone,
-    Tokens,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, TextDone, Tokens
+from gogrid.protocol.messages import Assign, Cancel, HeartbeatAck, LeaseHeld, Refuse
 from gogrid.protocol.session import KEEP_ALIVE_S, Nudge, Suspected
 from gogrid.protocol.tasks import ChatTask, ModelRef, Sampling
 from tests.fakes.session_pair import Pair

@@ -13,20 +13,9 @@ from gogrid.protocol.auth import Binding
 from gogrid.protocol.codec import encode_framed
 from gogrid.protocol.coordinator_session import CoordinatorSession
 from gogrid.protocol.entrance import JoinDoubted, JoinProved
+from gogrid.protocol.job_messages import FailCode, Failed, JobOpen, Tokens
 from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
-from gogrid.protocol.messages import (
-    Auth,
-    Challenge,
-    FailCode,
-    Failed,
-    Goodbye,
-    Hello,
-    JobOpen,
-    Ping,
-    Reject,
-    Tokens,
-    Welcome,
-)
+from gogrid.protocol.messages import Auth, Challenge, Goodbye, Hello, Ping, Reject, Welcome
 from gogrid.protocol.session import Close, Ended, Phase, Send, Suspected
 from gogrid.protocol.wire import Wire
 from gogrid.protocol.worker_session import HeartbeatDue, KeyProof, Renewed, WorkerSession

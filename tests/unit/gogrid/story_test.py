@@ -7,10 +7,12 @@ import pytest
 from gogrid.errors import CloseCode, ProtocolError
 from gogrid.ids import JobId
 from gogrid.protocol.codec import encode_framed
+from gogrid.protocol.job_messages import Finished, JobOpen, Log, Progress, TextDone
 from gogrid.protocol.job_streams import JobSaid
-from gogrid.protocol.messages import Finished, JobOpen, LoadStage, Log, Progress, Said, TextDone
+from gogrid.protocol.messages import Said
 from gogrid.protocol.session import CONTROL_BURST, CONTROL_STREAM, Ended
 from gogrid.protocol.story import STORY_BYTES, read_story
+from gogrid.protocol.worker_report import LoadStage
 from tests.fakes.session_pair import Pair
 
 JOB = JobId("job_1")

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import Assign, DeviceKind, FailCode, Failed, Finished, LeaseHeld, LoadStage, Progress
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Progress
+from gogrid.protocol.messages import Assign, LeaseHeld
 from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import DeviceKind, LoadStage
 from runner.executor.messages import Load
 from runner.models.crashes import IN_A_ROW
 from runner.models.residence import Turns

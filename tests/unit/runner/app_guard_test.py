@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gogrid.places import worker_places
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.app import _Runner
 from runner.config import load_config
 from runner.engine_pack.choice import PackChoice

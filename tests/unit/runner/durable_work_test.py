@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import Assign, Cancel, FailCode, Failed, Finished, LeaseHeld, Progress, Tokens
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Progress, Tokens
+from gogrid.protocol.messages import Assign, Cancel, LeaseHeld
 from gogrid.protocol.tasks import ChatMessage, ChatTask, ModelRef, Sampling
 from tests.fakes.job_stream import MemoryStream
 from tests.fakes.worker_bench import WELCOME, Bench, bench, ended, until

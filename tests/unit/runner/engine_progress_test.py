@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind, Readiness
+from gogrid.protocol.worker_report import DeviceKind, Readiness
 from runner.config import DeviceChoice
 from runner.engine_pack.choice import choose_pack
 from runner.engine_pack.ledger import Fetched, Ledger, added, load_ledger, save_ledger, served, superseded

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.config import DeviceChoice
 from runner.engine_pack.choice import PackChoice, accelerator, choose_pack
 from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf, verify

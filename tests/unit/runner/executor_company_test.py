@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.company import NONE, Company, Patience, patience_of
 
 PATIENCE = Patience(longest_s=0.03, silence_s=0.008)

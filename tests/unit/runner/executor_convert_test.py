@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import ModelError
 from runner.executor.engines.registry import create
 from runner.executor.messages import Load, LoadFailed

@@ -2,8 +2,9 @@
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind, EmbeddingDone, FailCode, Failed, Finished, Vectors
+from gogrid.protocol.job_messages import EmbeddingDone, FailCode, Failed, Finished, Vectors
 from gogrid.protocol.tasks import EmbeddingTask, ResumeMode
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import JobError
 from runner.executor.batches import into_steps
 from runner.executor.engines.base import Engine

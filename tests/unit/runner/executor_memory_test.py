@@ -10,8 +10,9 @@ import pytest
 
 from coordinator.models.folder import inspect_model
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import DeviceKind, Failed, Finished, JobMessage
+from gogrid.protocol.job_messages import Failed, Finished, JobMessage
 from gogrid.protocol.tasks import CompletionTask, EmbeddingTask, ModelRef, Sampling
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.messages import Load, Ready
 from runner.probes.process_memory import process_memory
 from runner.sandbox.base import SandboxSpec

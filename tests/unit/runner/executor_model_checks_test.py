@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 from runner.executor import model_checks
 from runner.executor.model_checks import check_model

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gogrid.protocol.codec import STRICT_TEXT, Codec, encode
-from gogrid.protocol.messages import FailCode, Failed, Finished, Started, TextDone, TokenLogprob, Tokens
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Started, TextDone, TokenLogprob, Tokens
 from runner.executor.batches import into_pieces, into_steps
 from runner.executor.messages import FromExecutor, Item
 from runner.executor.pacing import Pacer

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import JobError
 from runner.executor.engines.patience import Patience
 

@@ -13,9 +13,10 @@ import pytest
 
 from gogrid.protocol.codec import Codec, encode_framed
 from gogrid.protocol.framing import FrameDecoder
-from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished, JobMessage, Vectors
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage, Vectors
 from gogrid.protocol.tasks import EmbeddingTask
 from gogrid.protocol.wire import Wire
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.messages import Abort, FromExecutor, Load, LoadFailed, Ready, Step, Submit
 from tests.conformance.engine_suite import MODEL, chat, completion, done_of, ids_of, text_of
 from tests.torch_models import smollm2

@@ -8,7 +8,7 @@ import pytest
 if sys.platform == "linux":
     import resource
 
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from gogrid.protocol.tasks import ChatMessage
 from runner.errors import JobError
 from runner.executor.engines.template import ChatTemplate

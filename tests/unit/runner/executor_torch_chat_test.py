@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gogrid.protocol.messages import DeviceKind, FailCode, Tokens
+from gogrid.protocol.job_messages import FailCode, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, ResumeMode, Sampling
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import JobError, ModelError
 from runner.executor.engines.base import Engine
 from runner.executor.engines.registry import create

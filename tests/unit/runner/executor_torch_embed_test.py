@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind, EmbeddingDone, FailCode, Finished, JobMessage, Vectors
+from gogrid.protocol.job_messages import EmbeddingDone, FailCode, Finished, JobMessage, Vectors
 from gogrid.protocol.tasks import EmbeddingTask
+from gogrid.protocol.worker_report import DeviceKind
 from runner.errors import JobError, ModelError
 from runner.executor.engines.base import Engine
 from runner.executor.engines.pooling import Pool, Recipe, read_recipe

@@ -7,7 +7,7 @@ import pytest
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, encode_manifest
-from gogrid.protocol.messages import FailCode, Failed
+from gogrid.protocol.job_messages import FailCode, Failed
 from gogrid.protocol.tasks import ModelRef
 from runner.errors import ModelError, RunnerError
 from runner.first_test import QUESTION, FirstTest, smallest_model

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import Assign, Cancel, DeviceKind, Finished, PythonDone, PythonEnd
+from gogrid.protocol.job_messages import Finished, PythonDone, PythonEnd
+from gogrid.protocol.messages import Assign, Cancel
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
+from gogrid.protocol.worker_report import DeviceKind
 from runner.facts import Facts, gather
 from runner.limits import Limit
 from runner.probes.base import Cpu, EngineBuild

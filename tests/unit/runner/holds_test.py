@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.errors import RunnerError
 from runner.holds import Holds, OwnerPause
 from runner.pause_file import PauseFile

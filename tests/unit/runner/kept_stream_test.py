@@ -1,17 +1,8 @@
 """A durable job's words over several links: all of them, in order, on each."""
 
 from gogrid.ids import JobId
-from gogrid.protocol.messages import (
-    FailCode,
-    Failed,
-    Finished,
-    LoadStage,
-    Log,
-    Progress,
-    PythonDone,
-    PythonEnd,
-    Started,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Log, Progress, PythonDone, PythonEnd, Started
+from gogrid.protocol.worker_report import LoadStage
 from runner.link.kept_stream import KeptStream
 from tests.fakes.job_stream import MemoryStream
 

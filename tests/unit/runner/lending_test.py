@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gogrid.errors import ConfigError
 from gogrid.ids import Sha256
 from gogrid.places import WorkerPlaces, worker_places
-from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished
+from gogrid.protocol.job_messages import FailCode, Failed, Finished
+from gogrid.protocol.worker_report import DeviceKind
 from runner.config import load_config
 from runner.facts import Facts
 from runner.models.residence import Resident, crowded_out

@@ -13,7 +13,7 @@ import pytest
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, digest_of, encode_manifest
-from gogrid.protocol.messages import FailCode
+from gogrid.protocol.job_messages import FailCode
 from runner.errors import ModelError
 from runner.models.blobs import Access, Blobs
 from runner.models.cache import ModelCache

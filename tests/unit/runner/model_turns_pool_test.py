@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from gogrid.protocol.messages import FailCode, Failed, Finished, LoadStage, Progress
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Progress
+from gogrid.protocol.worker_report import LoadStage
 from runner.models.crashes import FIRST_S, Crashes
 from runner.models.estimates import Durations, Meter, remaining
 from runner.models.residence import Turns

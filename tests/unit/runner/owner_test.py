@@ -11,7 +11,8 @@ import pytest
 
 from gogrid.ids import Sha256
 from gogrid.manifest import ModelFile, ModelManifest, encode_manifest
-from gogrid.protocol.messages import FailCode, Failed, Readiness
+from gogrid.protocol.job_messages import FailCode, Failed
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import Done, Refused
 from runner.gates.observation import MachineSeen
 from runner.gates.probes.base import NoAnswerError

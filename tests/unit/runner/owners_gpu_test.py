@@ -2,7 +2,7 @@
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.config import DeviceChoice
 from runner.limits import Limit
 from runner.probes.base import Cpu, EngineBuild, Gpu, GpuFindings

@@ -13,7 +13,7 @@ import pytest
 
 from gogrid.errors import ProtocolError
 from gogrid.moments import shown_moment
-from gogrid.protocol.messages import Readiness, WorkerReport
+from gogrid.protocol.worker_report import Readiness, WorkerReport
 from gogrid.protocol.worker_session import framed_fitting
 from runner.control_messages import Done, Refused
 from runner.gates.settings import GateSettings

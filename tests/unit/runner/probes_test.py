@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gogrid.protocol.messages import DeviceKind
+from gogrid.protocol.worker_report import DeviceKind
 from runner.config import DeviceChoice
 from runner.limits import Limit
 from runner.probes.apple import find_apple

@@ -7,7 +7,7 @@ import pytest
 
 from gogrid.errors import ProtocolError
 from gogrid.ids import Sha256
-from gogrid.protocol.messages import FailCode, PythonEnd
+from gogrid.protocol.job_messages import FailCode, PythonEnd
 from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 from runner.errors import JobError
 from runner.python_job.intake import Intake, TooMuchOutputError

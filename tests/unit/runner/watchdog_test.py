@@ -6,8 +6,9 @@ import signal
 import time
 from pathlib import Path
 
-from gogrid.protocol.messages import DeviceKind, FailCode, Failed, Finished, JobMessage, Tokens
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, JobMessage, Tokens
 from gogrid.protocol.tasks import ChatMessage, ChatTask, EmbeddingTask, Sampling
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.messages import Load
 from runner.sandbox.base import SandboxSpec
 from runner.serving.executor_client import ExecutorClient, start_executor

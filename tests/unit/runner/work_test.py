@@ -7,20 +7,8 @@ from pathlib import Path
 import pytest
 
 from gogrid.ids import JobId, Sha256
-from gogrid.protocol.messages import (
-    Assign,
-    Cancel,
-    Drain,
-    FailCode,
-    Failed,
-    Finished,
-    LeaseHeld,
-    Readiness,
-    Started,
-    TextDone,
-    Tokens,
-    Vectors,
-)
+from gogrid.protocol.job_messages import FailCode, Failed, Finished, Started, TextDone, Tokens, Vectors
+from gogrid.protocol.messages import Assign, Cancel, Drain, LeaseHeld
 from gogrid.protocol.tasks import (
     EmbeddingTask,
     InputFile,
@@ -28,6 +16,7 @@ from gogrid.protocol.tasks import (
     PythonLimits,
     PythonTask,
 )
+from gogrid.protocol.worker_report import Readiness
 from runner.session import JobStream
 from tests.fakes.worker_bench import CAP, FACTS, WELCOME, begun, bench, ended, until
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from gogrid.places import worker_places
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control import ControlServer
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, Done, RunningJob, WorkerStatus
 from tests.fakes.worker_status import READY

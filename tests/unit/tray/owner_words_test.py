@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import WorkerStatus
 from tests.fakes.worker_status import READY
 from tray.app.menu import menu, tooltip

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import ModelState, RunningJob
 from tests.fakes.worker_status import READY
 from tray.commands.status_text import status_text

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gogrid.protocol.messages import Device, DeviceKind, Readiness
+from gogrid.protocol.worker_report import Device, DeviceKind, Readiness
 from runner.control_messages import RunningJob, WorkerStatus
 from tray.app.menu import menu, tooltip
 from tray.app.state import Choices, Known, Looker, View

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from gogrid.protocol.messages import Readiness
+from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import AskChange, AskPause, AskResume, RunningJob, Settings, SettingShown, WorkerStatus
 from tray.app.choices import choices, notifications
 from tray.app.notes import note
