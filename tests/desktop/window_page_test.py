@@ -197,7 +197,7 @@ def test_a_join_that_fails_leaves_the_worker_where_it_was_and_one_that_works_mov
     page.fill("#token", fresh)
     page.fill("#worker-name", "on-the-shelf")
     page.click("#join")
-    expect(page.locator("#answer")).not_to_be_empty()
+    expect(page.locator("#answer")).not_to_be_empty(timeout=30_000)
     after = ask(joined.places.control, AskStatus())
     assert isinstance(after, WorkerStatus)
     assert (after.worker, after.connected, after.pid != before.pid) == ("on-the-shelf", True, True)

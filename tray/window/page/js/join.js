@@ -39,6 +39,7 @@ export function joinPage(content, show) {
 
   function readSoon() {
     clearTimeout(timer);
+    replace(shown);  // what was pasted before is not what is joined with
     timer = setTimeout(read, 150);
   }
 
