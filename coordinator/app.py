@@ -23,7 +23,8 @@ from coordinator.config import CoordinatorConfig
 from coordinator.directory import Directory, DirectoryChange
 from coordinator.dispatch.dispatcher import Dispatcher
 from coordinator.dispatch.scheduler import Scheduler
-from coordinator.durable.jobs import Clocks, DurableJobs
+from coordinator.durable.jobs import DurableJobs
+from coordinator.durable.keeping import Clocks
 from coordinator.durable.quota import DurableLimits
 from coordinator.durable.sick_workers import SickWorkers
 from coordinator.errors import CoordinatorError, StateError

@@ -89,6 +89,8 @@ class Dispatcher:
         """What workers held when they connected again, until their first heartbeat names it."""
         self.unclaimed: Unclaimed = lambda link, job_id, epoch, message: None
         """Told of ends that come from a lease that is not valid."""
+        self.answering: Callable[[WorkerId], None] = lambda worker_id: None
+        """Told before a worker's heartbeat is answered: what must be said first."""
         self.enrolled: Callable[[], Collection[WorkerId]] = lambda: ()
         """Every worker that may work here, connected or not."""
         self._placing: asyncio.Handle | None = None
@@ -162,7 +164,7 @@ class Dispatcher:
 
     def oversized(self, need: Need) -> Oversized | None:
         """Why no worker lends enough for this, with the numbers; None: one does, or not all have told."""
-        return self._scheduler.oversized(need, self.enrolled())
+        return self._scheduler.oversized(need, self.enrolled)
 
     def starts_in(self, job_id: JobId) -> float | None:
         """Seconds until a waiting job is placed, by what was seen of late; None: it cannot be told."""
@@ -251,6 +253,7 @@ class Dispatcher:
 
     def heartbeat(self, link: WorkerLink, heartbeat: Heartbeat) -> None:
         now = self._monotonic()
+        self.answering(link.worker.id)
         lost = []
         for held in heartbeat.held:
             if not self._is_current(link) or not self._renew(link, held, now):

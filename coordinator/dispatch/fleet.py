@@ -6,7 +6,7 @@ size. A kind that has starved can have a worker kept free of its competitors unt
 """
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from coordinator.dispatch.placement import (
@@ -197,12 +197,15 @@ class Fleet:
         """No connected worker could take it even when idle."""
         return not self._index(need).possible
 
-    def oversized(self, need: Need, enrolled: Collection[WorkerId]) -> Oversized | None:
+    def oversized(self, need: Need, enrolled: Callable[[], Collection[WorkerId]]) -> Oversized | None:
         """See `placement.oversized`. One that has not told yet, or is `enrolled` and was never here, may lend it."""
-        if self._index(need).possible or not all(one in self._members or one in self._away for one in enrolled):
+        if self._index(need).possible:
+            return None
+        known = enrolled()
+        if not all(one in self._members or one in self._away for one in known):
             return None
         here = [self._candidate(worker_id, member) for worker_id, member in self._members.items()]
-        return oversized(need, (*here, *(self._away[one] for one in enrolled if one in self._away)))
+        return oversized(need, (*here, *(self._away[one] for one in known if one in self._away)))
 
     def reasons(self, need: Need) -> tuple[str, ...]:
         """Why the workers that cannot take it now cannot: `name: reason`, in the order in which they joined."""

@@ -12,7 +12,7 @@ Events in, instructions out; no clock, socket or task. The only writer is the ev
    not fitted for `STARVED_S` gets a worker that is kept free of its competitors until it does.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from coordinator.dispatch.fleet import Fleet
@@ -172,7 +172,7 @@ class Scheduler:
             return (f"it was given back and is tried again in {need.not_before - self._now:.0f} s",)
         return self._fleet.reasons(need)
 
-    def oversized(self, need: Need, enrolled: Collection[WorkerId]) -> Oversized | None:
+    def oversized(self, need: Need, enrolled: Callable[[], Collection[WorkerId]]) -> Oversized | None:
         """Why no worker lends enough for this; None: one does, or it is not known of all that are `enrolled`."""
         return self._fleet.oversized(need, enrolled)
 

@@ -95,7 +95,7 @@ class DurableWork(Work):
         *,
         alone: bool = False,
     ) -> None:
-        self.need = replace(need, avoid=need.avoid | frozenset(crashed_on))
+        self.need = replace(need, avoid=need.avoid | frozenset(crashed_on)) if crashed_on else need
         self.task = task
         self.choosing = True
         """A worker that is chosen now is stored together with the job."""
@@ -214,7 +214,12 @@ class DurableWork(Work):
     def _begin(self) -> None:
         if self.began_at is None:
             self.began_at = self._keeper.wall()
-            asyncio.get_running_loop().call_later(RUNNING_AFTER_S, self._still_running, self.epoch, self.began_at)
+            asyncio.get_running_loop().call_soon(self._goes_on, self.epoch, self.began_at)
+
+    def _goes_on(self, epoch: int, began_at: float) -> None:
+        """Most small jobs end in the turn of the event loop in which they begin, and need no timer."""
+        if not self._over and self.epoch == epoch:
+            asyncio.get_running_loop().call_later(RUNNING_AFTER_S, self._still_running, epoch, began_at)
 
     def _still_running(self, epoch: int, began_at: float) -> None:
         if not self._over and self.epoch == epoch:

@@ -28,29 +28,33 @@ class GuardedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_bytes = 0
+        self._in_head = True
+        """A head is waited for, or has come in part."""
         self._head_timer: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_done()
+        self._in_head = False
+        self._watch_head()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        reading_head = self._head_timer is not None
+        was_in_head = self._in_head
         super().data_received(data)
-        if reading_head and self._head_timer is not None:
+        if was_in_head and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse("Request header fields too large.")
+        self._watch_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._header_bytes = 0
-        if self._head_timer is None:
-            self._expect_head()
+        if not self._in_head:
+            self._in_head, self._head_bytes = True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value) + 4
@@ -59,15 +63,15 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._head_done()
+        self._in_head = False
+        self._watch_head()
         super().on_headers_complete()
 
-    def _expect_head(self) -> None:
-        self._head_bytes = 0
-        self._head_timer = self.loop.call_later(HEAD_S, self._too_slow)
-
-    def _head_done(self) -> None:
-        if self._head_timer is not None:
+    def _watch_head(self) -> None:
+        """Most heads come in one piece, and need no timer."""
+        if self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self._too_slow)
+        elif not self._in_head and self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
@@ -76,6 +80,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _refuse(self, message: str) -> None:
-        self._head_done()
+        self._in_head = False
         if not self.transport.is_closing():
             self.send_400_response(message)

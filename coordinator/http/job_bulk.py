@@ -7,7 +7,6 @@ that it meets the same key of a single job in the store, and the others have it 
 
 import asyncio
 import hashlib
-from dataclasses import replace
 
 from litestar.types import HTTPScope, Receive
 
@@ -15,8 +14,8 @@ from coordinator.errors import CoordinatorError, JobFailedError, NotFoundError, 
 from coordinator.http.asgi import header, read_body, refuse_encoding
 from coordinator.http.auth import key_of
 from coordinator.http.errors import HttpRefusal
-from coordinator.http.job_intake import Intake, idempotency_key, require_priority
-from coordinator.http.job_schema import JobRequest, parse_job
+from coordinator.http.job_intake import Checked, Intake, idempotency_key, require_priority
+from coordinator.http.job_schema import parse_job
 from coordinator.http.services import Services
 from coordinator.records import KeyRecord
 from coordinator.records import Scope as KeyScope
@@ -46,20 +45,27 @@ async def submit_bulk(
     body = await _read(services, scope, receive)
     intake = Intake(services)
     lines = _lines(body, services)
-    requests = await _checked(intake, lines)
-    for (number, _), request in zip(lines, requests, strict=True):
-        require_priority(key, request, number)
-    if any(request.kind != "python" for request in requests):
+    jobs = await _checked(intake, lines)
+    for (number, _), job in zip(lines, jobs, strict=True):
+        require_priority(key, job.request, number)
+    if any(job.model is not None for job in jobs):
         key_of(scope, KeyScope.INFERENCE)
     digest = hashlib.sha256(body).hexdigest()
     submissions: list[Submission] = []
-    keys = [f"{once}{_SEPARATOR}{at}" if once and at else once for at in range(len(requests))]
-    for begin in range(0, len(requests), _AT_ONCE):
-        some = zip(requests[begin : begin + _AT_ONCE], keys[begin : begin + _AT_ONCE], strict=True)
-        taken = await asyncio.gather(*(intake.submission(request, [], key_of_line) for request, key_of_line in some))
-        submissions += [replace(submission, body_sha256=digest) for submission in taken]
+    keys = [f"{once}{_SEPARATOR}{at}" if once and at else once for at in range(len(jobs))]
+    for begin in range(0, len(jobs), _AT_ONCE):
+        some = list(zip(jobs[begin : begin + _AT_ONCE], keys[begin : begin + _AT_ONCE], strict=True))
+        submissions += await _submissions(intake, some, digest)
+        await asyncio.sleep(0)
     accepted = await services.jobs.submit_all(key, submissions)
     return [record.id for record, _ in accepted], accepted[0][1]
+
+
+async def _submissions(intake: Intake, jobs: list[tuple[Checked, str | None]], digest: str) -> list[Submission]:
+    """Of each job with its key. The files of scripts are stored side by side."""
+    scripts = await asyncio.gather(*(intake.script(job, once, digest) for job, once in jobs if job.model is None))
+    stored = iter(scripts)
+    return [next(stored) if job.model is None else intake.request(job, job.model, once, digest) for job, once in jobs]
 
 
 async def _read(services: Services, scope: HTTPScope, receive: Receive) -> bytes:
@@ -93,22 +99,20 @@ def _lines(body: bytes, services: Services) -> list[tuple[int, bytes]]:
     return lines
 
 
-async def _checked(intake: Intake, lines: list[tuple[int, bytes]]) -> list[JobRequest]:
+async def _checked(intake: Intake, lines: list[tuple[int, bytes]]) -> list[Checked]:
     """Every line, looked at before any file is stored."""
     wrong: list[tuple[int, CoordinatorError]] = []
-    requests: list[JobRequest] = []
+    checked: list[Checked] = []
     for at, (number, line) in enumerate(lines):
         try:
-            request = parse_job(line)
-            intake.check(request, [])
-            requests.append(request)
+            checked.append(intake.check(parse_job(line), []))
         except (RequestError, NotFoundError, JobFailedError) as error:
             wrong.append((number, error))
         if at % _AT_ONCE == 0:
             await asyncio.sleep(0)
     if wrong:
         raise _wrong(wrong, len(lines))
-    return requests
+    return checked
 
 
 def _wrong(wrong: list[tuple[int, CoordinatorError]], lines: int) -> RequestError:

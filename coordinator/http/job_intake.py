@@ -8,19 +8,21 @@ import asyncio
 import hashlib
 import re
 import secrets
+from dataclasses import dataclass
 
 import msgspec
 
 from coordinator.errors import RequestError, ScopeError
 from coordinator.http.asgi import Headers
 from coordinator.http.job_schema import InlineFile, JobRequest, bundle, check_limits
-from coordinator.http.model_jobs import model_task
+from coordinator.http.model_jobs import ModelTask, model_task
 from coordinator.http.services import Services
 from coordinator.records import KeyRecord, Scope
 from coordinator.tickets import Submission
-from gogrid.protocol.tasks import InputFile, PythonTask
+from gogrid.protocol.tasks import InputFile, PythonLimits, PythonTask
 
 _IDEMPOTENCY = re.compile(r"[\x21-\x7e]{1,255}")
+_NO_LIMITS_ASKED = PythonLimits()
 
 
 def idempotency_key(headers: Headers) -> str | None:
@@ -42,6 +44,18 @@ def require_priority(key: KeyRecord, job: JobRequest, line: int | None = None) -
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A posted job of which nothing is wrong as far as can be told before it is submitted."""
+
+    request: JobRequest
+    model: tuple[str, ModelTask] | None
+    """Of a job for a model: the model's name, and its task."""
+    files: tuple[InlineFile, ...] = ()
+    """Of a Python job: all of them, the script first."""
+    limits: PythonLimits = _NO_LIMITS_ASKED
+
+
 class Intake:
     """Takes the jobs of one request; a file that several of them have is stored once."""
 
@@ -49,31 +63,36 @@ class Intake:
         self._services = services
         self._stored: dict[bytes, asyncio.Task[InputFile]] = {}
 
-    def check(self, job: JobRequest, uploads: list[InlineFile]) -> None:
+    def check(self, job: JobRequest, uploads: list[InlineFile]) -> Checked:
         """Raises what `bundle` and `model_task` raise; stores nothing."""
         if job.kind != "python":
-            model_task(job, self._services.catalogue, 0, self._services.limits)
-            return
-        check_limits(job.limits, self._services.limits)
-        bundle(job, uploads, self._services.limits)
+            task = model_task(job, self._services.catalogue, secrets.randbits(31), self._services.limits)
+            return Checked(job, task)
+        limits = check_limits(job.limits, self._services.limits)
+        return Checked(job, None, tuple(bundle(job, uploads, self._services.limits)), limits)
 
-    async def submission(self, job: JobRequest, uploads: list[InlineFile], once: str | None) -> Submission:
-        """Raises what `check` raises, and `StorageFullError`."""
-        if job.kind != "python":
-            model, task = model_task(job, self._services.catalogue, secrets.randbits(31), self._services.limits)
-            label = job.label or model
-            asked = msgspec.json.encode(msgspec.json.decode(job.request), order="sorted")
-            return Submission(label, task, once, _sha256((label, job.kind, job.priority, asked)), job.priority)
-        self.check(job, uploads)
-        script = PythonTask(
-            files=tuple([await self._keep(file) for file in bundle(job, uploads, self._services.limits)]),
-            entry=job.entry,
-            arguments=tuple(job.arguments),
-            limits=check_limits(job.limits, self._services.limits),
-            gpu=job.gpu,
+    async def submission(self, job: Checked, once: str | None) -> Submission:
+        """Raises `StorageFullError`."""
+        return await self.script(job, once) if job.model is None else self.request(job, job.model, once)
+
+    def request(self, job: Checked, model: tuple[str, ModelTask], once: str | None, digest: str = "") -> Submission:
+        """Of `job.model`. `digest`: of what the job came in; empty: of what it says."""
+        name, task = model
+        label, priority = job.request.label or name, job.request.priority
+        return Submission(label, task, once, digest or _sha256_of_request(label, job.request), priority)
+
+    async def script(self, job: Checked, once: str | None, digest: str = "") -> Submission:
+        """Of a Python job; `digest` and what it raises as above."""
+        request = job.request
+        task = PythonTask(
+            files=tuple([await self._keep(file) for file in job.files]),
+            entry=request.entry,
+            arguments=tuple(request.arguments),
+            limits=job.limits,
+            gpu=request.gpu,
         )
-        label = job.label or job.entry
-        return Submission(label, script, once, _sha256((label, script, job.priority)), job.priority)
+        label = request.label or request.entry
+        return Submission(label, task, once, digest or _sha256((label, task, request.priority)), request.priority)
 
     async def _keep(self, file: InlineFile) -> InputFile:
         digest = hashlib.sha256(file.content).digest()
@@ -85,6 +104,13 @@ class Intake:
     async def _store(self, file: InlineFile) -> InputFile:
         stored = await asyncio.to_thread(self._services.blobs.put_bytes, file.content)
         return InputFile(name=file.name, sha256=stored.sha256, size=stored.size)
+
+
+def _sha256_of_request(label: str, job: JobRequest) -> str:
+    """The same for what means the same, however its body was written."""
+    return _sha256(
+        (label, job.kind, job.priority, msgspec.json.encode(msgspec.json.decode(job.request), order="sorted"))
+    )
 
 
 def _sha256(of: object) -> str:

@@ -177,7 +177,8 @@ async def _submit(services: Services, key: KeyRecord, scope: HTTPScope, receive:
     if request.kind != "python":
         key_of(scope, KeyScope.INFERENCE)
     require_priority(key, request)
-    return await services.jobs.submit(key, await Intake(services).submission(request, uploads, once))
+    intake = Intake(services)
+    return await services.jobs.submit(key, await intake.submission(intake.check(request, uploads), once))
 
 
 async def _read_job(services: Services, scope: HTTPScope, receive: Receive) -> tuple[JobRequest, list[InlineFile]]:

@@ -21,6 +21,8 @@ class HttpMetrics:
         self._responses = Counter(
             "gogrid_http_responses", "HTTP responses by status code.", ["code"], registry=self._registry
         )
+        self._by_status: dict[int, Counter] = {}
+        """The library looks a label up under a lock, each time."""
         self._first_token = Histogram(
             "gogrid_time_to_first_token_seconds",
             "From request to the first token of a streamed answer.",
@@ -29,7 +31,10 @@ class HttpMetrics:
         )
 
     def responded(self, status: int) -> None:
-        self._responses.labels(status).inc()
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._responses.labels(status)
+        counter.inc()
 
     def first_token(self, seconds: float) -> None:
         self._first_token.observe(seconds)

@@ -1,7 +1,8 @@
 """One worker's QUIC connection on the coordinator: bytes in, decisions of `CoordinatorSession`, bytes out.
 
-Everything that happens within one turn of the event loop leaves in one pass (`_flush`); there is one timer. Calls of
-`WorkerLink` never block and never raise. A revoked worker is cut off when its next frame comes.
+Everything that happens within one turn of the event loop leaves in one pass (`_flush`); there is one timer. What a
+worker says is usually answered by nothing but an acknowledgement, which has time: then nothing is looked for to send.
+Calls of `WorkerLink` never block and never raise. A revoked worker is cut off when its next frame comes.
 """
 
 import asyncio
@@ -44,8 +45,8 @@ from gogrid.protocol.session import (
     close_code,
 )
 from gogrid.protocol.worker_report import WorkerReport
-from gogrid.quic.bounded import BoundedQuicConnection
-from gogrid.quic.private import heard_at, round_trip_s, session_secret, unsent
+from gogrid.quic.bounded import FULL_DATAGRAM, BoundedQuicConnection
+from gogrid.quic.private import has_more, heard_at, round_trip_s, session_secret, unsent
 from gogrid.quic.timer import LazyTimer
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,9 @@ class QuicLink:
         self._flows = JobFlows()
         self._decision: asyncio.Task[None] | None = None
         self._flush_handle: asyncio.Handle | None = None
+        self._due = True
+        """Something may have to be sent of which no timer tells."""
+        self._heard_from: Any = None
         self._timer = LazyTimer(self._loop, self._on_timer)
         self._closing: Close | None = None
         self._close_by: float | None = None
@@ -166,27 +170,34 @@ class QuicLink:
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         self._connection.receive_datagram(data, address, now=self._loop.time())
-        self._take_quic_events()
+        only_data = self._take_quic_events()
         if self._session is not None and self._session.suspects:
             self._handle(self._session.heard(heard_at(self._connection)))
-        self._flush_soon()
+        if not only_data or len(data) >= FULL_DATAGRAM or address != self._heard_from:
+            self._due, self._heard_from = True, address
+        self._look_soon()
 
     def abort(self) -> None:
         """The server stops: nothing may run after this."""
-        self._flush()
+        self._flush_now()
         if self._close_by is not None:
             self._close_by = 0.0
-            self._flush()
+            self._flush_now()
         self._terminate("The coordinator is stopping.")
 
     # --- QUIC ---------------------------------------------------------------------------------------------------------
 
-    def _take_quic_events(self) -> None:
+    def _take_quic_events(self) -> bool:
+        """Whether there was data of streams, and nothing else."""
         event = self._connection.next_event()
+        only_data = event is not None
         while event is not None:
+            if isinstance(event, quic_events.StreamDataReceived):
+                self._on_stream_data(event.stream_id, event.data, event.end_stream)
+                event = self._connection.next_event()
+                continue
+            only_data = False
             match event:
-                case quic_events.StreamDataReceived():
-                    self._on_stream_data(event.stream_id, event.data, event.end_stream)
                 case quic_events.StreamReset():
                     self._on_stream_reset(event.stream_id)
                 case quic_events.HandshakeCompleted():
@@ -198,6 +209,7 @@ class QuicLink:
                 case quic_events.ConnectionTerminated():
                     self._on_terminated(event)
             event = self._connection.next_event()
+        return only_data
 
     def _on_handshake(self) -> None:
         binding = Binding(spki_pin(self._context.identity), session_secret(self._connection, BINDING_LABEL))
@@ -212,8 +224,8 @@ class QuicLink:
         if self._is_revoked():
             self._handle(session.close(CloseCode.REVOKED, "This worker was revoked by the coordinator's admin."))
             return
-        if stream_id == CONTROL_STREAM:
-            self._connection.handled(stream_id, len(data))
+        if stream_id == CONTROL_STREAM and self._connection.handled(stream_id, len(data)):
+            self._due = True
         self._handle(session.receive(stream_id, data, end, self._loop.time(), time.time()))
 
     def _on_stream_reset(self, stream_id: int) -> None:
@@ -304,8 +316,16 @@ class QuicLink:
     # --- out ----------------------------------------------------------------------------------------------------------
 
     def _flush_soon(self) -> None:
+        self._due = True
+        self._look_soon()
+
+    def _look_soon(self) -> None:
         if self._flush_handle is None and not self._gone:
             self._flush_handle = self._loop.call_soon(self._flush)
+
+    def _flush_now(self) -> None:
+        self._due = True
+        self._flush()
 
     def _flush(self) -> None:
         self._flush_handle = None
@@ -316,7 +336,9 @@ class QuicLink:
         if self._closing is not None and self._close_by is not None and self._loop.time() >= self._close_by:
             self._connection.close(error_code=self._closing.code, reason_phrase=self._closing.reason)
             self._close_by = None
-        self._transmit()
+            self._due = True
+        if self._due or has_more(self._connection, CONTROL_STREAM):
+            self._transmit()
         self._timer.need_by(self._deadline())
 
     def _apply_outputs(self, session: CoordinatorSession) -> None:
@@ -325,9 +347,10 @@ class QuicLink:
                 case Send():
                     self._connection.send_stream_data(output.stream_id, output.data, output.end)
                 case Credit():
-                    self._connection.handled(output.stream_id, output.size)
+                    self._due = self._connection.handled(output.stream_id, output.size) or self._due
                 case Nudge():
                     self._connection.send_ping(0)
+                    self._due = True
                 case Close():
                     # aioquic forgets what it may have to send again once it closes.
                     self._transmit()
@@ -341,6 +364,7 @@ class QuicLink:
         self._close_by = self._loop.time() + (LINGER_S if close.linger else 0.0)
 
     def _transmit(self) -> None:
+        self._due = False
         for data, address in self._connection.datagrams_to_send(now=self._loop.time()):
             self._context.sendto(data, address)
 
@@ -365,7 +389,7 @@ class QuicLink:
             self._handle(self._session.on_deadline(now))
         elif self._closing is None and now >= self._handshake_by:
             self._close_soon(Close(CloseCode.TIMEOUT, "The handshake took too long."))
-        self._flush()
+        self._flush_now()
 
     def _terminate(self, reason: str) -> None:
         if self._gone:

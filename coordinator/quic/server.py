@@ -105,15 +105,18 @@ class QuicServer(asyncio.DatagramProtocol):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
+        link = self._by_cid.get(data[1 : 1 + self._configuration.connection_id_length]) if _is_short(data) else None
+        if link is None:
+            link = self._by_header(data, addr)
+        if link is not None:
+            link.datagram_received(data, addr)
+
+    def _by_header(self, data: bytes, address: Any) -> QuicLink | None:
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=self._configuration.connection_id_length)
         except ValueError:
-            return
-        link = self._by_cid.get(header.destination_cid)
-        if link is None:
-            link = self._on_stranger(data, header, addr)
-        if link is not None:
-            link.datagram_received(data, addr)
+            return None
+        return self._by_cid.get(header.destination_cid) or self._on_stranger(data, header, address)
 
     def _on_stranger(self, data: bytes, header: QuicHeader, address: Any) -> QuicLink | None:
         """A datagram of no known connection: a new link, or None."""
@@ -219,6 +222,11 @@ class QuicServer(asyncio.DatagramProtocol):
         self.ended(link)
         for cid in self._cids.pop(link, ()):
             self._by_cid.pop(cid, None)
+
+
+def _is_short(data: bytes) -> bool:
+    """Whether it has the header of an open connection, which begins with our id of it (RFC 9000, 17.3)."""
+    return len(data) > 1 and not data[0] & 0x80
 
 
 def _configuration(leaf: Leaf) -> QuicConfiguration:

@@ -23,7 +23,7 @@ CONNECTION_WINDOW = 4 << 20
 STREAM_WINDOW = MAX_FRAME + HEADER_SIZE
 """One whole frame fits, or it could never be completed."""
 
-_FULL_DATAGRAM = 1150
+FULL_DATAGRAM = 1150
 """Bytes from which on a datagram tells that its sender has more."""
 _ACK_SOON_S = 0.001
 LARGEST_ACK_DELAY_MS = 150
@@ -63,7 +63,7 @@ class BoundedQuicConnection(QuicConnection):
         self._stream_windows: dict[int, Window] = {}
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
-        soon = len(data) >= _FULL_DATAGRAM or not self._handshake_confirmed
+        soon = len(data) >= FULL_DATAGRAM or not self._handshake_confirmed
         self._ack_delay = _ACK_SOON_S if soon else _ACK_LATER_S
         super().receive_datagram(data, addr, now)
         if soon and self._handshake_confirmed:

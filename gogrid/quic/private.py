@@ -50,3 +50,9 @@ def unsent(connection: QuicConnection, stream_id: int) -> int:
     """Bytes written to a stream and not yet acknowledged by the peer; 0 for a stream that is gone."""
     stream = connection._streams.get(stream_id)
     return 0 if stream is None else len(stream.sender._buffer)
+
+
+def has_more(connection: QuicConnection, stream_id: int) -> bool:
+    """Whether bytes written to a stream wait to be sent for the first time, or again."""
+    stream = connection._streams.get(stream_id)
+    return stream is not None and not stream.sender.buffer_is_empty

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from coordinator.quic.link import QuicLink
 from coordinator.records import WorkerStatus
 from gogrid.errors import CloseCode
 from gogrid.ids import JobId, Sha256
@@ -229,6 +230,31 @@ async def test_what_a_worker_holds_is_said_with_its_first_words_and_what_is_sett
             await wait_until(lambda: bool(notes.settled_leases))
             assert notes.settled_leases == [(held,)]
             assert len(notes.renewals) == 1
+
+
+async def test_what_a_worker_says_makes_the_coordinator_look_for_nothing_to_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Acknowledgements have time: only their timer, and what the coordinator itself has to say, sends anything."""
+    looks: list[QuicLink] = []
+    transmit = QuicLink._transmit
+
+    def counting(link: QuicLink) -> None:
+        looks.append(link)
+        transmit(link)
+
+    async with coordinator() as grid:
+        notes = WorkerNotes()
+        async with worker(grid, grid.credentials(), notes):
+            await wait_until(lambda: bool(grid.notes.heartbeats))
+            grid.notes.links[0].send(Assign(job_id=JOB, epoch=1, task=TASK))
+            await wait_until(lambda: bool(notes.assigned_jobs))
+            ((_, stream),) = notes.assigned_jobs
+            monkeypatch.setattr(QuicLink, "_transmit", counting)
+            for seq in range(60):
+                stream.send(Tokens(seq=seq, text="x", token_ids=(1,)))
+                await wait_until(lambda said=seq + 1: len(grid.notes.messages) == said)  # type: ignore[misc]
+            assert len(looks) < 30
 
 
 async def test_a_stream_that_is_given_up_makes_room_for_another() -> None:
