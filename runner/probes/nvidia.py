@@ -1,10 +1,10 @@
 """NVIDIA GPUs by NVML. The library comes with the driver; without it there is no GPU that could be used."""
 
-import importlib
 from typing import Protocol, cast
 
 from gogrid.protocol.worker_report import DeviceKind
 from runner.probes.base import Gpu, GpuFindings
+from runner.probes.nvml import load_nvml
 
 
 class _Memory(Protocol):
@@ -30,13 +30,12 @@ class Nvml(Protocol):
 
 
 def probe_nvidia() -> GpuFindings:
-    try:
-        nvml = cast(Nvml, importlib.import_module("pynvml"))
-    except ImportError:
+    nvml = load_nvml()
+    if nvml is None:
         return GpuFindings(
             DeviceKind.CUDA, (), "NVIDIA GPUs cannot be looked for: the package nvidia-ml-py is not installed"
         )
-    return find_gpus(nvml)
+    return find_gpus(cast(Nvml, nvml))
 
 
 def find_gpus(nvml: Nvml) -> GpuFindings:

@@ -4,13 +4,13 @@ Where a driver does not tell the processes apart (WDDM, MIG), a busy GPU counts 
 ours is on it: better unseen than a worker that keeps itself away.
 """
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from runner.probes.gpu_memory import GpuUnreadableError
 from runner.probes.nvidia_memory import NvidiaMemory, NvmlProcesses
+from runner.probes.nvml import load_nvml
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,5 @@ class NvidiaLoad:
 
 def nvidia_load(uuids: tuple[str, ...]) -> NvidiaLoad | None:
     """Of real GPUs; None where there are none, or no package to ask about them."""
-    if not uuids:
-        return None
-    try:
-        nvml = importlib.import_module("pynvml")
-    except ImportError:
-        return None
-    return NvidiaLoad(cast(NvmlLoad, nvml), uuids)
+    nvml = load_nvml() if uuids else None
+    return NvidiaLoad(cast(NvmlLoad, nvml), uuids) if nvml is not None else None

@@ -5,11 +5,11 @@ and one that uses several GPUs with their sum. The process ids are the host's, w
 itself as process 1 inside its sandbox is still told apart.
 """
 
-import importlib
 from collections.abc import Sequence
 from typing import Protocol, cast
 
 from runner.probes.gpu_memory import GpuMemory, GpuUnreadableError, GpuUse
+from runner.probes.nvml import load_nvml
 
 
 class _Memory(Protocol):
@@ -91,8 +91,7 @@ class NvidiaMemory:
 
 def nvidia_memory(uuids: tuple[str, ...]) -> GpuMemory:
     """Of real GPUs. Raises `GpuUnreadableError` where the package is missing; touches no driver before a look."""
-    try:
-        nvml = importlib.import_module("pynvml")
-    except ImportError as error:
-        raise GpuUnreadableError("GPU memory cannot be watched: the package nvidia-ml-py is not installed.") from error
+    nvml = load_nvml()
+    if nvml is None:
+        raise GpuUnreadableError("GPU memory cannot be watched: the package nvidia-ml-py is not installed.")
     return NvidiaMemory(cast(NvmlProcesses, nvml), uuids)

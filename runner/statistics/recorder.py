@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.control_messages import Statistics
+from runner.probes.nvidia_share import nvidia_share
 from runner.statistics.file import HistoryFile
-from runner.statistics.gpu_share import nvidia_share
 from runner.statistics.history import MINUTE_S, SERIES, History, Row, Span
 from runner.statistics.meter import Meter
 from runner.statistics.processors import Processors

@@ -20,7 +20,7 @@ BREAKS = {
     "aioquic lives in the link modules": ("coordinator/tally.py", "import aioquic"),
     "litestar and uvicorn live in coordinator.http": ("coordinator/app.py", "import uvicorn"),
     "sqlalchemy and alembic live in coordinator.store": ("coordinator/records.py", "import sqlalchemy"),
-    "pynvml lives in the NVIDIA probes": ("runner/probes/base.py", "import pynvml"),
+    "pynvml is loaded in one place": ("runner/probes/base.py", "import pynvml"),
     "httpx lives where the coordinator is called": ("runner/app.py", "import httpx"),
     "coordinator.http uses the seams only": ("coordinator/http/errors.py", "import coordinator.dispatch.dispatcher"),
     "cores do no I/O and read no clock": ("gogrid/protocol/credit.py", "import time"),

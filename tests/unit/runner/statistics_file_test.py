@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.probes.nvidia_share import share
 from runner.statistics import recorder as recorder_module
 from runner.statistics.file import HistoryFile
-from runner.statistics.gpu_share import share
 from runner.statistics.history import MINUTE_S, SERIES, History, Step
 from runner.statistics.recorder import Counters, Recorder, next_look
 
@@ -135,7 +135,7 @@ class _Rates:
 
 
 class _Driver:
-    """What `gpu_share` uses of NVML."""
+    """What `nvidia_share` uses of NVML."""
 
     NVMLError = RuntimeError
 

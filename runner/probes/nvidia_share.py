@@ -1,7 +1,8 @@
 """How busy NVIDIA GPUs are, by NVML; nothing where there is no driver. Blocks for milliseconds."""
 
-import importlib
 from typing import Protocol, cast
+
+from runner.probes.nvml import load_nvml
 
 
 class _Rates(Protocol):
@@ -22,13 +23,8 @@ class NvmlRates(Protocol):
 
 def nvidia_share(uuids: tuple[str, ...]) -> float | None:
     """Share of the time in use by anybody, 0 to 1, mean of these GPUs; None: it cannot be read."""
-    if not uuids:
-        return None
-    try:
-        nvml = cast(NvmlRates, importlib.import_module("pynvml"))
-    except ImportError:
-        return None
-    return share(nvml, uuids)
+    nvml = load_nvml() if uuids else None
+    return share(cast(NvmlRates, nvml), uuids) if nvml is not None else None
 
 
 def share(nvml: NvmlRates, uuids: tuple[str, ...]) -> float | None:
