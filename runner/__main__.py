@@ -12,13 +12,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.extras import not_installed
-from gogrid.places import WorkerPlaces, worker_places
+from gogrid.place_options import add_place_options, named_places
+from gogrid.places import WorkerPlaces
 from gogrid.terminal import one_line
 from runner.config import SETTINGS, WorkerConfig
 from runner.errors import LinkError, NotJoinedError
@@ -44,14 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unexpected words: {' '.join(options.words)}")
     if options.supervised_by is not None:
         end_with(options.supervised_by)
-    places = worker_places(
-        config=options.config,
-        data=options.data,
-        environment=os.environ,
-        platform=sys.platform,
-        home=Path.home(),
-        user=os.getuid() if hasattr(os, "getuid") else 0,
-    )
+    places = named_places(options)
     try:
         from runner.settings_source import SettingsSource
 
@@ -173,12 +166,9 @@ def _say(error: GoGridError | str, code: int) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser(prog="gogrid-worker", allow_abbrev=False)
-    parser.add_argument(
-        "errand", choices=("run", "join", "doctor", "config", "models", "bench", "engine"), nargs="?", default="run"
-    )
+    parser.add_argument("errand", choices=_ERRANDS, nargs="?", default="run")
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--data", type=Path)
+    add_place_options(parser)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--supervised-by", type=int, help=argparse.SUPPRESS)
     for setting in _FLAGGED:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gogrid.addresses import Address
 from gogrid.identity import client_context
+from gogrid.place_options import this_user
 from gogrid.places import WorkerPlaces
 from gogrid.stop_signals import on_stop_signal
 from runner.answers import Answers
@@ -123,7 +124,7 @@ class _Runner:
         self._link = CoordinatorLink(self._addresses, credentials, self._work)
         self._work.refuse, self._work.open_stream = self._link.refuse, self._link.job_stream
         self._reporter = Reporter(self._link.report, self._work.report)
-        eyes = find_eyes(os.environ, _user(), facts.device.gpus, time.monotonic)
+        eyes = find_eyes(os.environ, this_user(), facts.device.gpus, time.monotonic)
         self._owner = Owner(
             self._work, PauseFile(places.state), eyes, lambda: self._settings.config.gates, self._holds_anything
         )
@@ -312,7 +313,3 @@ class _Runner:
             engine=self._engine,
             settings_trouble=self._settings.trouble,
         )
-
-
-def _user() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0

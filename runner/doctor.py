@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from gogrid.errors import GoGridError
 from gogrid.identity import short_pin
+from gogrid.place_options import this_user
 from gogrid.places import WorkerPlaces
 from gogrid.sizes import format_size
 from runner.config import WorkerConfig
@@ -142,8 +143,7 @@ def _activity(config: WorkerConfig) -> Check:
     """Whether the gates can see what they have to look at. Blocks."""
     if not config.gates.pause_on_activity:
         return Check("activity", True, "not looked at, as its owner wants it (worker.pause_on_activity)")
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    eyes = find_eyes(os.environ, user, (), time.monotonic)
+    eyes = find_eyes(os.environ, this_user(), (), time.monotonic)
     try:
         idle_s = eyes.owner()
         eyes.machine(replace(config.gates, max_other_load=1.0))

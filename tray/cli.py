@@ -8,12 +8,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import gogrid
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
-from gogrid.places import worker_places
+from gogrid.place_options import add_place_options, named_places
 from gogrid.terminal import one_line
 from tray.app.run import run_app
 from tray.commands.base import REFUSED, Context, FailedError, RefusedError
@@ -26,14 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = main_parser()
     words = conceal(sys.argv[1:]) if arguments is None else arguments
     options, rest = parser.parse_known_args(words)
-    places = worker_places(
-        config=options.config,
-        data=options.data,
-        environment=os.environ,
-        platform=sys.platform,
-        home=Path.home(),
-        user=os.getuid() if hasattr(os, "getuid") else 0,
-    )
+    places = named_places(options)
     commanded = bool(rest) and not rest[0].startswith("-")
     try:
         updatable = begin(places, words, supervising=not commanded and not options.help)
@@ -88,8 +80,7 @@ def main_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this")
     parser.add_argument("--version", action="version", version=f"gogrid-worker {gogrid.__version__}")
-    parser.add_argument("--config", type=Path, help="config.toml to use")
-    parser.add_argument("--data", type=Path, help="folder for state, models and logs")
+    add_place_options(parser)
     parser.add_argument("--headless", action="store_true", help="work without icon and window")
     return parser
 

@@ -8,13 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
-from pathlib import Path
 from typing import get_args
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
-from gogrid.places import WorkerPlaces, worker_places
+from gogrid.place_options import add_place_options, named_places
+from gogrid.places import WorkerPlaces
 from tray.instance_messages import Page
+from tray.log_files import ROTATED
 from tray.window.bridge.dispatch import Dispatcher
 from tray.window.bridge.doors import Doors
 from tray.window.bridge.errands import WindowErrands
@@ -28,17 +29,9 @@ CANNOT_SHOW = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = CommandParser(prog="gogrid-window", description="The worker's window.", allow_abbrev=False)
     parser.add_argument("--page", choices=get_args(Page), default="settings", help="what to show first")
-    parser.add_argument("--config", type=Path, help="config.toml to use")
-    parser.add_argument("--data", type=Path, help="folder for state, models and logs")
+    add_place_options(parser)
     options = parser.parse_args(arguments)
-    places = worker_places(
-        config=options.config,
-        data=options.data,
-        environment=os.environ,
-        platform=sys.platform,
-        home=Path.home(),
-        user=os.getuid() if hasattr(os, "getuid") else 0,
-    )
+    places = named_places(options)
     try:
         _keep_log(places)
         show_window(options.page, dispatcher(places), orders_of_parent(), lambda: None)
@@ -58,7 +51,7 @@ def _keep_log(places: WorkerPlaces) -> None:
     """What goes wrong in the window itself; nothing on most days."""
     places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = RotatingFileHandler(
-        places.logs / "window.log", maxBytes=1 << 20, backupCount=5, encoding="utf-8", delay=True
+        places.logs / "window.log", maxBytes=1 << 20, backupCount=ROTATED, encoding="utf-8", delay=True
     )
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[file]
