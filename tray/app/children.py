@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from runner.control_messages import ControlMessage, encode_line
-from tray.supervision.windows_job import hold_child
+from tray.supervision.windows_job import NO_CONSOLE, hold_child
 
 MAX_LINE = 1 << 16
 _END_S = 2.0
-_NO_CONSOLE = 0x08000000
-"""Windows' CREATE_NO_WINDOW."""
 
 
 async def start_child(command: Sequence[str], *, heard: bool) -> asyncio.subprocess.Process:
@@ -28,7 +26,7 @@ async def start_child(command: Sequence[str], *, heard: bool) -> asyncio.subproc
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
         limit=MAX_LINE,
-        creationflags=_NO_CONSOLE if sys.platform == "win32" else 0,
+        creationflags=NO_CONSOLE if sys.platform == "win32" else 0,
     )
     hold_child(process.pid)
     return process

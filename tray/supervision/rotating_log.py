@@ -10,8 +10,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tray.log_files import ROTATED
+
 _LOG_BYTES = 5 << 20
-_LOG_FILES = 5
 
 
 class RotatingLog:
@@ -42,7 +43,7 @@ class RotatingLog:
 
 class _File(logging.handlers.RotatingFileHandler):
     def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", delay=True)
+        super().__init__(path, maxBytes=_LOG_BYTES, backupCount=ROTATED, encoding="utf-8", delay=True)
         self._failed = self._told = False
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -17,14 +17,12 @@ from pathlib import Path
 from tray.supervision.liveness import Liveness, LivenessRules
 from tray.supervision.restart import Life, Phase, RestartRules, Restarts
 from tray.supervision.rotating_log import RotatingLog
-from tray.supervision.windows_job import hold_child
+from tray.supervision.windows_job import NO_CONSOLE, hold_child
 
 _GRACE_S = 15.0
 _GRACE_OF_THE_HUNG_S = 3.0
 _LONGEST_LINE = 1 << 16
 _END_CLEANLY = b"q"
-_NO_CONSOLE = 0x08000000
-"""Windows' CREATE_NO_WINDOW."""
 
 
 class Supervisor:
@@ -143,7 +141,7 @@ class Supervisor:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             limit=_LONGEST_LINE,
-            creationflags=_NO_CONSOLE if sys.platform == "win32" else 0,
+            creationflags=NO_CONSOLE if sys.platform == "win32" else 0,
         )
         if problem := hold_child(process.pid):
             self._log.say("supervisor", f"the worker may outlive this program if that is killed: {problem}")

@@ -15,6 +15,9 @@ _KILL_ON_JOB_CLOSE, _SILENT_BREAKAWAY_OK = 0x2000, 0x1000
 _EXTENDED_LIMITS = 9
 _TERMINATE, _SET_QUOTA = 0x1, 0x100
 
+NO_CONSOLE = 0x08000000
+"""For `creationflags`: Windows' CREATE_NO_WINDOW."""
+
 _calls = Calls(
     {
         "CreateJobObjectW": ("kernel32", HANDLE, (POINTER, TEXT)),
