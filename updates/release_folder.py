@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from updates.client.disk import flush_folder
 from updates.errors import FolderError, TrustError
 from updates.trust.artifact import check_file
 from updates.trust.chain import MOST_EPOCHS, SignedDocument, SignedKeys
@@ -124,17 +125,6 @@ def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
     finally:
         fresh.unlink(missing_ok=True)
     flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in `folder` survive a power cut."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _name_new(fresh: Path, path: Path) -> None:

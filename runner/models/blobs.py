@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gogrid.files import flush_folder
 from gogrid.ids import Sha256
 from gogrid.protocol.job_messages import FailCode
 from gogrid.protocol.tasks import ModelRef
@@ -107,7 +108,7 @@ class Blobs:
                         os.fsync(file.fileno())
                 part.replace(target)
                 if lasting:
-                    sync_folder(target.parent)
+                    flush_folder(target.parent)
 
         await in_thread(fetch, f"blob {sha256[:8]}")
 
@@ -248,17 +249,6 @@ def hash_file(path: Path, stop: threading.Event | None = None) -> Sha256:
                 raise ModelError("The check of a file was stopped.", FailCode.CANCELLED)
             digest.update(chunk)
     return Sha256(digest.hexdigest())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut, where the platform can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def smallest_chat_model(access: Access) -> ModelRef | None:

@@ -14,9 +14,10 @@ import os
 import shutil
 from pathlib import Path
 
+from gogrid.files import flush_folder
 from gogrid.ids import Sha256
 from gogrid.manifest import ManifestError, ModelManifest, decode_manifest
-from runner.models.blobs import hash_file, sync_folder
+from runner.models.blobs import hash_file
 from runner.models.eviction import CachedModel
 
 _SEAL_NS = 1_000_000_000 * 10**9
@@ -154,7 +155,7 @@ class ModelDisk:
         staging.rename(folder)
         for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
             inner.chmod(0o555)
-        sync_folder(folder.parent)
+        flush_folder(folder.parent)
 
 
 def delete_tree(folder: Path) -> None:

@@ -15,11 +15,12 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from updates.client.disk import flush_folder
 from updates.engine_pack.manifest import packed_manifest
 from updates.errors import FolderError, UpdateError
 from updates.release_cli.secret_keys import Passphrases, Signer, opened, passphrase_option
 from updates.release_cli.shell import DAY_S, Json, Shell, Subparsers, days, document, moment, show, verb, whole
-from updates.release_folder import ReleaseFolder, flush_folder, signature_beside, write_new
+from updates.release_folder import ReleaseFolder, signature_beside, write_new
 from updates.trust.documents import (
     ENGINE_APP,
     RELEASE_COMMENT,

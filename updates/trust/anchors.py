@@ -6,11 +6,10 @@ given it.
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from updates.errors import Alarm, TrustError
-from updates.trust.documents import SCHEMA, KeyText
+from updates.trust.documents import SCHEMA, Document, KeyText, parse_document
 from updates.trust.documents import Sequence as Epoch
 from updates.trust.signatures import PublicKey, parse_public_key
 
@@ -18,7 +17,7 @@ LARGEST_ANCHORS = 16 << 10
 LEAST_THRESHOLD = 2
 
 
-class Anchors(msgspec.Struct, frozen=True, kw_only=True):
+class Anchors(Document, frozen=True, kw_only=True):
     """Root keys. One that was stolen can do nothing: at least two must have signed whatever counts."""
 
     schema: int = SCHEMA
@@ -33,14 +32,7 @@ class Anchors(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_anchors(data: bytes) -> Anchors:
     """Raises `TrustError`: not root keys, or fewer different ones than must agree."""
-    if len(data) > LARGEST_ANCHORS:
-        raise TrustError(Alarm.TOO_LARGE, f"root-keys.json is larger than {LARGEST_ANCHORS} bytes.")
-    try:
-        anchors = msgspec.json.decode(data, type=Anchors)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TrustError(Alarm.MALFORMED, f"root-keys.json is not as it must be: {error}.") from None
-    if anchors.schema != SCHEMA:
-        raise TrustError(Alarm.MALFORMED, f"root-keys.json has the schema {anchors.schema}, not {SCHEMA}.")
+    anchors = parse_document(data, LARGEST_ANCHORS, Anchors, "root-keys.json")
     if len(anchors.by_id()) != len(anchors.root_keys) or len(anchors.root_keys) < anchors.threshold:
         raise TrustError(Alarm.MALFORMED, "root-keys.json has a key twice, or fewer keys than its threshold.")
     return anchors

@@ -48,11 +48,14 @@ Size = Annotated[int, Meta(ge=1, le=16 << 30)]
 Dotted = Annotated[str, Meta(pattern=r"^([0-9]{1,6}(\.[0-9]{1,6}){0,3})?\Z")]
 SequenceList = Annotated[tuple[Sequence, ...], Meta(max_length=256)]
 
-_Document = TypeVar("_Document", bound="_Dated")
+AnyDocument = TypeVar("AnyDocument", bound="Document")
 
 
-class _Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
     schema: int
+
+
+class _Dated(Document, frozen=True, kw_only=True):
     expires: Moment
 
 
@@ -151,7 +154,7 @@ class Release(_Dated, frozen=True, kw_only=True):
 
 def parse_keys(data: bytes) -> Keys:
     """Raises `TrustError`."""
-    keys = _parse(data, LARGEST_KEYS, Keys, "keys.json")
+    keys = parse_document(data, LARGEST_KEYS, Keys, "keys.json")
     check_keys(keys)
     return keys
 
@@ -167,12 +170,12 @@ def check_keys(keys: Keys) -> None:
 
 def parse_timestamp(data: bytes) -> Timestamp:
     """Raises `TrustError`."""
-    return _parse(data, LARGEST_TIMESTAMP, Timestamp, "timestamp.json")
+    return parse_document(data, LARGEST_TIMESTAMP, Timestamp, "timestamp.json")
 
 
 def parse_release(data: bytes) -> Release:
     """Raises `TrustError`."""
-    release = _parse(data, LARGEST_RELEASE, Release, "release.json")
+    release = parse_document(data, LARGEST_RELEASE, Release, "release.json")
     _refuse_if(release.release_seq in release.revoked, "revokes itself")
     _refuse_if(release.release_seq < release.security_floor, "lies below its own security_floor")
     _refuse_if(release.min_from_seq >= release.release_seq, "can be reached from itself only")
@@ -215,7 +218,8 @@ def _refuse_if(wrong: bool, what: str) -> None:
         raise TrustError(Alarm.MALFORMED, f"release.json {what}.")
 
 
-def _parse(data: bytes, limit: int, kind: type[_Document], what: str) -> _Document:
+def parse_document(data: bytes, limit: int, kind: type[AnyDocument], what: str) -> AnyDocument:
+    """Args: what: the document's name. Raises `TrustError`: it is too large, or not as it must be."""
     if len(data) > limit:
         raise TrustError(Alarm.TOO_LARGE, f"{what} is larger than {limit} bytes.")
     try:
