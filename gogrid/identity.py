@@ -257,19 +257,6 @@ def save_leaf(leaf: Leaf, chain_path: Path, key_path: Path) -> None:
     write_whole(chain_path, chain, private=False, replace=True)
 
 
-def load_leaf(chain_path: Path, key_path: Path, identity: Identity) -> Leaf | None:
-    """The saved leaf, or None if there is none of this identity: then issue a new one."""
-    try:
-        certificates = x509.load_pem_x509_certificates(chain_path.read_bytes())
-        key = load_pem_private_key(key_path.read_bytes(), None)
-        certificates[0].verify_directly_issued_by(identity.certificate)
-    except (OSError, ValueError, TypeError, InvalidSignature):
-        return None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificates[0].public_key():
-        return None
-    return Leaf(key, certificates[0], identity.certificate)
-
-
 def create_worker_key() -> Ed25519PrivateKey:
     """A worker's own key, made on the worker and never leaving it."""
     return Ed25519PrivateKey.generate()

@@ -23,6 +23,7 @@ from coordinator.errors import NotFoundError, RequestError, StorageFullError, St
 from coordinator.state.room import Room
 from gogrid.files import flush_folder, make_folder
 from gogrid.ids import Sha256
+from gogrid.manifest import digest_of
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WRITE_BYTES = 1 << 20
@@ -99,7 +100,7 @@ class BlobStore:
 
     def put_bytes(self, data: bytes) -> StoredBlob:
         """Store bytes at hand; blocks for the flush. Raises `StorageFullError`."""
-        digest = Sha256(hashlib.sha256(data).hexdigest())
+        digest = digest_of(data)
         if self._keep(digest, len(data)):
             return StoredBlob(digest, len(data))
         self._room.require(len(data))

@@ -4,7 +4,6 @@ Probes only look; `choose.py` decides. None of them imports torch or starts anyt
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from gogrid.protocol.worker_report import DeviceKind
 
@@ -39,12 +38,6 @@ class GpuFindings:
     """In words, why there is none; empty when there are some."""
     driver: str = ""
     """Its version; empty where there is none or it does not say."""
-
-
-class GpuProbe(Protocol):
-    """Looks for one vendor's GPUs. Never raises: what went wrong is said in `problem`."""
-
-    def __call__(self) -> GpuFindings: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gogrid.protocol.tasks import ChatTask, CompletionTask, EmbeddingTask
 from gogrid.protocol.worker_report import LoadStage
-from runner.executor.messages import Item, Load, Ready
+from runner.executor.messages import Item, Ready
 
 Report = Callable[[LoadStage, float], None]
 """Called while loading: stage and fraction 0..1."""
@@ -34,8 +34,3 @@ class Engine(Protocol):
         """One turn of the whole batch; what came out of it, which may be nothing. Blocks for one forward pass."""
 
     def close(self) -> None: ...
-
-
-class EngineFactory(Protocol):
-    def __call__(self, load: Load, report: Report) -> Engine:
-        """Load the model. Raises `runner.errors.ModelError`."""

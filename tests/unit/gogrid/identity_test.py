@@ -23,7 +23,6 @@ from gogrid.identity import (
     fingerprint,
     issue_leaf,
     load_identity,
-    load_leaf,
     load_worker_key,
     save_identity,
     save_leaf,
@@ -123,15 +122,6 @@ def test_files_that_are_no_keys_are_refused_by_name(tmp_path: Path) -> None:
         server_context(tmp_path / "x", tmp_path / "x")
     with pytest.raises(IdentityError, match="not a certificate"):
         client_context(b"nothing")
-
-
-def test_a_saved_leaf_is_used_again_only_by_its_identity(tmp_path: Path) -> None:
-    save_leaf(LEAF, tmp_path / "leaf.pem", tmp_path / "leaf.key")
-    found = load_leaf(tmp_path / "leaf.pem", tmp_path / "leaf.key", IDENTITY)
-    assert found is not None
-    assert found.chain == LEAF.chain
-    assert load_leaf(tmp_path / "leaf.pem", tmp_path / "leaf.key", OTHER) is None
-    assert load_leaf(tmp_path / "none", tmp_path / "leaf.key", IDENTITY) is None
 
 
 def test_https_trusts_the_pinned_identity_and_no_other(tmp_path: Path) -> None:
