@@ -1,7 +1,7 @@
 """Run inside a fresh sandbox on a Mac by the self-test: try what must not work, and print what happened as JSON.
 
 Arguments: a TCP port and a Unix socket on which the host listens; a host folder with a file `canary` in it that must
-not be read; the process id of the worker. Judges nothing; `macos_self_test.judge` does.
+not be read; the process id of the worker. Judges nothing; `self_test.judge` does.
 """
 
 import ctypes
