@@ -155,13 +155,23 @@ async def test_every_operation_of_a_group_waits_for_the_flush(log: Log) -> None:
     disk = new_disk()
     with store_on(disk) as store:
         await store.submit(make_job())
-        log.entries.clear()
-        log.follow(disk)
+        began, go = threading.Event(), threading.Event()
+
+        def hold_up(_connection: object) -> None:
+            began.set()
+            go.wait(10)
 
         async def submit() -> None:
             log.acknowledge(await store.submit(make_job()))
 
-        await asyncio.gather(*(submit() for _ in range(20)))
+        held_up = store._writer.submit(hold_up)
+        await asyncio.to_thread(began.wait, 10)
+        submitted = [asyncio.create_task(submit()) for _ in range(20)]
+        await asyncio.sleep(0)  # all of them wait now: they are one group
+        log.entries.clear()
+        log.follow(disk)
+        go.set()
+        await asyncio.gather(held_up, *submitted)
         await store.close()
     written = False
     for entry in log.entries[: len(log.entries) - log.entries[::-1].index("acknowledged")]:
