@@ -171,15 +171,11 @@ class Work:
 
     # --- what the owner tells ---
 
-    def pause(self, reason: str, *, finish: bool = False, until: float = 0.0) -> None:
-        """Take nothing new. What runs goes on elsewhere and all memory is free at once, unless it may `finish`."""
-        self.hold(OwnerPause(reason, finish, until), self.holds.gates)
-
-    def resume(self) -> None:
-        self.hold(None, self.holds.gates)
-
     def hold(self, pause: OwnerPause | None, gates: tuple[str, ...]) -> None:
-        """What the owner says and why gates are closed, from now on."""
+        """What the owner says and why gates are closed, from now on.
+
+        Held, it takes nothing new; what runs goes on elsewhere and all memory is free at once, unless it may finish.
+        """
         if (pause, gates) == (self.holds.pause, self.holds.gates):
             return
         yielded = self.holds.yielding

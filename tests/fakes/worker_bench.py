@@ -17,6 +17,7 @@ from gogrid.protocol.tasks import (
 )
 from gogrid.protocol.worker_report import Device, DeviceKind
 from runner.facts import Facts
+from runner.holds import OwnerPause
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk, delete_tree
 from runner.probes.choose import Chosen
@@ -79,6 +80,10 @@ class Bench:
             sampling=Sampling(),
         )
         return self.assign(Assign(job_id=name, epoch=epoch, task=task))
+
+    def pause(self, reason: str, *, finish: bool = False) -> None:
+        """As its owner does."""
+        self.work.hold(OwnerPause(reason, finish), self.work.holds.gates)
 
     def assign(self, assign: Assign) -> MemoryStream:
         stream = MemoryStream(assign.job_id, assign.epoch)

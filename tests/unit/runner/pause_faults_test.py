@@ -70,7 +70,7 @@ async def test_whoever_is_told_of_a_pause_and_fails_does_not_keep_the_memory_fro
 
         b.work.changed = fails
         with pytest.raises(OSError, match="no day"):
-            b.work.pause(PAUSED)
+            b.pause(PAUSED)
         assert stream.ended.is_set()
         await until(lambda: b.launcher.alive == 0)
         b.work.changed = lambda: None
@@ -120,7 +120,7 @@ def test_a_pause_file_without_end_is_not_read_whole(tmp_path: Path) -> None:
 
 async def test_a_reason_of_any_length_is_cut_to_what_a_report_may_hold(tmp_path: Path) -> None:
     async with bench(tmp_path / "models", facts=replace(FACTS, engine_note="e" * 100_000)) as b:
-        b.work.pause("x" * 100_000)
+        b.pause("x" * 100_000)
         assert len(framed_fitting(b.work.report())) < 4096
 
 

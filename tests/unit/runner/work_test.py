@@ -231,7 +231,7 @@ async def test_nothing_is_taken_while_it_may_not_work(tmp_path: Path, state: str
     facts = replace(FACTS, problem="no sandbox works: no bwrap") if state == "unable" else FACTS
     async with bench(tmp_path / "m", facts=facts) as b:
         if state == "paused":
-            b.work.pause("the computer is in use")
+            b.pause("the computer is in use")
         if state == "draining":
             b.work.drain(Drain(on=True, reason="maintenance"))
         reason = {"paused": "the computer is in use", "draining": "maintenance", "unable": facts.problem}[state]
@@ -244,9 +244,9 @@ async def test_nothing_is_taken_while_it_may_not_work(tmp_path: Path, state: str
 
 async def test_it_works_again_after_a_pause_and_a_drain(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
-        b.work.pause("x")
+        b.pause("x")
         b.work.drain(Drain(on=True))
-        b.work.resume()
+        b.work.hold(None, ())
         assert b.work.readiness[0] is Readiness.DRAINING
         b.work.drain(Drain(on=False))
         assert b.work.readiness == (Readiness.READY, "ready")
@@ -293,7 +293,7 @@ async def test_a_pause_gives_the_machine_back_at_once(tmp_path: Path) -> None:
     async with bench(tmp_path / "m") as b:
         stream = b.chat(b.blobs.echo_model(100), "#echo chunks=10000 delay_ms=2\nx")
         await until(lambda: begun(stream))
-        b.work.pause("paused by its owner")
+        b.pause("paused by its owner")
         assert stream.last == Failed(code=FailCode.YIELDED, message="The worker is paused by its owner.")
         assert b.work.held() == ()
         await until(lambda: b.pool.memory_held == 0 and not b.pool.loaded)
@@ -305,7 +305,7 @@ async def test_finishing_takes_nothing_new_and_lets_what_runs_end(tmp_path: Path
         digest = b.blobs.echo_model(100)
         stream = b.chat(digest, "#echo chunks=100 delay_ms=2\nx")
         await until(lambda: begun(stream))
-        b.work.pause("paused by its owner", finish=True)
+        b.pause("paused by its owner", finish=True)
         assert b.refused == []
         b.chat(digest, "another")
         assert len(b.refused) == 1
