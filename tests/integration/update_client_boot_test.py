@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from updates.client.switch import NoWayBackError, roll_back, switch
 from updates.trust.trusted_state import TrustedState
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="little programs are scripts with a first line")
+ROOT = Path(__file__).parents[2]
 OLD, NEW = 5, 6
 
 
@@ -113,6 +115,21 @@ def test_a_version_that_crashes_is_tried_twice_and_then_the_old_one_is_back_by_i
     assert process.poll() is None
     assert machine.state.failed == (NEW,)
     assert machine.app.note() == "version 6.0 did not start on this machine; back to version 5.0"
+
+
+def test_a_version_that_finds_another_one_at_work_is_not_judged_by_it(machine: Machine):
+    """Whoever watched it was killed, and somebody starts the program once more while it runs."""
+    machine.put(NEW, "occupied")
+    machine.start()
+    machine.until([NEW, OLD])
+    assert (machine.state.installed, machine.state.failed, machine.state.failed_starts) == (NEW, (), 0)
+
+
+def test_who_was_left_alone_by_its_watcher_starts_anew_by_itself():
+    alone = "Here(Path('/bin/echo'), 5, awaited=True, watcher=1)"
+    program = f"from updates.client.boot import *; start_anew({alone}, ['starts', 'anew'], {{}})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "starts anew\n"
 
 
 def test_a_version_that_never_reaches_its_coordinator_makes_room_in_time(machine: Machine):

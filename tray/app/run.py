@@ -60,7 +60,8 @@ def run_app(
         with FileLock(places.app_lock):
             status = asyncio.run(_run(places, named, settings, updatable, headless=headless))
     except LockHeldError:
-        return _second_start(places, headless=headless)
+        occupied = updatable.occupied() if updatable is not None else None
+        return _second_start(places, headless=headless) if occupied is None else occupied
     return updatable.start_anew() if status is None and updatable is not None else status or 0
 
 

@@ -16,6 +16,7 @@ import msgspec
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.file_lock import FileLock, LockHeldError
+from gogrid.terminal import one_line
 from runner.control_messages import AskChange, Done, Refused, Settings
 from tray.commands.base import Command, Context, RefusedError, fetch, maybe_running, say
 from tray.instance import NoAppError, ask_app
@@ -150,8 +151,9 @@ def _check_here(updatable: Updatable, context: Context) -> UpdateState:
         raise RefusedError("Updates are switched off here; switch them on with: gogrid-worker update on")
     work = updatable.work(context.places)
     found = work.check(settings)
-    complaints = filter(None, (found.warning, *work.fetch(found, threading.Event())))
-    return _state(work, " ".join(complaints) or found.sentence, settings.pinned)
+    for complaint in filter(None, (found.warning, *work.fetch(found, threading.Event()))):
+        print(f"gogrid-worker: {one_line(complaint)}", file=sys.stderr)
+    return _state(work, found.sentence, settings.pinned)
 
 
 def _own_state(updatable: Updatable, context: Context) -> UpdateState:

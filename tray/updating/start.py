@@ -35,6 +35,12 @@ class Updatable:
 
         return UpdateWork(self.installation, self.here, Path(sys.executable).name, places.state / "coordinator.pem")
 
+    def occupied(self) -> int | None:
+        """What to end with where another one works here already; None: nobody waits to judge this version by it."""
+        from updates.client.boot import OCCUPIED
+
+        return OCCUPIED if self.here.awaited else None
+
     def start_anew(self) -> int:
         """What this process is to end with, where it does not vanish."""
         from updates.client.boot import start_anew

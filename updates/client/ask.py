@@ -31,6 +31,9 @@ from updates.trust.verdict import (
     quiet,
 )
 
+_NOBODY = (
+    "No endpoint for updates is known yet: a worker learns its coordinator's when it connects; or set updates.endpoints."
+)
 _PLACE = 4.0
 """So many times an answer's time a place may take for its answer and all keys together."""
 
@@ -83,7 +86,7 @@ def ask(
         passed.append(outcome)
     if passed:
         return min(passed, key=_gravest_first)
-    raise AskError(" ".join(problems) or "No endpoint for updates is known; set updates.endpoints.")
+    raise AskError(" ".join(problems) or _NOBODY)
 
 
 def _ask_one(place: Place, installation: Installation, facts: InstallFacts, now: float, answer_s: float) -> Outcome:

@@ -29,8 +29,10 @@ from updates.trust.trusted_state import TrustedState, start_undone
 
 RESTART = 4
 """Exit status of a child that wants what is installed now to be started in its place."""
-_SANE = (0, 3)
-"""It was asked to end; it has joined no coordinator."""
+OCCUPIED = 5
+"""Exit status of a child that finds another one at work here already: that says nothing about its version."""
+_SANE = (0, 3, OCCUPIED)
+"""It was asked to end; it has joined no coordinator; it came to the wrong moment."""
 STARTED_BY = "GOGRID_STARTED_BY"
 """Tells a child which copy handed over, and whether that one still waits: `wait|gone SEQ PROGRAM`."""
 _FRESH = {"PYINSTALLER_RESET_ENVIRONMENT": "1"}
@@ -50,6 +52,8 @@ class Here:
     """The installer's copy."""
     awaited: bool = False
     """Somebody waits for our exit status and understands `RESTART`."""
+    watcher: int = 0
+    """The process that does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class Launch:
             status, ended = self._try(tried)
             if ended is None:
                 self.installation.change(start_undone)
-                return status
+                return status if status != OCCUPIED else self._here  # to say so, or to show what runs
             step = self._decide(partial(after, ended, own=own, present=present()))
             self._tell(ended, tried, step)
             if ended is Ended.CRASHED and step.seq == tried:
@@ -230,12 +234,13 @@ def started_by(environment: MutableMapping[str, str]) -> Here | None:
     told = environment.pop(STARTED_BY, "").split(" ", 2)
     if len(told) != 3 or not (told[1].isascii() and told[1].isdecimal()):
         return None
-    return Here(Path(told[2]), int(told[1]), awaited=told[0] == "wait")
+    return Here(Path(told[2]), int(told[1]), awaited=told[0] == "wait", watcher=os.getppid())
 
 
 def start_anew(here: Here, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Let what is installed now run in our place; returns what to end with, where this process does not vanish."""
-    return RESTART if here.awaited else _again(here.launcher, arguments, environment)
+    watched = here.awaited and os.getppid() == here.watcher  # else it was killed, and nobody would start us again
+    return RESTART if watched else _again(here.launcher, arguments, environment)
 
 
 def _again(launcher: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -152,8 +152,10 @@ class AppFolder:
         path = self._state(channel)
         try:
             if path.stat().st_size > LARGEST_STATE:
-                raise StateFileError(f"{path} is too large to be what is known about updates; remove it to start anew.")
+                raise StateFileError("It is too large to be what is known about updates; remove it to start anew.")
             return decode_state(path.read_bytes())
+        except StateFileError as error:
+            raise StateFileError(f"{path}: {error}") from None
         except FileNotFoundError:
             return TrustedState(app=app, channel=channel)
         except OSError as error:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.update_publisher import fresh
-from updates.client.probation import Ended, after, chosen, on_trial, plan
+from updates.client.boot import Pace
+from updates.client.probation import PROBATION_S, Ended, after, chosen, on_trial, plan
 from updates.trust.trusted_state import TrustedState, proved, switched
 
 OLD, NEW = 5, 6
@@ -135,6 +136,10 @@ def test_whatever_happened_something_that_is_there_starts_and_nothing_unsafe_is_
         assert made.seq not in made.state.failed
         assert made.seq not in state.revoked
     assert not made.watched or on_trial(made.state)
+
+
+def test_a_new_version_has_two_minutes_to_reach_its_coordinator():
+    assert Pace().probation_s == PROBATION_S == 120.0
 
 
 def test_a_version_that_only_crashes_is_started_twice_in_a_row_at_most():

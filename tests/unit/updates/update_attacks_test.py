@@ -4,6 +4,7 @@ The names follow tuf-conformance where it has the case. Each was seen to fail wi
 """
 
 import base64
+import hashlib
 import io
 from dataclasses import replace
 
@@ -190,6 +191,18 @@ def test_artifact_hash_mismatch():
     assert isinstance(done.verdict, Install)
     with pytest.raises(TrustError) as refused:
         verify_artifact(io.BytesIO(other), done.verdict, done.state)
+    assert refused.value.alarm is Alarm.MIXED
+
+
+def test_artifact_size_mismatch():
+    """Rightly signed bytes, but fewer than the release says, and signed so."""
+    sha256, size = hashlib.sha256(FILE).hexdigest(), len(FILE) + 1
+    comment = f"gogrid1 seq=7 version=2.0.0 target=linux-x86_64 sha256={sha256} size={size}"
+    signature = base64.b64encode(sign(FILE, "release1", comment)).decode()
+    done = judged(Publisher(artifact={"signature": signature, "size": size}).offer())
+    assert isinstance(done.verdict, Install)
+    with pytest.raises(TrustError) as refused:
+        verify_artifact(io.BytesIO(FILE), done.verdict, done.state)
     assert refused.value.alarm is Alarm.MIXED
 
 

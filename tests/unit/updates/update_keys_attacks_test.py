@@ -4,6 +4,7 @@ The names follow tuf-conformance where it has the case. Each was seen to fail wi
 """
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,12 +14,15 @@ from tests.fakes.update_publisher import (
     DAY,
     FILE,
     NOW,
+    Json,
     Publisher,
     fresh,
     key_id,
+    public,
     sign,
 )
 from updates.errors import Alarm, TrustError
+from updates.trust.anchors import parse_anchors
 from updates.trust.chain import SignedDocument, SignedKeys
 from updates.trust.trusted_state import switched
 from updates.trust.verdict import Install, verify_artifact
@@ -98,6 +102,18 @@ def test_signature_of_a_document_under_another_kind():
     offer = Publisher().offer()
     as_file = SignedDocument(offer.release.data, sign(offer.release.data, "release1", "gogrid1 seq=7"))
     assert alarm_of(judged(replace(offer, release=as_file)).verdict) is Alarm.MIXED
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [{"threshold": 1}, {"threshold": 4}, {"root_keys": [public("root1"), public("root1")]}],
+    ids=["one alone", "more than there are", "one key twice"],
+)
+def test_root_keys_that_one_thief_could_use_are_none(bent: Json):
+    document = {"schema": 1, "root_keys": [public(name) for name in ("root1", "root2", "root3")]}
+    assert parse_anchors(json.dumps(document).encode()).threshold == 2
+    with pytest.raises(TrustError):
+        parse_anchors(json.dumps(document | bent).encode())
 
 
 def test_threshold_one_of_three():
