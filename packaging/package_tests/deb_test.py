@@ -128,13 +128,14 @@ def test_the_app_runs_on_a_display_and_ends_with_all_it_started(tmp_path: Path) 
 
 
 def ours() -> list[tuple[int, str]]:
-    """Running programs of the package."""
-    found = []
+    """Running programs of the package, also those in sandboxes, where every worker's Python has the same name."""
+    installed = {(found.st_dev, found.st_ino) for found in (path.stat() for path in Path("/opt/gogrid").rglob("*"))}
+    running = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            program = os.readlink(process / "exe")
+            found, program = (process / "exe").stat(), os.readlink(process / "exe")
         except OSError:
             continue
-        if program.startswith("/opt/gogrid/"):
-            found.append((int(process.name), program))
-    return found
+        if (found.st_dev, found.st_ino) in installed:
+            running.append((int(process.name), program))
+    return running
