@@ -25,6 +25,11 @@ def named_places(options: argparse.Namespace) -> WorkerPlaces:
     )
 
 
+def place_words(places: WorkerPlaces) -> tuple[str, ...]:
+    """The same options, for another program that is to use these places."""
+    return "--config", str(places.config), "--data", str(places.data)
+
+
 def this_user() -> int:
     """The number of this process' user; 0 where users have none."""
     return os.getuid() if hasattr(os, "getuid") else 0

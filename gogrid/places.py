@@ -11,6 +11,7 @@ from pathlib import Path
 
 CONFIG_VARIABLE = "GOGRID_WORKER_CONFIG"
 DATA_VARIABLE = "GOGRID_WORKER_DATA"
+MEMBERSHIP_FILE = "membership.json"
 _SOCKET_PATH_LIMIT = 100
 """Bytes; the kernels allow 104 (macOS) and 108 (Linux) for the path of a Unix socket."""
 
@@ -31,6 +32,11 @@ class WorkerPlaces:
     @property
     def state(self) -> Path:
         return self.data / "state"
+
+    @property
+    def membership(self) -> Path:
+        """There once this machine has joined a coordinator."""
+        return self.state / MEMBERSHIP_FILE
 
     @property
     def models(self) -> Path:

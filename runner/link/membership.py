@@ -14,6 +14,7 @@ from gogrid.addresses import Address
 from gogrid.errors import IdentityError
 from gogrid.identity import load_worker_key, save_worker_key
 from gogrid.ids import WorkerId
+from gogrid.places import MEMBERSHIP_FILE
 from runner.config import WorkerConfig
 
 
@@ -53,7 +54,7 @@ def save_membership(folder: Path, membership: Membership) -> None:
     """Replace whatever `folder` holds of an earlier membership."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    marker = folder / "membership.json"
+    marker = folder / MEMBERSHIP_FILE
     marker.unlink(missing_ok=True)
     save_worker_key(membership.key, folder / "worker.key")
     (folder / "coordinator.pem").write_bytes(membership.identity_pem)
@@ -76,7 +77,7 @@ def load_membership(folder: Path) -> Membership | None:
     Raises:
         IdentityError: what is there cannot be used.
     """
-    path = folder / "membership.json"
+    path = folder / MEMBERSHIP_FILE
     try:
         found = msgspec.json.decode(path.read_bytes(), type=_File)
         pin = bytes.fromhex(found.pin)

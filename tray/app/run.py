@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gogrid.file_lock import FileLock, LockHeldError
+from gogrid.place_options import place_words
 from gogrid.places import WorkerPlaces
 from gogrid.stop_signals import on_stop_signal
 from runner.control_messages import AskStatus, Refused
@@ -118,7 +119,7 @@ class _App:
         desktop = not headless and has_desktop(os.environ, sys.platform)
         if not headless and not desktop:
             self._say("no tray icon: there is no display here. The worker goes on without; use gogrid-worker status.")
-        shared = ("--config", str(places.config), "--data", str(places.data))
+        shared = place_words(places)
         self._supervisor = Supervisor(
             runner_command(("run", *shared, *settings)),
             places.logs,

@@ -13,6 +13,7 @@ import msgspec
 
 from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
+from gogrid.place_options import place_words
 from gogrid.places import WorkerPlaces
 from gogrid.terminal import visible
 from runner.control_messages import Answer, Ask, Refused
@@ -45,9 +46,9 @@ class Context:
     """The installer's copy of this program, where a newer one may run in its place."""
 
     @property
-    def shared(self) -> list[str]:
+    def shared(self) -> tuple[str, ...]:
         """For a process that is to use the same places."""
-        return ["--config", str(self.places.config), "--data", str(self.places.data)]
+        return place_words(self.places)
 
 
 @dataclass(frozen=True, slots=True)

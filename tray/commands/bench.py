@@ -26,7 +26,7 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 def _run(options: argparse.Namespace, context: Context) -> int:
-    joined = (context.places.state / "membership.json").exists()
+    joined = context.places.membership.exists()
     with _at_rest(context):
         found = fetch(context, ("bench",))
     speed = msgspec.json.decode(found, type=Speed)

@@ -31,7 +31,7 @@ def _run(options: argparse.Namespace, context: Context) -> int:
     try:
         code = call(context, "join", name, as_json=options.json, text=token.strip() + "\n")
     finally:
-        joined = (context.places.state / "membership.json").exists()
+        joined = context.places.membership.exists()
         starts = joined and _tell_app(context, StartRunner())
     if code == 0 and not options.json:
         worker = " ".join(("gogrid-worker", *context.named))

@@ -12,6 +12,7 @@ import msgspec
 
 from gogrid.errors import GoGridError
 from gogrid.jointoken import JoinToken
+from gogrid.place_options import place_words
 from gogrid.places import WorkerPlaces
 from runner.control_messages import Settings
 from tray.runner_command import runner_command
@@ -52,7 +53,7 @@ class WindowErrands:
         return JoinedAs(done.coordinator, done.address, done.worker, done.pending)
 
     def joined(self) -> bool:
-        return (self._places.state / "membership.json").exists()
+        return self._places.membership.exists()
 
     def coordinator_name(self, token: JoinToken) -> str:
         # 30 MB of memory that a window without a first run does not pay
@@ -100,10 +101,9 @@ class WindowErrands:
             ) from error
 
     def _run(self, errand: str, words: list[str], *, patience_s: float, told: str = "") -> bytes:
-        places = ["--config", str(self._places.config), "--data", str(self._places.data)]
         try:
             done = subprocess.run(
-                runner_command([errand, *places, *words]),
+                runner_command([errand, *place_words(self._places), *words]),
                 input=told.encode(),
                 capture_output=True,
                 timeout=patience_s,
