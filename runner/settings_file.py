@@ -1,10 +1,13 @@
 """Writes single settings into `config.toml` and notices that it was changed; comments and all else stay as they are.
 
 The file is whole at any moment, keeps its permissions, and stays where a link to it leads. It is never left in a state
-that the worker could not start with: what would be wrong is refused, and then nothing has changed.
+that the worker could not start with: what would be wrong is refused, and then nothing has changed. Whoever edits it at
+the same time loses nothing: what changed between reading and writing is read anew, and a file that an editor has
+emptied to write into it gets a moment to be filled.
 """
 
 import os
+import time
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +23,9 @@ from gogrid.regular_file import read_regular
 from runner.config import SETTINGS, check_together, vram_twin
 
 Value = str | int | float | bool | list[object]
+_TRIES = 10
+_JUST_NOW_S = 1.0
+_SAVED_WITHIN_S = 0.02
 
 
 def find_setting(name: str) -> Setting[object]:
@@ -63,10 +69,45 @@ def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] 
 
     Returns: those of `drop` that stood there. Where that leaves nothing to do, the file is not written.
     """
+    names = tuple(drop)
+    for left in reversed(range(_TRIES)):
+        try:
+            return _write(path, values, names, may_wait=left > 0)
+        except _ChangedMeanwhileError:
+            continue
+    raise ConfigError(f"{path} is being written by another program over and over; nothing was changed, try again.")
+
+
+def await_save(path: Path) -> None:
+    """Give an editor that saves in place, and so empties the file first, a moment to write into it. May block."""
+    for _ in range(_TRIES):
+        if not _just_emptied(path):
+            return
+        time.sleep(_SAVED_WITHIN_S)
+
+
+def _just_emptied(path: Path) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False  # whoever reads it says what is wrong
+    return found.st_size == 0 and 0 <= time.time() - found.st_mtime < _JUST_NOW_S
+
+
+class _ChangedMeanwhileError(Exception):
+    """Somebody else has written the file since it was read."""
+
+
+def _write(path: Path, values: Mapping[str, Value], drop: tuple[str, ...], *, may_wait: bool) -> tuple[str, ...]:
     try:
         target = path.resolve() if path.is_symlink() else path
+        read_as = FileStamp(target)
         found = target.stat() if target.exists() else None
-        document = tomlkit.parse(read_regular(target, LARGEST_FILE).decode("utf-8") if found is not None else "")
+        text = read_regular(target, LARGEST_FILE).decode("utf-8") if found is not None else ""
+        if may_wait and not text and _just_emptied(target):
+            time.sleep(_SAVED_WITHIN_S)
+            raise _ChangedMeanwhileError
+        document = tomlkit.parse(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}; mend it and try again.") from error
     except RuntimeError as error:
@@ -86,7 +127,8 @@ def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] 
             document[table].pop(name)
             dropped.append(key)
     if values or dropped:
-        _replace(path, target, tomlkit.dumps(document), 0o600 if found is None else found.st_mode & 0o777)
+        mode = 0o600 if found is None else found.st_mode & 0o777
+        _replace(path, target, read_as, tomlkit.dumps(document), mode)
     return tuple(dropped)
 
 
@@ -120,8 +162,8 @@ _FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 """As it is: Windows would end each line once more."""
 
 
-def _replace(path: Path, target: Path, text: str, mode: int) -> None:
-    """Put the new text in the file's place, if the worker can start with it."""
+def _replace(path: Path, target: Path, read_as: FileStamp, text: str, mode: int) -> None:
+    """Put the new text in the file's place, if the worker can start with it and nobody else has written there."""
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -131,6 +173,8 @@ def _replace(path: Path, target: Path, text: str, mode: int) -> None:
             os.fsync(file.fileno())
         check_together(resolve(SETTINGS, flags={}, environment={}, file=fresh))
         fresh.chmod(mode)
+        if read_as.changed():
+            raise _ChangedMeanwhileError
         fresh.replace(target)
         flush_folder(target.parent)
     except ConfigError as error:

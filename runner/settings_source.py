@@ -16,7 +16,7 @@ from gogrid.errors import ConfigError
 from gogrid.places import WorkerPlaces
 from runner.config import AT_JOINING, AT_START, SETTINGS, WorkerConfig, load_config, shown_values, vram_twin
 from runner.control_messages import Done, Settings, SettingShown
-from runner.settings_file import Changed, change_setting
+from runner.settings_file import Changed, await_save, change_setting
 
 log = logging.getLogger(__name__)
 Counts = Literal["now", "start", "joining"]
@@ -38,7 +38,8 @@ class SettingsSource:
         return config
 
     def load_again(self) -> WorkerConfig | None:
-        """None: they stay as they were, and `trouble` says why."""
+        """None: they stay as they were, and `trouble` says why. Blocks where an editor is just saving the file."""
+        await_save(self._places.config)
         before = self.trouble
         try:
             fresh = self.load()

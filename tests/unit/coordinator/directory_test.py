@@ -129,8 +129,10 @@ class _Gated(SqliteStore):
 
     gate: asyncio.Event | None = None
     fails = False
+    reads = 0
 
     async def models(self) -> list[ModelRecord]:
+        self.reads += 1
         if self.gate is not None:
             await self.gate.wait()
         if self.fails:
@@ -152,7 +154,7 @@ async def test_a_refresh_during_anothers_reload_does_not_return_before_that_is_k
 ) -> None:
     directory, store = gated
     await admin.revoke_token(TOKEN.id)
-    store.gate = asyncio.Event()
+    store.gate, store.reads = asyncio.Event(), 0
     both = [asyncio.create_task(directory.refresh()) for _ in range(2)]
     for _ in range(10):
         await asyncio.sleep(0)
@@ -160,6 +162,7 @@ async def test_a_refresh_during_anothers_reload_does_not_return_before_that_is_k
     assert not any(task.done() for task in both)
     store.gate.set()
     await asyncio.gather(*both)
+    assert store.reads == 1
     token = directory.token(TOKEN.id)
     assert token is not None
     assert token.revoked

@@ -1,13 +1,14 @@
 """What is written in the owner's own file reaches the terminal as text, never as orders to it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tray.cli import main
 
-EVIL = "\x1b]0;gone\x07\x9b31m\u202e"
+EVIL = "\x1b]0;gone\x07\x9b31m\u202e\nname = 1"
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_a_control_character_in_a_setting_does_not_reach_the_terminal(
     assert main([*words, *verb]) == 0
     out = capfd.readouterr().out
     assert harmless(out)
-    assert r"\x1b]0;gone\x07\x9b31m\u202e" in out
+    assert r"\x1b]0;gone\x07\x9b31m\u202e\x0aname = 1" in out
 
 
 def test_the_exact_value_is_there_for_programs(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
@@ -39,6 +40,22 @@ def test_the_exact_value_is_there_for_programs(words: list[str], capfd: pytest.C
 def test_an_error_about_such_a_value_does_not_steer_the_terminal_either(
     words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "get", f"no{EVIL}thing"]) == 2
+    assert main([*words, "set", f"no{EVIL}thing", " "]) == 2
     assert main([*words, "set", "max_vram", f"6{EVIL}"]) == 2
-    assert harmless(capfd.readouterr().err)
+    err = capfd.readouterr().err
+    assert harmless(err)
+    assert err.count("\n") == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names on Windows")
+def test_nor_does_the_name_of_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a\x1b[2Jb"
+    folder.mkdir()
+    (folder / "config.toml").write_text("[worker")
+    assert main(["--data", str(folder), "config", "path"]) == 0
+    assert main(["--data", str(folder), "config", "show"]) == 2
+    said = capfd.readouterr()
+    assert harmless(said.out)
+    assert harmless(said.err)
+    assert r"a\x1b[2Jb" in said.out
+    assert r"a\x1b[2Jb" in said.err
