@@ -11,7 +11,7 @@ WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/windo
   gogrid/files.py gogrid/file_lock.py gogrid/stop_signals.py runner/app.py runner/watch.py tray/app/run.py \
   tray/supervision/supervisor.py tray/autostart/registry.py runner/gates/probes/windows.py
 
-.PHONY: packages packages-test help demo test test-windows soak lint bench gpu-check clean
+.PHONY: packages packages-test packages-windows packages-windows-test help demo test test-windows soak lint bench gpu-check clean
 help:
 	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
 	@echo "make test    lint, types, import rules and every test"
@@ -19,6 +19,8 @@ help:
 	@echo "make soak    every fault of docs/reliability.md at full length, about 25 minutes (ONLY=coordinator_kill: one)"
 	@echo "make packages  the frozen app, its update archive, .deb and AppImage, in dist/ (ROOT_KEYS=FILE SEQ=N: for a release)"
 	@echo "make packages-test  install the .deb here, work with it, purge it (only in a container or with CI=true)"
+	@echo "make packages-windows  the frozen app for Windows, its update archive and installer, built under Wine"
+	@echo "make packages-windows-test  install it under Wine, join, pause, upgrade, remove"
 	@echo "make lint    only ruff, mypy and import-linter"
 	@echo "make bench   measure against the bare engine; results go to docs/benchmarks.md by hand"
 	@echo "make gpu-check  on a CUDA machine: the GPU inside the real sandbox, its speed, and that the memory cap holds"
@@ -70,6 +72,14 @@ packages-test: packages dist/packs
 dist/packs: | $(VENV)/ready
 	$(BIN)/gogrid-release engine-pack --target linux-x86_64 --accel cpu --torch $(TORCH:torch==%=%) --index '' --out $@.new
 	mv $@.new $@
+
+# Windows' own programs, made here: PyInstaller runs in Windows Python under Wine, makensis on this system.
+packages-windows: $(VENV)/ready
+	packaging/windows/prepare '$(PIP)'
+	packaging/windows/build $(BIN)/python $(if $(ROOT_KEYS),--root-keys $(ROOT_KEYS)) $(if $(SEQ),--seq $(SEQ))
+
+packages-windows-test: packages-windows
+	$(BIN)/pytest packaging/windows_package_tests -p no:cacheprovider
 
 soak: $(VENV)/ready
 	$(BIN)/pytest tests/faults --soak $(if $(ONLY),--only=$(ONLY))
