@@ -21,6 +21,7 @@ from tray.apart import apart
 from tray.instance_messages import UpdateState
 from tray.supervision.restart import Life, Phase
 from tray.updating.settings import UpdateSettings
+from updates.client.disk import problem_of
 from updates.client.errors import StoppedError
 from updates.client.schedule import Rhythm, asked, asked_by_hand, due, started
 from updates.errors import UpdateError
@@ -191,7 +192,9 @@ class Updater:
 
     def _problem(self, error: Exception) -> str:
         """In a sentence; what nobody thought of is logged whole."""
-        if isinstance(error, UpdateError | OSError):
+        if isinstance(error, OSError):
+            return f"Updates cannot use the disk: {problem_of(error)}."
+        if isinstance(error, UpdateError):
             return str(error)
         self._say("".join(traceback.format_exception(error)).rstrip())
         return f"Updates failed in a way that they should not ({type(error).__name__}: {error}); the log says where."

@@ -1,5 +1,5 @@
 import sys
 
-from tray.cli import main
+from tray.entry import main
 
 sys.exit(main())

@@ -19,6 +19,15 @@ print(open("/proc/self/cmdline").read().replace(chr(0), " ").replace(chr(10), " 
 print(subprocess.run([sys.executable, "-c", "print(input())"], capture_output=True, text=True).stdout)
 """
 
+_ENTERED = """
+import sys, types
+sys.path.insert(0, sys.argv.pop(1))
+large = sys.modules["tray.cli"] = types.ModuleType("tray.cli")
+large.main = lambda: print(sys.argv[1:], open("/proc/self/cmdline").read().replace(chr(10), " "))
+from tray.entry import main
+main()
+"""
+
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="command lines are read from /proc")
 
 
@@ -39,6 +48,14 @@ def test_it_is_hidden_also_where_there_is_no_standard_input() -> None:
     done = subprocess.run(["/bin/sh", "-c", script, _SHOW], capture_output=True, text=True, check=True)
     assert TOKEN not in done.stdout.splitlines()[1]
     assert done.stdout.splitlines()[2] == TOKEN
+
+
+@on_linux
+def test_it_is_hidden_before_anything_large_is_loaded() -> None:
+    command = [sys.executable, "-c", _ENTERED, ".", "join", TOKEN]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("['join', '-'] ")
+    assert TOKEN not in said
 
 
 @pytest.mark.parametrize(
