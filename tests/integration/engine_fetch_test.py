@@ -18,70 +18,34 @@ from coordinator.releases.shelf import Shelf as Offered
 from coordinator.releases.store import ReleaseStore
 from coordinator.state.folder import StateFolder
 from gogrid.identity import client_context
-from gogrid.places import WorkerPlaces, worker_places
 from runner.config import DeviceChoice
 from runner.engine_pack.around import Surroundings
 from runner.engine_pack.by_hand import signed_release
 from runner.engine_pack.errand import engine_errand
-from runner.engine_pack.find import find_pack, this_python
+from runner.engine_pack.find import this_python
 from runner.engine_pack.keeper import EngineKeeper, Waits
 from runner.engine_pack.ledger import load_ledger
 from runner.engine_pack.progress import EngineProgress, Stage
 from runner.engine_pack.shelf import EnginePack, EnginePackError, Shelf
 from runner.engine_pack.source import PackSource
 from runner.models.blobs import Access
+from tests.fakes.engine_machine import AT, Machine, offer
 from tests.fakes.engine_packs import TARGET, pack, publisher
 from tests.fakes.https_grid import HttpsGrid, https_grid
 from tests.fakes.release_folders import release_folder, root_keys
 from tests.fakes.update_publisher import Publisher, sign
-from tests.fakes.update_server import Served, serving
-from updates.client.errors import BusyError, NoRoomError, StoppedError
-from updates.client.layout import AppFolder
+from tests.fakes.update_server import serving
+from updates.client.errors import NoRoomError, StoppedError
 from updates.client.schedule import Rhythm
 from updates.errors import Alarm, TrustError, UpdateError
 
-AT = time.time() - 60
-GB = 10**9
 SOON = Waits(rhythm=Rhythm(first_s=0.0, every_s=0.05), look=0.01, lacking=0.0, newer=0.0)
-
-
-@dataclass
-class Machine:
-    """A worker's folder, and whom it believes."""
-
-    folder: Path
-    cap: int = 100 * GB
-
-    @property
-    def places(self) -> WorkerPlaces:
-        return worker_places(
-            config=None, data=self.folder / "data", environment={}, platform="linux", home=self.folder, user=1
-        )
-
-    @property
-    def source(self) -> PackSource:
-        return PackSource(self.places.engines, self.folder, TARGET, this_python(), lambda: self.cap)
-
-    @property
-    def used(self) -> EnginePack | None:
-        return find_pack(self.places.engines, "cpu").pack
-
-    def take(self, server: Served) -> EnginePack:
-        """Ask once and fetch what is offered."""
-        source = self.source
-        found = source.check(server.url, None)
-        assert found.offer is not None, found.sentence
-        return source.fetch(found, threading.Event(), lambda have: None)
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     root_keys(tmp_path / "root-keys.json")
     return Machine(tmp_path)
-
-
-def offer(mark: str = "", seq: int = 7, **fields: object) -> Publisher:
-    return publisher(pack(mark), seq, at=AT, **fields)
 
 
 @dataclass
@@ -258,45 +222,6 @@ def test_a_pack_whose_inside_is_for_another_machine_is_not_unpacked(machine: Mac
     assert not list((machine.places.engines / "updates/downloads").iterdir())
 
 
-def test_a_pack_for_a_newer_system_is_not_fetched(machine: Machine) -> None:
-    made = offer()
-    made.artifact = {"os_min": "999.0"}
-    with serving(made) as server:
-        found = machine.source.check(server.url, None)
-        assert found.offer is None
-        assert "needs a system of 999.0 or later" in found.sentence
-        assert not any("/files/" in asked for asked in server.asked)
-
-
-def test_a_pack_that_says_only_inside_that_it_needs_a_newer_system_is_fetched_once_and_not_unpacked(
-    machine: Machine,
-) -> None:
-    source = machine.source
-    with serving(publisher(pack(os_min="999.0"), at=AT)) as server:
-        with pytest.raises(EnginePackError, match=r"needs a system of 999\.0"):
-            source.fetch(source.check(server.url, None), threading.Event(), lambda have: None)
-        again = source.check(server.url, None)
-        assert again.offer is None
-        assert "999.0" in again.sentence
-    assert Shelf(machine.places.engines).packs() == ((), ())
-
-
-def test_the_owners_return_ends_the_unpacking_and_the_archive_serves_the_next_time(machine: Machine) -> None:
-    made, stop = publisher(pack("big", padding=200_000), at=AT), threading.Event()
-    with serving(made) as server:
-        source = machine.source
-        found = source.check(server.url, None)
-        assert found.offer is not None
-        size = found.offer.artifact.size
-        with pytest.raises(StoppedError):
-            source.fetch(found, stop, lambda have: stop.set() if have == size else None)
-        assert Shelf(machine.places.engines).packs() == ((), ())
-        assert not list(machine.places.engines.glob(".fresh*"))
-        source.fetch(found, threading.Event(), lambda have: None)
-        assert len([asked for asked in server.asked if "/files/" in asked]) == 1
-    assert machine.used is not None
-
-
 async def test_the_owners_return_ends_the_daily_reading_of_the_engine(site: Site, machine: Machine) -> None:
     site.publish(offer())
     await until(EngineKeeper(machine.source, None, site.around(), SOON), lambda: site.restarts == 1)
@@ -317,27 +242,6 @@ async def test_the_owners_return_ends_the_daily_reading_of_the_engine(site: Site
         return ended.is_set()
 
     await until(keeper, back)
-
-
-def test_half_a_pack_of_an_earlier_process_takes_no_room_from_the_next_one(machine: Machine) -> None:
-    left = machine.places.engines / ".fresh-1"
-    left.mkdir(parents=True)
-    with serving(offer()) as server:
-        source = machine.source
-        found = source.check(server.url, None)
-        machine.cap = 2000
-        with pytest.raises(NoRoomError):
-            source.fetch(found, threading.Event(), lambda have: None)
-    assert not left.exists()
-
-
-def test_two_processes_that_fetch_at_once_the_second_says_so(machine: Machine) -> None:
-    with serving(offer()) as server:
-        source = machine.source
-        found = source.check(server.url, None)
-        with AppFolder(machine.places.engines / "updates").fetching(), pytest.raises(BusyError, match="right now"):
-            source.fetch(found, threading.Event(), lambda have: None)
-        assert not any("/files/" in asked for asked in server.asked)
 
 
 def test_an_older_pack_is_not_taken_also_when_there_is_none(machine: Machine) -> None:
