@@ -1,6 +1,6 @@
 """Everything GoGrid takes from aioquic that aioquic does not promise to keep; nothing else may touch such a name.
 
-`tests/conformance/test_aioquic_contract.py` proves each of them against the pinned version.
+`tests/conformance/aioquic_contract_test.py` proves each of them against the pinned version.
 """
 
 from aioquic import tls

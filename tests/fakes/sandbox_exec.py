@@ -1,6 +1,6 @@
 """Stands in for macOS's `sandbox-exec` on Linux: checks how it is called, limits files with Landlock, runs the rest.
 
-Started as that program by `tests/unit/runner/macos_launcher_test.py`, which writes the line that makes it one. It makes
+Started as that program by `tests/integration/macos_launcher_test.py`, which writes the line that makes it one. It makes
 the launcher's own promises testable for real (processes, groups, descriptors, environment, folders); it says nothing of
 the profile, which only a Mac can run.
 """

@@ -1,4 +1,5 @@
-"""Every file, module, make target, variable and test that the documents name in code is there."""
+"""Every file, module, make target, variable and test that the documents name in code is there, and every file that the
+code names in its own."""
 
 import re
 from collections.abc import Iterator
@@ -9,12 +10,13 @@ import pytest
 from coordinator.config import SETTINGS as COORDINATOR_SETTINGS
 from runner.config import SETTINGS as RUNNER_SETTINGS
 from tests.meta.shape_test import PACKAGES, ROOT, files, shown
+from tests.meta.shape_test import sources as python_files
 
 TOPS = (*PACKAGES, "tests", "benchmarks", "packaging", "docs")
 DOCUMENTS = sorted(shown(path) for path in files() if path.suffix == ".md")
 SETTINGS = {setting.key for setting in (*COORDINATOR_SETTINGS, *RUNNER_SETTINGS)}
-NOT_OURS = {"train.py", "script.py", "long.py", "gogrid/__init__.pyc"}
-"""What a reader's own files are called in examples, and what a build makes."""
+NOT_OURS = {"train.py", "script.py", "long.py", "gogrid/__init__.pyc", "job/in/main.py", "version.py"}
+"""What a reader's own files are called, what a build makes, and a file of torch."""
 _CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _PATH = re.compile(rf"(?<![\w./~{{}}<-])(?:{'|'.join(TOPS)})/[\w./-]*\w")
@@ -70,4 +72,14 @@ def test_what_a_document_names_exists(document: str) -> None:
     here = (ROOT / document).parent
     links = _LINK.findall((ROOT / document).read_text(encoding="utf-8"))
     lost |= {link for link in links if "://" not in link and not (here / link).exists()}
+    assert lost == set()
+
+
+def test_a_file_that_the_code_names_in_a_comment_exists() -> None:
+    lost = {
+        f"{shown(path)}: {name}"
+        for path in python_files()
+        for name in re.findall(r"`([\w./]+\.(?:py|js|md))`", path.read_text(encoding="utf-8"))
+        if name.strip("/") not in tree() | NOT_OURS
+    }
     assert lost == set()

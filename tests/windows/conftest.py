@@ -12,5 +12,5 @@ collect_ignore_glob = [] if sys.platform == "win32" else ["*_test.py"]
 
 @pytest.fixture(scope="session")
 def launcher() -> WindowsLauncher:
-    """Without its self-test, which Wine cannot pass; `windows_self_test_test.py` is about that."""
+    """Without its self-test, which Wine cannot pass; `windows_judgement_test.py` is about that."""
     return untested_launcher()
