@@ -69,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error, NOT_JOINED)
     except GoGridError as error:
         return _say(error, CANNOT_RUN)
+    except OSError as error:
+        if options.errand == "run":
+            raise  # a crash: it is tried again, for a disk may recover
+        return _say(f"{error.filename or places.data}: {error.strerror or error}", CANNOT_RUN)
     except ModuleNotFoundError as error:
         return _say(not_installed(error, "worker"), CANNOT_RUN)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 
 from gogrid.arguments import CommandParser
+from gogrid.config import cut
 from gogrid.errors import GoGridError
 from runner.control_messages import Ask, AskPause, AskResume, AskStatus, Done, WorkerStatus
 from tray.app.orders import FINISHING
@@ -31,7 +32,7 @@ def _pause(options: argparse.Namespace, context: Context) -> int:
             return _order(options, context, AskPause(), "paused")
     except ValueError as error:
         flag, value = ("--for", options.length) if options.length is not None else ("--until", options.end)
-        raise GoGridError(f"{flag} {value!r} is not usable: it must be {error}.") from None
+        raise GoGridError(f"{flag} {cut(value)} is not usable: it must be {error}.") from None
     at = end.timestamp()
     return _order(options, context, AskPause(until=at), f"paused until {end:%Y-%m-%d %H:%M}", at)
 

@@ -47,6 +47,11 @@ def test_an_error_about_such_a_value_does_not_steer_the_terminal_either(
     assert err.count("\n") == 2
 
 
+def test_a_word_that_is_too_long_to_be_read_is_cut(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*words[:2], "pause", "--for", "9" * 5000 + "h"]) == 2
+    assert len(capfd.readouterr().err) < 600
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such names on Windows")
 def test_nor_does_the_name_of_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "a\x1b[2Jb"
