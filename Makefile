@@ -6,10 +6,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The engine is tested with this torch; `pip` takes the CPU wheel where one is at hand.
 TORCH ?= torch==2.13.0
 # What only Windows runs; elsewhere mypy would take it for unreachable.
-WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/windows_*.py) \
+WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/supervision/*.py) tray/icon/desktop.py \
   gogrid/local_socket/windows.py gogrid/local_socket/server.py gogrid/local_socket/client.py \
-  gogrid/files.py gogrid/file_lock.py gogrid/stop_signals.py runner/app.py runner/watch.py tray/app/run.py \
-  tray/supervision/supervisor.py tray/autostart/registry.py runner/gates/probes/windows.py
+  gogrid/files.py gogrid/file_lock.py gogrid/stop_signals.py gogrid/identity.py runner/watch.py \
+  runner/gates/probes/windows.py runner/gates/probes/choose.py tray/app/children.py tray/autostart/registry.py \
+  tray/icon/pystray_icon.py tray/window/bridge/errands.py updates/client/boot.py updates/client/disk.py \
+  updates/client/stage.py updates/engine_pack/system.py
 
 .PHONY: packages packages-test packages-windows packages-windows-test help demo test test-windows soak lint bench gpu-check clean
 help:
