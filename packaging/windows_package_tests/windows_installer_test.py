@@ -26,6 +26,8 @@ from gogrid.client.local_grid import NOBODYS, LocalGrid, TokenAnswer
 APP = ROOT / "dist/windows/gogrid"
 SETUP = ROOT / f"dist/GoGrid-Worker-{gogrid.__version__}-setup.exe"
 ARCHIVE = ROOT / f"dist/gogrid-{gogrid.__version__}-windows-x86_64.zip"
+SOON_S = 180.0
+"""Only so that a test ends: on a busy machine a program under Wine takes half a minute to start."""
 LARGEST_DOWNLOAD = 45_000_000
 LARGEST_APP = 90_000_000
 RUN = r"Software\Microsoft\Windows\CurrentVersion\Run"
@@ -119,7 +121,7 @@ def test_it_joins_over_quic_and_is_heard(machine: WineMachine, grid: LocalGrid, 
     joined = machine.worker("join", token, "--name", "installed")
     assert joined.returncode == 0, joined.stdout
     machine.start(tmp_path / "worker.log", machine.installed / "gogrid-worker.exe", "--headless")
-    assert within(60, lambda: seen(grid)), (tmp_path / "worker.log").read_text()
+    assert within(SOON_S, lambda: seen(grid)), (tmp_path / "worker.log").read_text()
     first = seen(grid)
     assert first is not None
     assert (first.name, first.platform, first.readiness) == ("installed", "windows-x86_64", "unable")
@@ -155,7 +157,7 @@ def test_installed_over_itself_while_it_runs_it_ends_cleanly_and_is_there_again(
     assert connected_before is not None
     began = time.monotonic()
     assert machine.set_up(SETUP, "/S") == 0
-    assert within(60, lambda: (now := seen(grid)) and now.connected_since != connected_before.connected_since)
+    assert within(SOON_S, lambda: (now := seen(grid)) and now.connected_since != connected_before.connected_since)
     print(f"from the setup's start until it was connected again: {time.monotonic() - began:.1f} s")
     assert not set(was) & set(machine.programs())
     assert not stale.exists()
@@ -165,7 +167,7 @@ def test_installed_over_itself_while_it_runs_it_ends_cleanly_and_is_there_again(
     assert "stopping" in log, "it was asked, not killed"
     assert "gogrid-app.exe" in machine.programs().values()
     assert "|GoGrid Worker" not in machine.registry(RUN)
-    assert within(30, lambda: "gogrid-icon.exe" in machine.programs().values())
+    assert within(SOON_S, lambda: "gogrid-icon.exe" in machine.programs().values())
 
 
 def test_removed_while_it_runs_it_leaves_only_what_is_its_owners(
@@ -180,7 +182,9 @@ def test_removed_while_it_runs_it_leaves_only_what_is_its_owners(
     assert machine.registry(RUN)["|GoGrid Worker"].endswith('gogrid-app.exe"')
     began = time.monotonic()
     assert machine.set_up(machine.installed / "uninstall.exe", "/S") == 0
-    assert within(60, lambda: not (machine.installed / "uninstall.exe").exists() and not machine.registry(UNINSTALL))
+    assert within(
+        SOON_S, lambda: not (machine.installed / "uninstall.exe").exists() and not machine.registry(UNINSTALL)
+    )
     print(f"removed within {time.monotonic() - began:.1f} s")
     assert machine.programs() == {}
     assert within(5, lambda: seen(grid) is None)
@@ -204,9 +208,10 @@ def test_installed_again_it_is_still_that_worker_and_forgets_all_when_told(
     assert machine.set_up(SETUP, "/S", "/LOGIN") == 0
     assert machine.registry(RUN)["|GoGrid Worker"].endswith('gogrid-app.exe"')
     machine.start(tmp_path / "again.log", machine.installed / "gogrid-worker.exe", "--headless")
-    assert within(60, lambda: (found := seen(grid)) is not None and found.name == "installed")
+    known = within(SOON_S, lambda: (found := seen(grid)) is not None and found.name == "installed")
+    assert known, (tmp_path / "again.log").read_text()
     assert machine.set_up(machine.installed / "uninstall.exe", "/S", "/FORGET") == 0
-    assert within(60, lambda: not machine.data.exists() and not machine.registry(UNINSTALL))
+    assert within(SOON_S, lambda: not machine.data.exists() and not machine.registry(UNINSTALL))
     left = {name for name in machine.files() - before if not re.match(r"AppData/Local/Temp/|Temp/", name)}
     assert left == set()
     assert machine.programs() == {}
