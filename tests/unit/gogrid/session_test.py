@@ -12,7 +12,7 @@ from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.auth import Binding
 from gogrid.protocol.codec import encode_framed
 from gogrid.protocol.coordinator_session import CoordinatorSession
-from gogrid.protocol.entrance import JoinDoubted, JoinProved
+from gogrid.protocol.entrance import Authenticated, JoinDoubted, JoinProved
 from gogrid.protocol.job_messages import FailCode, Failed, JobOpen, Tokens
 from gogrid.protocol.job_streams import JobSaid, JobStreamEnded
 from gogrid.protocol.messages import Auth, Challenge, Goodbye, Hello, Ping, Reject, Welcome
@@ -105,6 +105,14 @@ def test_who_is_doubted_says_nothing_more() -> None:
         session.receive(0, data, False, 0.0, 0.0)
     assert ended(session.receive(0, sent[-1], False, 0.0, 0.0)).code is CloseCode.PROTOCOL
     assert session.judge_again() == []
+
+
+def test_who_has_proved_itself_waits_for_the_decision_and_proves_nothing_again() -> None:
+    hello, proof = (output.data for output in Pair().open().to_coordinator[:2] if isinstance(output, Send))
+    session = CoordinatorSession("grid", Keys(), BINDING, b"c" * 32, 0.0)
+    session.receive(0, hello, False, 0.0, 1_700_000_000.0)
+    assert session.receive(0, proof, False, 0.0, 0.0) == [Authenticated(KEY_PROOF.worker_id)]
+    assert ended(session.receive(0, proof, False, 0.0, 0.0)).code is CloseCode.PROTOCOL
 
 
 def test_versions_that_do_not_meet_are_refused_with_both_ranges() -> None:
