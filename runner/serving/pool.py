@@ -2,8 +2,8 @@
 
 Promises: one start per model however many wait for it; models and scripts together stay under the owner's cap; a model
 nobody wants is closed after a while, and when another one needs its room, as `models/residence.py` decides; a model
-whose process keeps crashing is refused for a while; no executor outlives the pool. Requests for a model that has to
-wait for room wait here, are told so, and are served together.
+whose process keeps crashing is refused for a while (`refusals.py`); no executor outlives the pool. Requests for a model
+that has to wait for room are told so, and are served together (`waiting.py`).
 """
 
 import asyncio
