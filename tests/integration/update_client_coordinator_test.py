@@ -100,6 +100,16 @@ def test_a_stranger_at_the_coordinators_address_is_not_asked(site: Site, tmp_pat
             work.check(ANY)
 
 
+def test_a_damaged_identity_of_the_coordinator_keeps_nobody_from_the_other_endpoints(site: Site, tmp_path: Path):
+    work = site.work()
+    (tmp_path / "coordinator.pem").write_bytes(b"damaged")
+    with pytest.raises(AskError, match="identity cannot be read"):
+        work.check(ANY)
+    with serving(release()) as other:
+        both = UpdateSettings(endpoints=(site.grid.url + DEFAULT_PATH, other.url + DEFAULT_PATH))
+        assert work.check(both).version == "2.0.0"
+
+
 def test_a_coordinator_that_was_stolen_cannot_push_a_program(site: Site):
     site.publish(release())
     site.work().check(ANY)

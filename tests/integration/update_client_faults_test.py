@@ -13,6 +13,7 @@ from tests.fakes import little_app
 from tests.fakes.update_grid import NEW, Grid, small_grid
 from tests.fakes.update_publisher import NOW
 from updates.client.ask import Place, ask
+from updates.client.disk import only_one
 from updates.client.endpoints import DEFAULT_PATH, endpoint
 from updates.client.errors import AskError, DownloadError
 from updates.client.stage import stage
@@ -131,6 +132,13 @@ def test_debris_in_the_place_of_a_folder_does_not_block_updates(grid: Grid, name
     block(grid.installation.folder.root / name, kind)
     stage(grid.fetch(), grid.offer(), grid.installation, little_app.PROGRAM)
     assert grid.installation.folder.present() == {NEW}
+
+
+@pytest.mark.parametrize("name", ["start.lock", "state.lock", "update.lock"])
+def test_debris_in_the_place_of_a_lock_does_not_block_updates(grid: Grid, name: str):
+    block(grid.installation.folder.root / name, "folder")
+    with only_one(grid.installation.folder.root / name) as alone:
+        assert alone
 
 
 def test_what_a_link_in_the_app_folder_leads_to_is_left_alone(grid: Grid, tmp_path: Path):

@@ -159,14 +159,18 @@ class UpdateWork:
         return version
 
     def _places(self, settings: UpdateSettings) -> tuple[Place, ...]:
-        found = []
+        found: list[Place] = []
+        problem = None
         copy = self._installation.copy
         for one in asked(settings, self._known_coordinator(), copy.target, copy.version):
             try:
                 trust = client_context(self._identity.read_bytes()) if one.pinned else None
             except (IdentityError, OSError) as error:
-                raise AskError(f"The joined coordinator's identity cannot be read: {error}") from error
-            found.append(Place(Endpoint(one.check, one.base), trust))
+                problem = AskError(f"The joined coordinator's identity cannot be read: {error}")
+            else:
+                found.append(Place(Endpoint(one.check, one.base), trust))
+        if problem is not None and not found:
+            raise problem
         return tuple(found)
 
     def _known_coordinator(self) -> str:

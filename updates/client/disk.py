@@ -117,6 +117,8 @@ def only_one(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
     Raises `OSError` if the file cannot be made.
     """
     make_folder(path.parent)
+    if path.is_dir():
+        clear(path)  # no lock of ours
     deadline = time.monotonic() + patience_s
     with path.open("a+b") as file:
         while not (held := _lock(file)) and time.monotonic() < deadline:
