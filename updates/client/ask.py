@@ -31,7 +31,7 @@ from updates.trust.verdict import (
     quiet,
 )
 
-_NOBODY = "No endpoint for updates is known: a worker learns its coordinator's when it connects; or set updates.endpoints."
+_NOBODY = "No endpoint is known: a worker learns its coordinator's when it connects; or set updates.endpoints."
 _PLACE = 4.0
 """So many times an answer's time a place may take for its answer and all keys together."""
 
