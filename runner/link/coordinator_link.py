@@ -47,7 +47,8 @@ SOON_AFTER_DOUBT_S = 5.0
 AT_ONCE_S = 0.25
 """The longest wait after the machine slept or moved: many may do so in the same moment."""
 PENDING_S = 15.0
-"""How often a worker asks whether it was approved."""
+"""How often a worker asks whether it was approved, or whether its own coordinator is back where another one answers:
+whoever has that address for a while has proved nothing, so a worker does not end because of it."""
 _FOR_GOOD = {
     CloseCode.REVOKED: "The coordinator's admin has revoked this worker; join again with a new token.",
     CloseCode.AUTH_FAILED: "The coordinator does not know this worker or its key; join again with a new token.",
@@ -162,10 +163,10 @@ class CoordinatorLink:
             ended = await self._session()
             if ended.code in _FOR_GOOD:
                 raise LinkError(_FOR_GOOD[ended.code])
-            if ended.code in (CloseCode.PIN_MISMATCH, CloseCode.VERSION):
+            if ended.code is CloseCode.VERSION:
                 raise LinkError(ended.reason)
             delay = backoff.next_delay(loop.time() - self._opened_at if self._opened_at else 0.0)
-            if ended.code is CloseCode.PENDING:
+            if ended.code in (CloseCode.PENDING, CloseCode.PIN_MISMATCH):
                 delay += PENDING_S
             elif loop.time() - self._doubted_at < SOON_AFTER_DOUBT_S:
                 delay = AT_ONCE_S * _jitter()

@@ -18,6 +18,7 @@ from gogrid.protocol import worker_session
 from gogrid.protocol.messages import Auth, Join
 from gogrid.quic.bounded import BoundedQuicConnection
 from runner.errors import LinkError
+from runner.link import coordinator_link
 from runner.link.coordinator_link import CoordinatorLink, Credentials, join
 from tests.fakes.quic_grid import WorkerNotes, coordinator, wait_until, worker
 
@@ -38,11 +39,29 @@ async def test_wrong_pin_sends_no_application_byte(monkeypatch: pytest.MonkeyPat
         with pytest.raises(IdentityError, match="nothing was sent"):
             await join(stranger, Ed25519PrivateKey.generate(), "box")
         link = CoordinatorLink([grid.address], replace(grid.credentials(), pin=b"\x11" * 32), WorkerNotes())
-        with pytest.raises(LinkError, match="not the expected 11111111"):
-            await link.run()
+        task = asyncio.create_task(link.run())
+        await wait_until(lambda: "not the expected 11111111" in link.status, task)
         assert written == []
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         await join(grid.token(), Ed25519PrivateKey.generate(), "box")
         assert written != []
+
+
+async def test_who_takes_a_coordinators_address_for_a_while_does_not_end_its_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coordinator_link, "PENDING_S", 0.0)
+    async with coordinator() as grid:
+        right, notes = grid.credentials(), WorkerNotes()
+        credentials = replace(right, pin=b"\x11" * 32)
+        link = CoordinatorLink([grid.address], credentials, notes)
+        task = asyncio.create_task(link.run())
+        await wait_until(lambda: "not the expected 11111111" in link.status, task)
+        link._credentials = right  # its own coordinator is back
+        await wait_until(lambda: bool(notes.welcomes), task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_wrong_identity_at_one_address_does_not_hide_the_right_one_at_the_next() -> None:

@@ -99,7 +99,7 @@ class Looker:
             return AppState.PAUSED, self._paused(status)
         if self._away_since is not None:
             state = AppState.STARTING if now - self._away_since < _AWAY_S else AppState.TROUBLE
-            return state, f"Not connected to {status.coordinator}: {status.connection}"
+            return state, f"Not connected to {status.coordinator}: {why_not(status)}"
         if self._worked_at is not None and now - self._worked_at < _WORKED_LATELY_S:
             return AppState.WORKING, f"Working{self._worked_on and ': '}{self._worked_on}"
         if status.engine_state:
@@ -116,6 +116,11 @@ class Looker:
         if status.order == "finish" and status.jobs:
             return f"Finishing: {reasons}"
         return _capital(reasons) if reasons.startswith("paused") else f"Paused: {reasons}"
+
+
+def why_not(status: WorkerStatus) -> str:
+    """Why it is not connected, for a sentence that says already that it is not."""
+    return status.connection.removeprefix("not connected: ")
 
 
 def _work(status: WorkerStatus) -> str:

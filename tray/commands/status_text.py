@@ -4,6 +4,7 @@ from gogrid.moments import shown_moment
 from gogrid.protocol.worker_report import Readiness
 from gogrid.sizes import format_size
 from runner.control_messages import ModelState, WorkerStatus
+from tray.app.state import why_not
 
 
 def status_text(status: WorkerStatus) -> str:
@@ -37,7 +38,7 @@ def status_text(status: WorkerStatus) -> str:
 def _state(status: WorkerStatus) -> str:
     """Ready is who gets work: not while the coordinator is away."""
     if status.readiness is Readiness.READY and not status.connected:
-        return f"not connected: {status.connection}"
+        return f"not connected: {why_not(status)}"
     reason = "" if status.reason == status.readiness.value else f": {status.reason}"
     return f"{status.readiness.value}{reason}"
 

@@ -22,7 +22,8 @@ def view(status: WorkerStatus) -> View:
 
 
 def test_a_worker_whose_coordinator_is_away_is_not_called_ready() -> None:
-    away = replace(READY, connected=False, connection="no answer from hub:8443")
+    away = replace(READY, connected=False, connection="not connected: no answer from hub:8443")
+    assert view(away).sentence == "Not connected to hub:8443: no answer from hub:8443"
     assert status_text(away).splitlines()[1] == "State        not connected: no answer from hub:8443"
     paused = replace(away, readiness=Readiness.PAUSED, reason="on battery")
     assert status_text(paused).splitlines()[1] == "State        paused: on battery"

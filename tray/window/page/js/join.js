@@ -3,7 +3,7 @@
 import { el, replace } from "./dom.js";
 import { look, watch } from "./status.js";
 import { call } from "./way.js";
-import { until } from "./words.js";
+import { until, whyNot } from "./words.js";
 
 const PATIENCE_MS = 1000;
 
@@ -34,7 +34,7 @@ export function joinPage(content, show) {
     if (!joining) pid = runner?.pid ?? 0;
     already.textContent = !runner ? "This computer has joined a coordinator already. Another token replaces that."
       : runner.connected ? `This computer works for the coordinator at ${runner.coordinator}, as ${runner.worker}. Another token replaces that; what runs here goes on elsewhere.`
-      : `This computer has joined the coordinator at ${runner.coordinator}, which it does not reach: ${runner.connection} Another token replaces that.`;
+      : `This computer has joined the coordinator at ${runner.coordinator}, which it does not reach: ${whyNot(runner)} Another token replaces that.`;
   });
 
   function readSoon() {
@@ -129,7 +129,7 @@ export function joinPage(content, show) {
         steps.connected.textContent = "Connected";
         steps.connected.dataset.done = "yes";
         test(steps, result);
-      } else if (!pending && overview.runner) steps.connected.textContent = `Connecting: ${overview.runner.connection}`;
+      } else if (!pending && overview.runner) steps.connected.textContent = `Connecting: ${whyNot(overview.runner)}`;
       else if (overview.app?.state === "trouble") steps.connected.textContent = overview.app.sentence;
     });
     const hurry = setInterval(() => (gone || steps.connected.dataset.done === "yes" ? clearInterval(hurry) : look()), 400);

@@ -4,7 +4,7 @@ import { el, replace } from "./dom.js";
 import { hoursTable, gridOf } from "./hours.js";
 import { look, watch } from "./status.js";
 import { call } from "./way.js";
-import { bytes } from "./words.js";
+import { bytes, whyNot } from "./words.js";
 
 const GROUPS = [
   ["What you lend", [
@@ -303,7 +303,7 @@ export function settingsPage(content, show) {
     join() {
       const button = el("button", { type: "button", class: "plain", text: "Join another…", on: { click: () => show("join") } });
       const words = el("p", { class: "help" });
-      fresh.set("join", () => { words.textContent = runner ? (runner.connected ? `Connected to ${runner.coordinator} as ${runner.worker}` : `Not connected: ${runner.connection}`) : ""; });
+      fresh.set("join", () => { words.textContent = runner ? (runner.connected ? `Connected to ${runner.coordinator} as ${runner.worker}` : `Not connected: ${whyNot(runner)}`) : ""; });
       return el("div", { class: "row" }, el("div", {}, el("p", { class: "label", text: "Connection" }), words), el("div", { class: "control" }, button));
     },
   };

@@ -28,3 +28,8 @@ export function clock(seconds, withDay) {
 export function until(seconds) {
   return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
+
+/** Why a worker is not connected, behind words that say so already. */
+export function whyNot(runner) {
+  return runner.connection.replace(/^not connected: /, "");
+}
