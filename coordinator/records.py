@@ -168,8 +168,7 @@ def decode_result(data: bytes) -> JobResult:
     return _result_decoder.decode(data)
 
 
-@dataclass(frozen=True, slots=True)
-class JobOutcome:
+class JobOutcome(msgspec.Struct, frozen=True):
     """How a job ended."""
 
     state: JobState
@@ -264,8 +263,7 @@ class UnfinishedJob:
     """What ran it has died before, in company or not: it is tried alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """A worker's word of how a lease ended."""
 
     job_id: JobId

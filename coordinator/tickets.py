@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from coordinator.interactive.loading import Wait
 from coordinator.records import JobRecord, KeyRecord, LogLine, ModelRecord
 from gogrid.ids import JobId, WorkerId
@@ -69,8 +71,7 @@ class Waiting:
     """Until it is placed, judged by how fast jobs that need the same have ended; None: too few have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """A durable job as its submitter wants it."""
 
     label: str

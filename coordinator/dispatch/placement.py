@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 from gogrid.ids import JobId, KeyId, Sha256, WorkerId
 from gogrid.protocol.worker_report import DeviceKind, LoadedModel
 from gogrid.sizes import format_size
@@ -68,8 +70,7 @@ def kind_of(need: Need) -> Kind:
     return (need.model, need.engine, need.memory_bytes, need.cores)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """What leases of one kind take on a worker: those of one model, or all its Python jobs."""
 
     count: int

@@ -17,6 +17,7 @@ import heapq
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
+import msgspec
 from sortedcontainers import SortedDict, SortedList
 
 from coordinator.dispatch.placement import Kind, Need, kind_of
@@ -143,8 +144,7 @@ class _Account:
         return (self.here.get(resource, 0.0), self.total, self.had)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     need: Need
     seq: int
     base: int

@@ -15,6 +15,8 @@ Events in, instructions out; no clock, socket or task. The only writer is the ev
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from coordinator.dispatch.fleet import Fleet
 from coordinator.dispatch.pace import Pace
 from coordinator.dispatch.placement import Decision, Kind, Need, Oversized, kind_of, wants_gpu
@@ -27,8 +29,7 @@ STARVED_S = 60.0
 STARVED_INTERACTIVE_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     need: Need
     worker_id: WorkerId
     until: float
@@ -36,8 +37,7 @@ class Lease:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """Instruction: give this job to this worker."""
 
     job_id: JobId
@@ -240,7 +240,7 @@ class Scheduler:
         lease = self._leases.get(job_id)
         if lease is None or lease.worker_id != worker_id:
             return False
-        self._leases[job_id] = replace(lease, until=now + self._lease_s)
+        self._leases[job_id] = msgspec.structs.replace(lease, until=now + self._lease_s)
         return True
 
     def expire(self, now: float) -> list[Lost]:

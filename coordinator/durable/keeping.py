@@ -13,7 +13,6 @@ from typing import Protocol
 
 from coordinator.dispatch.dispatcher import Dispatcher
 from coordinator.durable.assigning import Assigning
-from coordinator.durable.final import final_record
 from coordinator.durable.roll import Roll
 from coordinator.durable.settling import Settling
 from coordinator.durable.steps import Batch
@@ -104,7 +103,7 @@ class Keeping:
         completions = await self._store.complete_all(reports)
         for end, report, completion in zip(ends, reports, completions, strict=True):
             if completion is Completion.ACCEPTED:
-                end.work.final = final_record(end.work.submitted, report)
+                end.work.accepted = report
                 self._tally.ended(end.outcome)
                 self._health.finished(end.worker_id)
             elif completion is Completion.FENCED and not end.work.is_over():

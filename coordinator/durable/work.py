@@ -5,17 +5,20 @@ step after step. So the store may lag behind this picture, and never contradicts
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from coordinator.dispatch.dispatcher import Work
 from coordinator.dispatch.placement import Need
+from coordinator.durable.final import final_record
 from coordinator.durable.gathering import Began, Gathering, NoResult, Told
 from coordinator.durable.health import back_off_s, is_poison
 from coordinator.durable.steps import Batch, Steps
 from coordinator.links import WorkerLink
-from coordinator.records import JobOutcome, JobRecord, JobState, LeaseEnd, LogLine
+from coordinator.records import JobOutcome, JobRecord, JobState, LeaseEnd, LogLine, Report
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.job_messages import JobMessage, PythonDone
 from gogrid.protocol.messages import LeaseHeld
@@ -27,16 +30,14 @@ RUNNING_AFTER_S = 0.05
 """A job that has begun is stored as running only if it is not over by then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """This worker was chosen."""
 
     work: "DurableWork"
     worker_id: WorkerId
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """This worker has told how the job ended."""
 
     work: "DurableWork"
@@ -111,8 +112,8 @@ class DurableWork(Work):
         self.began_at: float | None = None
         self.submitted: JobRecord | None = None
         """As it was stored first, if by this process."""
-        self.final: JobRecord | None = None
-        """As it is stored last, if that needs no question."""
+        self.accepted: Report | None = None
+        """Of its end, as the store has taken it."""
         self._keeper = keeper
         self._gathering = Gathering(task, 0)
         self._heard = False
@@ -124,6 +125,11 @@ class DurableWork(Work):
     @property
     def job_id(self) -> JobId:
         return self.need.job_id
+
+    @property
+    def final(self) -> JobRecord | None:
+        """As it is stored last, if that needs no question."""
+        return final_record(self.submitted, self.accepted) if self.accepted is not None else None
 
     def is_over(self) -> bool:
         return self._over

@@ -6,9 +6,8 @@ that an `Idempotency-Key` recognises it.
 
 import asyncio
 import hashlib
+import random
 import re
-import secrets
-from dataclasses import dataclass
 
 import msgspec
 
@@ -44,8 +43,7 @@ def require_priority(key: KeyRecord, job: JobRequest, line: int | None = None) -
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """A posted job of which nothing is wrong as far as can be told before it is submitted."""
 
     request: JobRequest
@@ -66,7 +64,8 @@ class Intake:
     def check(self, job: JobRequest, uploads: list[InlineFile]) -> Checked:
         """Raises what `bundle` and `model_task` raise; stores nothing."""
         if job.kind != "python":
-            task = model_task(job, self._services.catalogue, secrets.randbits(31), self._services.limits)
+            seed = random.getrandbits(31)  # of a sampling that nobody asked to be repeatable
+            task = model_task(job, self._services.catalogue, seed, self._services.limits)
             return Checked(job, task)
         limits = check_limits(job.limits, self._services.limits)
         return Checked(job, None, tuple(bundle(job, uploads, self._services.limits)), limits)

@@ -184,9 +184,9 @@ async def _submit(services: Services, key: KeyRecord, scope: HTTPScope, receive:
 async def _read_job(services: Services, scope: HTTPScope, receive: Receive) -> tuple[JobRequest, list[InlineFile]]:
     """Both forms: multipart, and JSON with base64 (a third larger than what it carries)."""
     headers, limits = scope["headers"], services.limits
-    refuse_encoding(headers)
     kind = header(headers, b"content-type") or ""
     if kind.lower().startswith("multipart/form-data"):
+        refuse_encoding(headers)
         body = await read_body(headers, receive, limits.bundle_bytes + limits.json_bytes, limits)
         return read_form(kind, body, limits)
     require_json(headers)

@@ -13,7 +13,9 @@ class JobFlows:
         self._flows: dict[Lease, _Flow] = {}
 
     def came(self, lease: Lease, stream_id: int, size: int) -> None:
-        """A message of `size` bytes goes to the lease's owner."""
+        """A message of `size` bytes goes to the lease's owner; 0: it came on no stream of its own."""
+        if not size:
+            return
         flow = self._flows.get(lease)
         if flow is None:
             flow = self._flows[lease] = _Flow()

@@ -6,7 +6,7 @@ have carried after `JobOpen`: framed messages, the last of them, and only that o
 
 from gogrid.errors import ProtocolError
 from gogrid.protocol.codec import decode_job
-from gogrid.protocol.framing import FrameDecoder
+from gogrid.protocol.framing import HEADER_SIZE
 from gogrid.protocol.job_messages import Failed, Finished, JobMessage, JobOpen
 
 STORY_BYTES = 4096
@@ -21,13 +21,17 @@ def read_story(story: bytes) -> list[JobMessage]:
     """
     if len(story) > STORY_BYTES:
         raise ProtocolError(f"A story of {len(story)} bytes; {STORY_BYTES} are allowed.")
-    decoder = FrameDecoder(STORY_BYTES)
     messages: list[JobMessage] = []
-    for frame in decoder.feed(story):
-        message = decode_job(frame)
+    position = 0
+    while position < len(story):
+        body = position + HEADER_SIZE
+        position = body + int.from_bytes(story[position:body], "big")
+        if not body < position <= len(story):
+            raise ProtocolError("A story is cut short, or has an empty frame.")
+        message = decode_job(story[body:position])
         if isinstance(message, JobOpen) or (messages and isinstance(messages[-1], Finished | Failed)):
             raise ProtocolError(f"A {type(message).__name__} message has no place there in a story.")
         messages.append(message)
-    if decoder.buffered or not messages or not isinstance(messages[-1], Finished | Failed):
+    if not messages or not isinstance(messages[-1], Finished | Failed):
         raise ProtocolError("A story does not end with the job.")
     return messages

@@ -79,3 +79,11 @@ def test_a_reset_stream_is_not_credited_twice() -> None:
     flows.came(LEASE, 2, 100)
     flows.reset(2)
     assert flows.handled(LEASE, 100) == (0, 0)
+
+
+def test_what_was_told_without_a_stream_leaves_nothing_behind() -> None:
+    """Nothing says that such a lease is over: a coordinator would remember every small job it ever had."""
+    flows = JobFlows()
+    flows.came(LEASE, 0, 0)
+    assert flows.handled(LEASE, 0) == (0, 0)
+    assert not flows._flows
