@@ -51,7 +51,7 @@ def test_what_several_programs_learn_at_once_is_all_remembered(grid: Grid):
 
     def program() -> None:
         installation = another(grid)
-        for _ in range(25):
+        for _ in range(8):
             installation.change(learn)
 
     programs = [threading.Thread(target=program) for _ in range(4)]
@@ -59,7 +59,7 @@ def test_what_several_programs_learn_at_once_is_all_remembered(grid: Grid):
         each.start()
     for each in programs:
         each.join()
-    assert grid.installation.load().ts_seq == 100
+    assert grid.installation.load().ts_seq == 32
 
 
 def test_a_program_that_hangs_over_what_is_remembered_is_told_of(grid: Grid, monkeypatch: pytest.MonkeyPatch):

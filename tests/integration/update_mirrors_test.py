@@ -91,7 +91,11 @@ def test_endless_data_from_the_first_endpoint_does_not_keep_the_second_from_bein
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("begins", [b"", b"HTTP/1.1 200 OK\r\nx-", b"HTTP/1.1 200 OK\r\n\r\nab"])
+@pytest.mark.parametrize(
+    "begins",
+    [b"", b"HTTP/1.1 200 OK\r\nx-", b"HTTP/1.1 200 OK\r\n\r\nab"],
+    ids=["no word", "half a header", "half a body"],
+)
 def test_a_stalled_mirror_makes_room_for_the_next_and_what_came_stays(grid: Grid, begins: bytes):
     size = len(grid.served.publisher.file)
     with holding(begins) as stalled:
