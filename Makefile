@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The engine is tested with this torch; `pip` takes the CPU wheel where one is at hand.
 TORCH ?= torch==2.13.0
+# Most tests wait for real programs: three at a time keep two cores busy.
+PROCESSES ?= 3
 # What only Windows runs; elsewhere mypy would take it for unreachable.
 WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/supervision/*.py) tray/icon/desktop.py \
   gogrid/local_socket/windows.py gogrid/local_socket/server.py gogrid/local_socket/client.py \
@@ -13,7 +15,7 @@ WINDOWS := $(wildcard runner/sandbox/windows/*.py gogrid/windows/*.py tray/super
   tray/icon/pystray_icon.py tray/window/bridge/errands.py updates/client/boot.py updates/client/disk.py \
   updates/client/stage.py updates/engine_pack/system.py
 
-.PHONY: packages packages-test packages-windows packages-windows-test help demo test test-windows soak lint bench gpu-check clean
+.PHONY: packages packages-test packages-windows packages-windows-test help demo test tests test-windows windows-python tests-windows soak lint bench gpu-check clean
 help:
 	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
 	@echo "make test    lint, types, import rules and every test"
@@ -27,11 +29,13 @@ help:
 	@echo "make bench   measure against the bare engine; results go to docs/benchmarks.md by hand"
 	@echo "make gpu-check  on a CUDA machine: the GPU inside the real sandbox, its speed, and that the memory cap holds"
 
+# Compiled at the end, with all cores and without what only tests these packages; some files in them are not for this Python.
 $(VENV)/ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet '$(TORCH)'
-	$(PIP) install --quiet --editable '.[coordinator,worker,desktop,engine,dev]'
-	$(PIP) install --quiet --no-deps $$($(BIN)/python packaging/extra.py demo)
+	$(PIP) install --quiet --no-compile '$(TORCH)'
+	$(PIP) install --quiet --no-compile --editable '.[coordinator,worker,desktop,engine,dev]'
+	$(PIP) install --quiet --no-compile --no-deps $$($(BIN)/python packaging/extra.py demo)
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $@
 
 demo: $(VENV)/ready
@@ -44,14 +48,24 @@ lint: $(VENV)/ready
 	$(BIN)/mypy --platform win32 --follow-imports silent --cache-dir .mypy_cache/win32 $(WINDOWS)
 	$(BIN)/lint-imports
 
-# Most tests wait for real programs, so two at a time take half as long; in the given order, long files do not come last.
 test: lint
+	$(MAKE) tests
+
+# In the given order long files do not come last. A promise that names a second needs the machine for itself: what failed
+# beside other tests is shown, and tried once more alone.
+tests: $(VENV)/ready
 	VENV=$(VENV) packaging/desktop_tests/prepare
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder || \
+	  $(BIN)/pytest --last-failed --last-failed-no-failures none
+
+test-windows: windows-python
+	$(MAKE) tests-windows
+
+windows-python: $(VENV)/ready
+	packaging/windows_tests/prepare '$(PIP)'
 
 # The last three run on every system; here they meet Windows Python too.
-test-windows: $(VENV)/ready
-	packaging/windows_tests/prepare '$(PIP)'
+tests-windows:
 	$(BIN)/pytest packaging/windows_tests
 	packaging/windows_tests/wine build/windows/python/python.exe -m pytest -p no:cacheprovider tests/windows \
 	  tests/unit/sandbox_profiles/windows_policy_test.py tests/unit/runner/windows_command_test.py \

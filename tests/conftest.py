@@ -1,4 +1,4 @@
-"""Settings for all tests, and the rule that nothing is skipped where CI=true.
+"""Settings for all tests, how they are dealt out to processes, and that nothing is skipped where CI=true.
 
 The environment is set before the libraries it concerns are imported.
 """
@@ -7,13 +7,27 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # torch's threads sleep soon, as in the product
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 _IN_CI = os.environ.get("CI") == "true"
+_SHARED = (
+    ("battery_attack", "living_evil_model_attack", "output_trees_attack", "refused_calls_attack", "tenants_attack",
+     "terminal_attack"),
+    ("commit_in_the_way", "echo_grid", "job_queue", "python_jobs"),
+    ("live_limit", "lost_worker"),
+    ("faults_clients", "faults_coordinator", "faults_network", "faults_partition", "faults_poison", "faults_streams",
+     "faults_worker"),
+)  # fmt: skip
+"""Files whose tests share a grid, which one process makes once."""
 _PREPARE = Path(__file__).parents[1] / "packaging" / "desktop_tests" / "prepare"
 
 
@@ -32,6 +46,20 @@ def _no_desktop() -> str:
     venv = {**os.environ, "VENV": sys.prefix}
     missing = subprocess.run([_PREPARE, "--missing"], capture_output=True, text=True, check=True, env=venv).stdout
     return f"missing: {', '.join(missing.splitlines())}; run packaging/desktop_tests/prepare" if missing else ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadFileScheduling":
+    """Whole files go to a process, and files that share a grid to the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByGrid(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            name = Path(file).stem.removesuffix("_test")
+            return next((" ".join(files) for files in _SHARED if name in files), file)
+
+    return ByGrid(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from gogrid.client.local_grid import NOBODYS
+
 ROOT = Path(__file__).parents[2]
 WINE = str(ROOT / "packaging" / "windows_tests" / "wine")
 PYTHON = "build/windows/python/python.exe"
@@ -23,8 +25,6 @@ from tray import instance_messages
 from tray.instance import ask_app
 print(encode_line(ask_app(Path(sys.argv[2]), getattr(instance_messages, sys.argv[1])())).decode())
 """
-_NOBODY_ELSE = {"GOGRID_MAX_OTHER_LOAD": "100%", "GOGRID_PAUSE_ON_ACTIVITY": "false"}
-"""This machine runs the coordinator and other tests beside it."""
 UNTESTED = "packaging/windows_tests/untested_worker.py"
 
 
@@ -62,7 +62,7 @@ class WindowsMachine:
             program: `-m tray.cli`, or a file.
             display: where its icon is shown; without one it is started with `--headless`.
         """
-        surroundings = {**os.environ, **_NOBODY_ELSE, "DISPLAY": display}
+        surroundings = {**os.environ, **NOBODYS, "DISPLAY": display}
         with self.log.open("ab") as file:
             self._started.append(
                 subprocess.Popen(

@@ -13,6 +13,7 @@ import pytest
 
 from tests.attack.evil_models import sound
 from tests.attack.hostile_grid import HostileGrid
+from tests.faults.faultgrid import words_of
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.torch]
 
@@ -99,4 +100,4 @@ def _ask(http: httpx.Client, question: str) -> httpx.Response:
 
 def _executors(grid: HostileGrid) -> set[int]:
     family = psutil.Process(grid.local.worker_pid).children(recursive=True)
-    return {one.pid for one in family if "runner.executor" in " ".join(one.cmdline())}
+    return {one.pid for one in family if "runner.executor" in " ".join(words_of(one))}

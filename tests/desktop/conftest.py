@@ -5,7 +5,7 @@ import os
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Desk:
 
     grid: LocalGrid
     places: WorkerPlaces
+    environment: Mapping[str, str]
     url: str
 
     def token(self) -> dict[str, str]:
@@ -52,6 +53,11 @@ class Desk:
         ]
         said: dict[str, str] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         return said
+
+    def join(self) -> None:
+        """By the command line, beside the running app."""
+        command = [BIN / "gogrid-worker", "--data", self.places.data, "join", "-", "--name", "under-the-desk"]
+        subprocess.run(command, input=self.token()["token"], text=True, env=self.environment, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         try:
             within(10, places.instance.exists)
             with window_server(dispatcher(places)) as url:
-                yield Desk(grid, places, url)
+                yield Desk(grid, places, environment, url)
         finally:
             app.terminate()
             app.wait(20)

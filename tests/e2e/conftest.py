@@ -1,4 +1,4 @@
-"""One grid with the echo engine for all end-to-end tests of a module: real programs, real QUIC, real sandbox."""
+"""Grids with the echo engine, each made once for all tests that leave it as it was: real programs, QUIC and sandbox."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +7,10 @@ import openai
 import pytest
 
 from gogrid.client.local_grid import LocalGrid
+from tests.faults.faultgrid import DEFAULTS, FaultGrid
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGrid]:
     folder = tmp_path_factory.mktemp("grid")
     with LocalGrid(folder) as made:
@@ -17,6 +18,16 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGrid]:
         made.add_model("echo")
         made.start_coordinator()
         made.start_worker()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGrid]:
+    """Two workers, `a` and `b`, each behind a proxy, with the product's own times."""
+    with FaultGrid(tmp_path_factory.mktemp("pair"), DEFAULTS) as made:
+        for name in ("a", "b"):
+            made.add_proxied(name)
+        made.wait_ready()
         yield made
 
 

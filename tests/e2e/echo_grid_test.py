@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from gogrid.client.local_grid import LocalGrid
+from tests.faults.faultgrid import words_of
 
 pytestmark = pytest.mark.sandbox
 
@@ -165,7 +166,7 @@ def test_a_killed_executor_is_replaced_and_the_next_request_is_answered(grid: Lo
     messages = [{"role": "user", "content": SAY}]
     client.chat.completions.create(model="echo", messages=messages, max_tokens=2)
     runner = psutil.Process(grid.worker_pid).children(recursive=True)
-    executors = [process for process in runner if "runner.executor" in " ".join(process.cmdline())]
+    executors = [process for process in runner if "runner.executor" in " ".join(words_of(process))]
     assert executors
     for process in executors:
         os.kill(process.pid, signal.SIGKILL)

@@ -4,14 +4,12 @@ import asyncio
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import openai
-import psutil
 import pytest
 
-from tests.faults.faultgrid import DEFAULTS, FaultGrid, within
+from tests.faults.faultgrid import FaultGrid, within, words_of
 
 pytestmark = pytest.mark.sandbox
 
@@ -20,15 +18,6 @@ ASK = [{"role": "user", "content": f"#echo chunks={TOKENS} delay_ms=25\none two 
 WORKER = str(Path(sysconfig.get_path("scripts")) / "gogrid-worker")
 TOO_LITTLE = "0.5MB"
 """Less than the echo model's estimate."""
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGrid]:
-    with FaultGrid(tmp_path_factory.mktemp("limits"), DEFAULTS) as grid:
-        for name in ("a", "b"):
-            grid.add_proxied(name)
-        grid.wait_ready()
-        yield grid
 
 
 def configure(pair: FaultGrid, name: str, *words: str) -> None:
@@ -43,10 +32,7 @@ def cap(pair: FaultGrid, name: str) -> int:
 
 def executors(pair: FaultGrid, name: str) -> int:
     """Processes of this worker that serve models."""
-    runner = next(
-        p for p in psutil.process_iter() if "runner" in p.cmdline() and str(pair.folder / name) in p.cmdline()
-    )
-    return sum("runner.executor" in " ".join(child.cmdline()) for child in runner.children(recursive=True))
+    return sum("runner.executor" in " ".join(words_of(one)) for one in pair.worker(name).family())
 
 
 async def listen(client: openai.AsyncOpenAI) -> tuple[str, float]:

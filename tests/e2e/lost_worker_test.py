@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import openai
 import psutil
 import pytest
 
-from tests.faults.faultgrid import DEFAULTS, FaultGrid, GridWorker, within
+from tests.faults.faultgrid import FaultGrid, GridWorker, within, words_of
 from tests.faults.impairment import BLACKHOLE
 
 pytestmark = pytest.mark.sandbox
@@ -29,16 +29,6 @@ ANSWERS = 6
 STAGGER_S = 0.15
 ASK = [{"role": "user", "content": f"#echo chunks={TOKENS} delay_ms=20\none two three four five six seven"}]
 WORKER = str(Path(sysconfig.get_path("scripts")) / "gogrid-worker")
-LISTENING = ("a", "b")
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGrid]:
-    with FaultGrid(tmp_path_factory.mktemp("handover"), DEFAULTS) as grid:
-        for name in LISTENING:
-            grid.add_proxied(name)
-        grid.wait_ready()
-        yield grid
 
 
 @pytest.fixture
@@ -129,7 +119,7 @@ async def mended(pair: FaultGrid) -> AsyncIterator[None]:
 
 
 def executor_of(worker: GridWorker) -> psutil.Process:
-    return next(one for one in worker.family() if "runner.executor" in one.cmdline() and "bwrap" not in one.name())
+    return next(one for one in worker.family() if "runner.executor" in words_of(one) and "bwrap" not in one.name())
 
 
 async def test_a_runner_killed_with_kill_9(pair: FaultGrid, client: openai.AsyncOpenAI, undisturbed: Heard) -> None:

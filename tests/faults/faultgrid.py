@@ -96,7 +96,7 @@ class GridWorker:
 
     def runner(self) -> psutil.Process | None:
         family = self.family()
-        return next((one for one in family[1:] if _is_runner(one)), None)
+        return next((one for one in family[1:] if "runner" in words_of(one)), None)
 
     def kill(self) -> int:
         """As a power cut of its machine would: all at once. Returns how many of its processes were left afterwards."""
@@ -373,8 +373,9 @@ def _python() -> str:
     return str(_PROGRAMS / "python")
 
 
-def _is_runner(process: psutil.Process) -> bool:
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; nothing of one that has ended meanwhile."""
     try:
-        return "runner" in process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return False
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []

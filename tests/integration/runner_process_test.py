@@ -262,9 +262,16 @@ def test_a_broken_config_stops_a_join_before_the_token_is_used(data: Path) -> No
     assert "not valid TOML" in one_line(worker(data, "join", token.text()), 2)
 
 
-def test_a_join_while_the_worker_runs_is_refused(supervisor: subprocess.Popen[bytes], data: Path) -> None:
+def test_a_join_that_reaches_nobody_leaves_the_running_worker_where_it_was(
+    supervisor: subprocess.Popen[bytes], data: Path
+) -> None:
+    before = (data / "state" / "membership.json").read_bytes()
     token = mint(b"p" * 32, [Address("127.0.0.1", 9)], int(time.time()) + 600)
-    assert "already" in one_line(worker(data, "join", token.text()), 2)
+    assert "No coordinator can be reached" in one_line(worker(data, "join", token.text()), 1)
+    assert (data / "state" / "membership.json").read_bytes() == before
+    deadline = time.monotonic() + 20
+    while worker(data, "status").returncode != 0:
+        assert time.monotonic() < deadline, "it did not start again"
 
 
 def test_a_worker_key_that_others_can_read_is_refused(data: Path) -> None:

@@ -288,8 +288,9 @@ def test_nonsense_on_its_input_ends_it(executor: Executor) -> None:
 
 
 def test_echo_is_ready_at_once() -> None:
-    best = 9.0
-    for _ in range(5):
+    best, tries = 9.0, 5
+    while best >= 0.5 and tries:
+        tries -= 1
         start = time.monotonic()
         executor = Executor()
         executor.send(ECHO)
