@@ -59,6 +59,33 @@ def test_the_owners_return_ends_the_unpacking_and_the_archive_serves_the_next_ti
     assert machine.used is not None
 
 
+class Counted(threading.Event):
+    """Is set the `at`th time that somebody asks."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at, self.asked = at, 0
+
+    def is_set(self) -> bool:
+        self.asked += 1
+        return self.asked >= self.at
+
+
+def test_the_owners_return_ends_also_the_last_moment_of_the_unpacking(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    root_keys(tmp_path / "other/root-keys.json")
+    whole, other = Counted(1 << 20), Machine(tmp_path / "other")
+    with serving(offer()) as server:
+        source = machine.source
+        source.fetch(source.check(server.url, None), whole, lambda have: None)
+        source = other.source
+        with pytest.raises(StoppedError):
+            source.fetch(source.check(server.url, None), Counted(whole.asked - 3), lambda have: None)
+    assert machine.used is not None
+    assert Shelf(other.places.engines).packs() == ((), ())
+    assert not list(other.places.engines.glob(".fresh*"))
+
+
 def test_half_a_pack_of_an_earlier_process_takes_no_room_from_the_next_one(machine: Machine) -> None:
     left = machine.places.engines / ".fresh-1"
     left.mkdir(parents=True)
