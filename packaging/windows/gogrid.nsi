@@ -165,7 +165,7 @@ Section "GoGrid Worker" SecApp
   WriteRegStr HKCU "${CLASS}" "" "URL:Join a GoGrid coordinator"
   WriteRegStr HKCU "${CLASS}" "URL Protocol" ""
   WriteRegStr HKCU "${CLASS}\DefaultIcon" "" "$INSTDIR\gogrid.ico"
-  WriteRegStr HKCU "${CLASS}\shell\open\command" "" '"$INSTDIR\gogrid-worker.exe" join "%1"'
+  WriteRegStr HKCU "${CLASS}\shell\open\command" "" '"$INSTDIR\gogrid-worker.exe" join --ask "%1"'
   WriteRegStr HKCU "${KEY}" "DisplayName" "GoGrid Worker"
   WriteRegStr HKCU "${KEY}" "DisplayVersion" "${VERSION}"
   WriteRegStr HKCU "${KEY}" "DisplayIcon" "$INSTDIR\gogrid.ico"

@@ -93,7 +93,7 @@ def test_it_installs_silently_for_this_user_alone(machine: WineMachine, before: 
     where = "C:\\users\\" + machine.home.name + r"\AppData\Local\Programs\GoGrid Worker"
     assert said["|DisplayVersion"] == gogrid.__version__
     assert said["|QuietUninstallString"] == f'"{where}\\uninstall.exe" /S'
-    assert machine.registry(CLASS)[r"shell\open\command|(Default)"] == f'"{where}\\gogrid-worker.exe" join "%1"'
+    assert machine.registry(CLASS)[r"shell\open\command|(Default)"] == f'"{where}\\gogrid-worker.exe" join --ask "%1"'
     assert machine.programs() == {}, "silently, it starts nothing that did not run before"
 
 

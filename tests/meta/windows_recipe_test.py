@@ -57,9 +57,8 @@ def test_links_go_to_join() -> None:
     section = part("Section", "SecApp")
     scheme = LINK.partition(":")[0]
     assert f'WriteRegStr HKCU "Software\\Classes\\{scheme}" "URL Protocol" ""' in section
-    assert (
-        f'"Software\\Classes\\{scheme}\\shell\\open\\command" "" \'"$INSTDIR\\gogrid-worker.exe" join "%1"\'' in section
-    )
+    key = f"Software\\Classes\\{scheme}\\shell\\open\\command"
+    assert f'"{key}" "" \'"$INSTDIR\\gogrid-worker.exe" join --ask "%1"\'' in section, "nobody joins by one click"
 
 
 def test_every_program_of_the_spec_is_removed_and_nothing_that_is_not_ours() -> None:
