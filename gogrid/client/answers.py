@@ -145,7 +145,7 @@ class JobResult(Value, frozen=True):
     exit_code: int
     """The script's own, or 128 + the signal that ended it."""
     ended: str
-    """`ok` or `failed` by itself; else what stopped it, as `gogrid.protocol.messages.PythonEnd` lists it."""
+    """`ok` or `failed` by itself; else what stopped it, as `gogrid.protocol.job_messages.PythonEnd` lists it."""
     detail: str = ""
     files: tuple[OutputFile, ...] = ()
     logs_truncated: bool = False

@@ -23,7 +23,7 @@ LONG = "#echo chunks=60 delay_ms=3\nx"
 LIAR = """
 import sys
 from gogrid.protocol.codec import encode_framed
-from gogrid.protocol.messages import FailCode, Failed
+from gogrid.protocol.job_messages import FailCode, Failed
 from runner.executor.messages import Item, Ready, Step
 
 failed = Failed(code=FailCode.CRASHED, message="it was not me", in_company=True)
