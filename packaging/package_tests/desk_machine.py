@@ -1,5 +1,6 @@
 """A machine with a desktop whose owner has the frozen app in their home and leaves the tray running."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -17,6 +18,8 @@ from tray.instance import NoAppError, ask_app
 from tray.instance_messages import AppStatus, AskApp, CheckUpdates, UpdateState
 
 NAME = "desk"
+_ASK_EVERY = 40
+"""Looks, a tenth of a second or so each."""
 
 
 class DeskMachine:
@@ -76,16 +79,23 @@ class DeskMachine:
         with self._grid.client() as client:
             return next(worker for worker in client.workers() if worker.name == NAME)
 
-    def look_for_updates(self, state: str, limit_s: float = 180) -> int:
-        """As "Check for updates" does, until the app says `state`.
+    def look_for_updates(self, state: str, limit_s: float = 240) -> int:
+        """As "Check for updates" does, again and again, until the app says `state`: a coordinator may need a moment.
 
         Returns: by how many bytes the app grew at most meanwhile.
         """
         status = self.status()
         assert status is not None
         before = _forget_highest(status.pid)
-        ask_app(self._instance, CheckUpdates())
-        until(lambda: self.update().state == state, f"updates to be {state}: {self.update()}", limit_s)
+        asked = itertools.count()
+
+        def seen() -> bool:
+            now = self.update().state
+            if now not in (state, "checking", "downloading") and next(asked) % _ASK_EVERY == 0:
+                ask_app(self._instance, CheckUpdates())
+            return now == state
+
+        until(seen, f"updates to be {state}", limit_s)
         return _memory(status.pid, "VmHWM") - before
 
     def click(self, label: str) -> None:

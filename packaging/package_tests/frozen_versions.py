@@ -7,15 +7,20 @@ A release that changes nothing but its version differs from the one before it in
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from archive import write
+from publisher_desk import Desk
 from stamp import stamp
 
 import gogrid
+from runner.engine_pack.find import this_python
 from updates.client.layout import COPY_FILE
+from updates.engine_pack.system import this_system
 
 ROOT = Path(__file__).parents[2]
 VERSION_MODULE = Path("_internal/gogrid/__init__.pyc")
@@ -48,8 +53,18 @@ def crash(app: Path) -> None:
     module.write_bytes(module.read_bytes()[:200])
 
 
-def packed(app: Path, target: Path) -> Path:
-    """The update archive, made quickly."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write(app, target, _QUICK)
-    return target
+def signed_release(
+    app: Path, desk: Desk, folder: Path, seq: int, change: Callable[[Path], None] = lambda app: None
+) -> Path:
+    """A release folder with the update archive of release `seq`, quickly packed.
+
+    Args:
+        change: what else is different in it, given its programs' folder.
+    """
+    target, version = this_system(), raised(seq - 1)
+    copy = release_of(app, folder / f"app-{seq}", desk.root_keys, seq)
+    change(copy)
+    archive = folder / f"gogrid-{version}-{target}.zip"
+    write(copy, archive, _QUICK)
+    shutil.rmtree(copy)
+    return desk.signed(f"r{seq}", f"{target}={archive},python={this_python()}", seq=seq, version=version)
