@@ -12,8 +12,9 @@ import os
 import selectors
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -61,7 +62,10 @@ def measure(folder: Path) -> Iterator[Figure]:
                 clients.append(_by_clients(grid, AMOUNT.clients, _EACH))
                 for name, pool in contenders.items():
                     theirs[name].append(peers.celery(folder, pool, AMOUNT) if pool else peers.dask(AMOUNT))
-            yield from _cost(grid, fleet)
+            yield from _cost(grid, fleet, "in bulk", _BULK, partial(_in_bulk, grid, _BULK))
+            count = AMOUNT.clients * _EACH
+            waiting = partial(_by_clients, grid, AMOUNT.clients, _EACH)
+            yield from _cost(grid, fleet, f"{AMOUNT.clients} clients", count, waiting)
             yield from _one_by_one(grid, folder)
         _check(grid)
     for name, speeds in theirs.items():
@@ -126,16 +130,17 @@ def _wait_until_idle(connection: Connection) -> None:
         time.sleep(_POLL_S)
 
 
-def _cost(grid: LocalGrid, fleet: FleetProcess) -> Iterator[Figure]:
+def _cost(grid: LocalGrid, fleet: FleetProcess, how: str, count: int, work: Callable[[], float]) -> Iterator[Figure]:
+    """Processor time of each process, by the kernel's accounting: what a busy machine distorts least."""
     coordinator = psutil.Process(grid.endpoint.pid)
     before, fleet_before, own_before = _cpu_s(coordinator), fleet.status().cpu_s, time.process_time()
-    _in_bulk(grid, _BULK)
+    work()
     for name, spent in (
         ("coordinator", _cpu_s(coordinator) - before),
         ("simulated workers", fleet.status().cpu_s - fleet_before),
         ("client", time.process_time() - own_before),
     ):
-        yield Figure(f"CPU for one no-op job in bulk: {name}", spent / _BULK * 1e6, "µs")
+        yield Figure(f"CPU for one no-op job, {how}: {name}", spent / count * 1e6, "µs")
 
 
 def _one_by_one(grid: LocalGrid, folder: Path) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
 """From a posted job to a `Submission`: its files become blobs, its request for a model becomes a task.
 
 Promises: whatever is refused is refused before anything is accepted; the same body gives the same `body_sha256`, so
-that an `Idempotency-Key` recognises it.
+that an `Idempotency-Key`, if there is one, recognises it.
 """
 
 import asyncio
@@ -75,10 +75,12 @@ class Intake:
         return await self.script(job, once) if job.model is None else self.request(job, job.model, once)
 
     def request(self, job: Checked, model: tuple[str, ModelTask], once: str | None, digest: str = "") -> Submission:
-        """Of `job.model`. `digest`: of what the job came in; empty: of what it says."""
+        """Of `job.model`. `digest`: of what the job came in; empty: of what it says, if anybody may ask again."""
         name, task = model
         label, priority = job.request.label or name, job.request.priority
-        return Submission(label, task, once, digest or _sha256_of_request(label, job.request), priority)
+        if once is not None and not digest:
+            digest = _sha256_of_request(label, job.request)
+        return Submission(label, task, once, digest, priority)
 
     async def script(self, job: Checked, once: str | None, digest: str = "") -> Submission:
         """Of a Python job; `digest` and what it raises as above."""
