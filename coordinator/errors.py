@@ -103,7 +103,7 @@ class NotReadyError(NoWorkerError):
 
 
 class JobFailedError(CoordinatorError):
-    """A worker reported that the job failed; `code` is a `gogrid.protocol.job_messages.FailCode` value or `worker_lost`."""
+    """A worker reported that the job failed; `code`: a `gogrid.protocol.job_messages.FailCode`, or `worker_lost`."""
 
     def __init__(self, message: str, code: str, param: str | None = None) -> None:
         super().__init__(message)
