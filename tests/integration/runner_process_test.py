@@ -113,7 +113,7 @@ def test_sigterm_and_the_end_of_the_session_end_everything_cleanly(
 ) -> None:
     runner = runner_of(supervisor)
     supervisor.send_signal(number)
-    assert supervisor.wait(10) == 0
+    assert supervisor.wait(30) == 0
     assert wait_gone(runner, 0.5)
     assert not (data / "control.sock").exists()
     assert "Traceback" not in (data / "logs" / "worker.log").read_text()

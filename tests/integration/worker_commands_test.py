@@ -156,7 +156,7 @@ def test_logs_of_the_running_worker_are_followed(data: Path) -> None:
         while "lends" not in line["line"]:
             line = json.loads(following.stdout.readline())
         following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 0
+        assert following.wait(30) == 0
     assert line["log"] == "worker"
     assert "lends from now on" in line["line"]
     assert worker(data, "logs", "-n", "3").stdout.count("\n") == 3
