@@ -210,9 +210,15 @@ def test_installed_again_it_is_still_that_worker_and_forgets_all_when_told(
     machine.start(tmp_path / "again.log", machine.installed / "gogrid-worker.exe", "--headless")
     known = within(SOON_S, lambda: (found := seen(grid)) is not None and found.name == "installed")
     assert known, (tmp_path / "again.log").read_text()
+    sleep = ("-c", "import time; print('up', flush=True); time.sleep(600)")
+    of_ours = machine.start(tmp_path / "ours.log", machine.installed / "_internal/python.exe", *sleep)
+    of_others = machine.start(tmp_path / "others.log", ROOT / "build/windows/freezer/python.exe", *sleep)
+    assert within(SOON_S, lambda: all("up" in (tmp_path / f"{name}.log").read_text() for name in ("ours", "others")))
     assert machine.set_up(machine.installed / "uninstall.exe", "/S", "/FORGET") == 0
     assert within(SOON_S, lambda: not machine.data.exists() and not machine.registry(UNINSTALL))
     left = {name for name in machine.files() - before if not re.match(r"AppData/Local/Temp/|Temp/", name)}
     assert left == set()
     assert machine.programs() == {}
+    assert of_ours.wait(10) != 0, "nobody asked it to end, and it was in the way"
+    assert of_others.poll() is None, "only what lies in our folders is ended"
     assert "|GoGrid Worker" not in machine.registry(RUN)

@@ -74,10 +74,11 @@ class WineMachine:
             command, env=self.environment, stdin=quiet, stdout=quiet, stderr=quiet, check=False, timeout=240
         ).returncode
 
-    def start(self, log: Path, *command: str | Path) -> None:
-        """One that goes on; output through a pipe, too."""
-        piped = ["bash", "-c", '"$@" </dev/null 2>&1 | cat >"$0"', log, wine_program(), *command]
+    def start(self, log: Path, *command: str | Path) -> "subprocess.Popen[bytes]":
+        """One that goes on, and what ends with it; output through a pipe, too."""
+        piped = ["bash", "-o", "pipefail", "-c", '"$@" </dev/null 2>&1 | cat >"$0"', log, wine_program(), *command]
         self._started.append(subprocess.Popen(piped, env=self.environment))
+        return self._started[-1]
 
     def worker(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """A command of the installed `gogrid-worker`."""
