@@ -25,7 +25,8 @@ from runner.config import SETTINGS, check_together, vram_twin
 Value = str | int | float | bool | list[object]
 _TRIES = 10
 _JUST_NOW_S = 1.0
-_SAVED_WITHIN_S = 0.02
+"""So long an empty file may be one that an editor is about to fill."""
+_LOOK_AGAIN_S = 0.02
 
 
 def find_setting(name: str) -> Setting[object]:
@@ -70,20 +71,18 @@ def write_settings(path: Path, values: Mapping[str, Value], drop: Iterable[str] 
     Returns: those of `drop` that stood there. Where that leaves nothing to do, the file is not written.
     """
     names = tuple(drop)
-    for left in reversed(range(_TRIES)):
+    for _ in range(_TRIES):
         try:
-            return _write(path, values, names, may_wait=left > 0)
+            return _write(path, values, names)
         except _ChangedMeanwhileError:
             continue
     raise ConfigError(f"{path} is being written by another program over and over; nothing was changed, try again.")
 
 
 def await_save(path: Path) -> None:
-    """Give an editor that saves in place, and so empties the file first, a moment to write into it. May block."""
-    for _ in range(_TRIES):
-        if not _just_emptied(path):
-            return
-        time.sleep(_SAVED_WITHIN_S)
+    """Give an editor that saves in place, and so empties the file first, up to a second to write into it. Blocks."""
+    while _just_emptied(path):
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _just_emptied(path: Path) -> bool:
@@ -98,14 +97,14 @@ class _ChangedMeanwhileError(Exception):
     """Somebody else has written the file since it was read."""
 
 
-def _write(path: Path, values: Mapping[str, Value], drop: tuple[str, ...], *, may_wait: bool) -> tuple[str, ...]:
+def _write(path: Path, values: Mapping[str, Value], drop: tuple[str, ...]) -> tuple[str, ...]:
     try:
         target = path.resolve() if path.is_symlink() else path
+        await_save(target)
         read_as = FileStamp(target)
         found = target.stat() if target.exists() else None
         text = read_regular(target, LARGEST_FILE).decode("utf-8") if found is not None else ""
-        if may_wait and not text and _just_emptied(target):
-            time.sleep(_SAVED_WITHIN_S)
+        if not text and _just_emptied(target):
             raise _ChangedMeanwhileError
         document = tomlkit.parse(text)
     except OSError as error:
