@@ -2,7 +2,8 @@
 
 It writes a line `SEQ` into the file `$LITTLE_LOG` when it starts, then does what its kind is: `good` proves itself and
 works until it is told to end, `brief` proves itself and ends, `crash` ends with an error, `mute` never proves itself,
-`again` asks once for what is installed now, `occupied` finds another one at work.
+`again` asks once for what is installed now, `occupied` finds another one at work, `idle` does nothing and says that all
+is well, `quit` is ended by somebody before it has proved itself.
 """
 
 import io
@@ -23,7 +24,7 @@ sys.path.insert(0, {root!r})
 kind, place = {kind!r}, os.path.dirname(os.path.abspath(sys.argv[0]))
 data = sys.argv[1]
 from pathlib import Path
-from updates.client.boot import OCCUPIED, Here, Launch, Pace, start_anew, started_by
+from updates.client.boot import ENDED, OCCUPIED, Here, Launch, Pace, start_anew, started_by
 from updates.client.layout import AppFolder, Installation, read_copy
 from updates.client.switch import prove
 own = Installation(AppFolder(Path(data)), read_copy(Path(place)), Path(place))
@@ -37,8 +38,9 @@ if here is None:
         sys.exit(here)
 with open(os.environ["LITTLE_LOG"], "a") as log:
     print(own.copy.seq, file=log)
-if kind in ("crash", "occupied"):
-    sys.exit(1 if kind == "crash" else OCCUPIED)
+ends = dict(crash=1, occupied=OCCUPIED, idle=0, quit=ENDED)
+if kind in ends:
+    sys.exit(ends[kind])
 if kind != "mute":
     prove(own)
 if kind == "again" and not Path(data, "was-again").exists():

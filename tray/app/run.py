@@ -63,7 +63,9 @@ def run_app(
     except LockHeldError:
         occupied = updatable.occupied() if updatable is not None else None
         return _second_start(places, headless=headless) if occupied is None else occupied
-    return updatable.start_anew() if status is None and updatable is not None else status or 0
+    if updatable is None:
+        return status or 0
+    return updatable.start_anew() if status is None else updatable.ended(status)
 
 
 def _second_start(places: WorkerPlaces, *, headless: bool) -> int:

@@ -41,6 +41,12 @@ class Updatable:
 
         return OCCUPIED if self.here.awaited else None
 
+    def ended(self, status: int) -> int:
+        """What to end with when its work was ended with `status`; 0 could be that of a version that does nothing."""
+        from updates.client.boot import ENDED
+
+        return ENDED if status == 0 and self.here.awaited else status
+
     def start_anew(self) -> int:
         """What this process is to end with, where it does not vanish."""
         from updates.client.boot import start_anew

@@ -31,8 +31,10 @@ RESTART = 4
 """Exit status of a child that wants what is installed now to be started in its place."""
 OCCUPIED = 5
 """Exit status of a child that finds another one at work here already: that says nothing about its version."""
-_SANE = (0, 3, OCCUPIED)
-"""It was asked to end; it has joined no coordinator; it came to the wrong moment."""
+ENDED = 6
+"""Exit status of a child whose work was ended on purpose: 0, but not that of a program that merely did nothing."""
+_SANE = (3, OCCUPIED, ENDED)
+"""It has joined no coordinator; it came to the wrong moment; somebody ended it."""
 STARTED_BY = "GOGRID_STARTED_BY"
 """Tells a child which copy handed over, and whether that one still waits: `wait|gone SEQ PROGRAM`."""
 _FRESH = {"PYINSTALLER_RESET_ENVIRONMENT": "1"}
@@ -122,12 +124,18 @@ class Launch:
             status, ended = self._try(tried)
             if ended is None:
                 self.installation.change(start_undone)
-                return status if status != OCCUPIED else self._here  # to say so, or to show what runs
+                return self._over(status)
             step = self._decide(partial(after, ended, own=own, present=present()))
             self._tell(ended, tried, step)
             if ended is Ended.CRASHED and step.seq == tried:
                 time.sleep(max(0.0, self.pace.again_s - (time.monotonic() - began)))
         return self._here
+
+    def _over(self, status: int) -> Here | int:
+        """What to end with after a child that ended so; this copy says, or shows, what runs already."""
+        if status == OCCUPIED:
+            return self._here
+        return 0 if status == ENDED else status
 
     def _decide(self, decision: Callable[[TrustedState], Plan]) -> Plan:
         """Remembered before anything is done."""
@@ -157,7 +165,7 @@ class Launch:
             with self._forwarding() as forward:
                 forward.append(child := subprocess.Popen(command, env=self._environment("wait")))
                 status = child.wait()
-            return again() if status == RESTART else status
+            return again() if status == RESTART else self._over(status)
         os.execve(command[0], command, self._environment("gone"))  # noqa: S606  # no shell
 
     def _try(self, seq: int) -> tuple[int, Ended | None]:
