@@ -17,7 +17,7 @@ from updates.client import layout
 from updates.client.boot import Here
 from updates.client.disk import only_one
 from updates.client.endpoints import DEFAULT_PATH
-from updates.client.errors import BusyError, StoppedError
+from updates.client.errors import BusyError, StageError, StoppedError
 from updates.client.layout import Installation
 from updates.client.stage import stage
 from updates.client.switch import collect, prove, switch
@@ -96,6 +96,17 @@ def test_what_another_program_has_fetched_meanwhile_is_not_fetched_again(grid: G
     slower.fetch(found, threading.Event())
     assert mark.exists()  # it may run already
     assert len(grid.served.asked) == asked
+
+
+def test_a_signed_archive_that_is_none_is_fetched_once(grid: Grid):
+    grid.served.publisher.file = b"no zip" * 100
+    mine = work(grid)
+    with pytest.raises(StageError, match="cannot be used"):
+        mine.fetch(mine.check(settings(grid)), threading.Event())
+    again = mine.check(settings(grid))
+    assert again.install is None
+    assert "cannot be used" in again.warning
+    assert len([path for path in grid.served.asked if path.startswith("/files/")]) == 1
 
 
 def test_wherever_staging_is_stopped_no_version_is_there_and_the_archive_is_kept(grid: Grid):

@@ -15,7 +15,7 @@ from tray.updating.settings import UpdateSettings, asked
 from updates.client.ask import Place, ask
 from updates.client.boot import Here
 from updates.client.endpoints import Endpoint, check_address
-from updates.client.errors import AskError, CopyError, EndpointError
+from updates.client.errors import AskError, CopyError, EndpointError, UnfitError
 from updates.client.fetch import fetch
 from updates.client.layout import Installation, read_copy
 from updates.client.stage import stage
@@ -52,6 +52,8 @@ class UpdateWork:
         """
         self._installation, self._here, self._program, self._identity = installation, here, program, identity
         self._coordinator = ""
+        self._unfit: dict[str, str] = {}
+        """Archives by SHA-256 that were fetched for nothing, and why: the same bytes are not fetched again."""
 
     def coordinator_is(self, address: str) -> None:
         """Remembered for when the worker does not run. Args: `address` as `https://host:port`."""
@@ -109,6 +111,8 @@ class UpdateWork:
             case Refuse() as refuse:
                 raise TrustError(refuse.alarm, f"An update was offered that is not to be believed: {refuse.sentence}")
             case Install() as install:
+                if unfit := self._unfit.get(install.artifact.sha256):
+                    return Found(unfit, warning=" ".join(filter(None, (unfit, complaints))))
                 version, there = install.release.version, install.seq in installation.folder.present()
                 return Found(
                     f"Version {version} is there.",
@@ -134,7 +138,11 @@ class UpdateWork:
             if offer.seq in folder.present():
                 return ()  # another program was quicker
             fetched = fetch(offer, found.places, folder.downloads, self._installation.load, stop)
-            stage(fetched.file, offer, self._installation, self._program, stop=stop.is_set)
+            try:
+                stage(fetched.file, offer, self._installation, self._program, stop=stop.is_set)
+            except UnfitError as error:
+                self._unfit[offer.artifact.sha256] = str(error)
+                raise
         return fetched.complaints
 
     def frozen(self) -> str:

@@ -31,6 +31,10 @@ class StageError(UpdateError):
     """What was downloaded cannot be made ready."""
 
 
+class UnfitError(StageError):
+    """It never can be: whoever published it packed the wrong thing."""
+
+
 class CopyError(UpdateError):
     """A copy of the program is not as it must be."""
 

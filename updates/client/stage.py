@@ -14,7 +14,7 @@ from pathlib import Path
 
 from updates.archive import ArchiveError, Bounds, UnpackStoppedError, never, unpack
 from updates.client.disk import Step, clear, flush_folder, own_folder, problem_of, rename, unnoticed
-from updates.client.errors import CopyError, NoRoomError, StageError, StoppedError
+from updates.client.errors import CopyError, NoRoomError, StageError, StoppedError, UnfitError
 from updates.client.layout import AppFolder, Copy, Installation, read_copy
 from updates.trust.verdict import Install
 
@@ -38,7 +38,8 @@ def stage(
 
     Raises:
         StoppedError: `stop` said so; the archive is still there for the next time.
-        StageError: the archive is not what a release of this app must be.
+        UnfitError: the archive is not what a release of this app must be.
+        StageError: the disk does not let it.
         NoRoomError: the disk is full.
     """
     folder = installation.folder
@@ -61,7 +62,7 @@ def stage(
         with suppress(OSError):
             clear(fresh)
         archive.unlink(missing_ok=True)
-        raise StageError(f"Version {offer.release.version} cannot be used: {error}") from error
+        raise UnfitError(f"Version {offer.release.version} cannot be used: {error}") from error
     except OSError as error:
         with suppress(OSError):
             clear(fresh)
