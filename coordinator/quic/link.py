@@ -337,7 +337,7 @@ class QuicLink:
             self._connection.close(error_code=self._closing.code, reason_phrase=self._closing.reason)
             self._close_by = None
             self._due = True
-        if self._due or has_more(self._connection, CONTROL_STREAM):
+        if self._due or has_more(self._connection):
             self._transmit()
         self._timer.need_by(self._deadline())
 

@@ -52,7 +52,6 @@ def unsent(connection: QuicConnection, stream_id: int) -> int:
     return 0 if stream is None else len(stream.sender._buffer)
 
 
-def has_more(connection: QuicConnection, stream_id: int) -> bool:
-    """Whether bytes written to a stream wait to be sent for the first time, or again."""
-    stream = connection._streams.get(stream_id)
-    return stream is not None and not stream.sender.buffer_is_empty
+def has_more(connection: QuicConnection) -> bool:
+    """Whether bytes written to streams wait to be sent for the first time, or again."""
+    return any(not stream.sender.buffer_is_empty for stream in connection._streams_queue)

@@ -120,11 +120,11 @@ def test_unsent_counts_what_was_written_and_not_acknowledged() -> None:
 
 def test_what_waits_to_be_sent_is_what_was_written_since_and_what_was_lost() -> None:
     wire = Wire()
-    assert not private.has_more(wire.client, 0)
+    assert not private.has_more(wire.client)
     wire.client.send_stream_data(0, b"lost")
-    assert private.has_more(wire.client, 0)
+    assert private.has_more(wire.client)
     wire.client.datagrams_to_send(now=wire.now)
-    assert not private.has_more(wire.client, 0)
+    assert not private.has_more(wire.client)
     for _ in range(4):
         wire.client.send_stream_data(0, b"arrives")
         for data, _ in wire.client.datagrams_to_send(now=wire.now):
@@ -132,7 +132,7 @@ def test_what_waits_to_be_sent_is_what_was_written_since_and_what_was_lost() -> 
     wire.now += LARGEST_ACK_DELAY_MS / 1000
     for data, _ in wire.server.datagrams_to_send(now=wire.now):
         wire.client.receive_datagram(data, SERVER, now=wire.now)
-    assert private.has_more(wire.client, 0)
+    assert private.has_more(wire.client)
 
 
 def test_the_window_does_not_grow_by_itself_and_follows_what_was_handled() -> None:
