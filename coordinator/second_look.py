@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from coordinator.errors import StoreUnavailableError
 
 SPACING_S = 0.25
-PATIENCE_S = 2.0
+PATIENCE_S = 4.0
 
 
 class SecondLook:

@@ -210,7 +210,7 @@ class CoordinatorSession:
 
     def next_deadline(self) -> float | None:
         """When `on_deadline` wants to be called."""
-        if self._phase in (Phase.CLOSED, Phase.DECISION):
+        if self._phase is Phase.CLOSED:
             return None
         return self._pulse.deadline if self._phase is Phase.OPEN else self._entrance.deadline
 
@@ -220,7 +220,7 @@ class CoordinatorSession:
         if self._phase is Phase.OPEN:
             if self._pulse.tick(now):
                 events.append(Suspected(silent=True))
-        elif self._phase in (Phase.HELLO, Phase.PROOF) and now >= self._entrance.deadline:
+        elif self._phase is not Phase.CLOSED and (by := self._entrance.deadline) is not None and now >= by:
             self._end(CloseCode.TIMEOUT, f"Nobody proved to be a worker within {HANDSHAKE_S:.0f} s.", events)
         return events
 

@@ -73,8 +73,13 @@ class Entrance:
         self._challenge: Challenge | None = None
         self._doubted: Join | None = None
         self.phase = Phase.HELLO
-        self.deadline = now + HANDSHAKE_S
-        """When a worker has to have proved itself."""
+        self._prove_by = now + HANDSHAKE_S
+
+    @property
+    def deadline(self) -> float | None:
+        """When a worker has to have proved itself; None: it has. Being doubted is no proof."""
+        proved = self.phase is Phase.DECISION and self._doubted is None
+        return None if proved else self._prove_by
 
     def receive(self, stream_id: int, data: bytes, end: bool, wall_time: float) -> Iterator[Outcome]:
         """What comes of bytes on a stream, message by message: a challenge to send, or how it went.

@@ -98,6 +98,25 @@ def test_a_token_that_is_known_only_at_the_second_look_is_as_good_as_any() -> No
     assert late.phase is Phase.DECISION
 
 
+def test_who_is_doubted_has_no_more_time_than_any_stranger() -> None:
+    session = CoordinatorSession("grid", LateKeys(), BINDING, b"c" * 32, 0.0)
+    for output in Pair(proof=TOKEN_PROOF).open().to_coordinator:
+        if isinstance(output, Send):
+            session.receive(0, output.data, False, 0.0, 0.0)
+    assert session.next_deadline() == 5.0
+    assert ended(session.on_deadline(5.0)).code is CloseCode.TIMEOUT
+    assert session.judge_again() == []
+
+
+def test_who_has_proved_a_token_waits_for_the_decision_without_a_deadline() -> None:
+    session = CoordinatorSession("grid", Keys(), BINDING, b"c" * 32, 0.0)
+    for output in Pair(proof=TOKEN_PROOF).open().to_coordinator:
+        if isinstance(output, Send):
+            session.receive(0, output.data, False, 0.0, 0.0)
+    assert session.next_deadline() is None
+    assert session.on_deadline(60.0) == []
+
+
 def test_who_is_doubted_says_nothing_more() -> None:
     session = CoordinatorSession("grid", LateKeys(), BINDING, b"c" * 32, 0.0)
     sent = [output.data for output in Pair(proof=TOKEN_PROOF).open().to_coordinator if isinstance(output, Send)]
