@@ -10,6 +10,15 @@ from tray.supervision.restart import Phase, RestartRules
 from tray.supervision.supervisor import Supervisor
 
 FAST = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, healthy_after_s=60, most_crashes=3)
+GENTLE = """
+def end(*_):
+    os.write(2, b"clean end %d\\n" % n)  # not by `print`, which may be at work when the signal comes
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, end)
+os.write(2, b"up %d\\n" % n)
+time.sleep(60)
+"""
 
 
 def script(tmp_path: Path, body: str) -> tuple[str, ...]:
@@ -50,11 +59,7 @@ async def test_a_runner_that_cannot_run_is_not_started_again(tmp_path: Path, sta
 
 
 async def test_a_stop_lets_the_runner_finish(tmp_path: Path) -> None:
-    body = (
-        "def end(*_): print('clean end', file=sys.stderr, flush=True); sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, end)\nprint('up', file=sys.stderr, flush=True)\ntime.sleep(60)"
-    )
-    supervisor = Supervisor(script(tmp_path, body), tmp_path / "logs", FAST)
+    supervisor = Supervisor(script(tmp_path, GENTLE), tmp_path / "logs", FAST)
     running = asyncio.create_task(supervisor.run())
     log = tmp_path / "logs" / "worker.log"
     while not log.exists() or "up" not in log.read_text():
@@ -114,11 +119,7 @@ async def test_a_runner_that_was_given_up_is_kept_on_show_and_started_anew_on_re
 
 
 async def test_a_runner_that_is_started_anew_ends_cleanly_first(tmp_path: Path) -> None:
-    body = (
-        "def end(*_): print('clean end', n, file=sys.stderr, flush=True); sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, end)\nprint('up', n, file=sys.stderr, flush=True)\ntime.sleep(60)"
-    )
-    supervisor = Supervisor(script(tmp_path, body), tmp_path / "logs", FAST)
+    supervisor = Supervisor(script(tmp_path, GENTLE), tmp_path / "logs", FAST)
     running = asyncio.create_task(supervisor.run())
     log = tmp_path / "logs" / "worker.log"
     for awaited in ("up 1", "up 2"):
@@ -134,12 +135,6 @@ async def test_a_runner_that_is_started_anew_ends_cleanly_first(tmp_path: Path) 
     assert [line for line in log.read_text().splitlines() if "supervisor" not in line] == [
         "up 1", "clean end 1", "up 2", "clean end 2"
     ]  # fmt: skip
-
-
-GENTLE = (
-    "def end(*_): print('clean end', n, file=sys.stderr, flush=True); sys.exit(0)\n"
-    "signal.signal(signal.SIGTERM, end)\nprint('up', n, file=sys.stderr, flush=True)\ntime.sleep(60)"
-)
 
 
 async def written(log: Path, words: str) -> None:
