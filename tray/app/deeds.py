@@ -144,9 +144,11 @@ class Deeds:
         if not self._watch.known.window:
             return _NO_WINDOW
         try:
-            await self._window.show(question)
+            failed = await self._window.show(question)
         except OSError as error:
             return Refused(reason=f"The window cannot be started: {error.strerror or error}.")
+        if failed:
+            return Refused(reason=f"The window of the GoGrid that runs here cannot be shown: {failed}")
         self._start(self.look_up_autostart())
         return Done()
 

@@ -180,8 +180,9 @@ class _App:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, supervising, return_exceptions=True)
+            await self._window.close()  # who waits for it to be seen has an answer now
             await self._deeds.close()
-            await self._window.close()
+            await self._window.close()  # of one that was just being opened
             await self._server.close()
             self._log.close()
 

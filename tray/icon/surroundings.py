@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tray.gtk import gtk_advice
+
 _WATCHER = "org.kde.StatusNotifierWatcher"
 _ANSWER_MS = 2000
 
@@ -39,7 +41,8 @@ def why_no_tray() -> CannotShow | None:
         gi.require_version("Gtk", "3.0")
         from gi.repository import GLib, Gtk
     except (ImportError, ValueError) as error:
-        return CannotShow(f"Python's bindings for GTK 3 are missing ({error}); install python3-gi and gir1.2-gtk-3.0.")
+        what = gtk_advice("python3-gi and gir1.2-gtk-3.0", error)
+        return CannotShow(f"Python's bindings for GTK 3 are missing ({error}); {what}.")
     GLib.set_prgname("gogrid-worker")
     if not Gtk.init_check()[0]:
         return CannotShow("The display cannot be reached.", display=False)

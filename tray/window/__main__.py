@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from typing import get_args
 
@@ -14,6 +15,7 @@ from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.place_options import add_place_options, named_places
 from gogrid.places import WorkerPlaces
+from tray.app.window_process import SHOWN
 from tray.instance_messages import Page
 from tray.log_files import ROTATED
 from tray.window.bridge.dispatch import Dispatcher
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     places = named_places(options)
     try:
         _keep_log(places)
-        show_window(options.page, dispatcher(places), orders_of_parent(), lambda: None)
+        orders = orders_of_parent()
+        show_window(options.page, dispatcher(places), orders, _say_shown if orders is not None else lambda: None)
         # A call that was under way has a thread of pywebview's, which waits for the page that is gone, for ever.
         os._exit(0)
     except GoGridError as error:
@@ -45,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_SHOW
     except KeyboardInterrupt:
         return 0
+
+
+def _say_shown() -> None:
+    """To the app that started it."""
+    with suppress(OSError):
+        print(SHOWN, flush=True)
 
 
 def _keep_log(places: WorkerPlaces) -> None:

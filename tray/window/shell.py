@@ -1,10 +1,12 @@
 """The real window: the only module that knows pywebview.
 
 Promises: no server and no port is opened; what the page asks goes through the dispatcher and nowhere else; links and
-dropped files lead nowhere; when the app that started it is gone, the window closes.
+dropped files lead nowhere; when the app that started it is gone, the window closes. Where nothing can show it that is
+one sentence: pywebview's tracebacks of the toolkits that it tried are kept from the terminal and the log.
 """
 
 import json
+import logging
 import os
 import stat
 import sys
@@ -15,6 +17,7 @@ import msgspec
 
 from gogrid.errors import GoGridError
 from tray.app.window_process import has_desktop
+from tray.gtk import gtk_advice
 from tray.instance_messages import AppAsk, Page, ShowWindow, decode_app_ask
 from tray.window.bridge.dispatch import Dispatcher
 from tray.window.document import document
@@ -72,10 +75,38 @@ def show_window(page: Page, dispatcher: Dispatcher, orders: Iterable[str] | None
     window.events.loaded += shown
     if orders is not None:
         threading.Thread(target=obey, args=(orders,), name="orders", daemon=True).start()
+    tried = TriedToolkits()
+    logging.getLogger("pywebview").addFilter(tried)
     try:
         webview.start(private_mode=True)
     except WebViewException as error:
-        raise NoWindowError(f"This machine cannot show the window: {error}") from error
+        raise NoWindowError(f"This machine cannot show the window: {tried.told or error}") from error
+
+
+class TriedToolkits(logging.Filter):
+    """Keeps what pywebview logs of toolkits that could not be loaded; all else passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._errors: list[Exception] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, ImportError | ValueError) or not record.getMessage().endswith("cannot be loaded"):
+            return True
+        self._errors.append(error)
+        return False
+
+    @property
+    def told(self) -> str:
+        """What was missing, and what to do; empty: nothing was kept."""
+        if not self._errors:
+            return ""
+        missing = "; ".join(str(error).rstrip(".") for error in self._errors)
+        if sys.platform != "linux":
+            return f"{missing}."
+        gtk = next((error for error in self._errors if getattr(error, "name", "gi") != "qtpy"), None)
+        return f"{missing}. For GTK {gtk_advice('python3-gi and gir1.2-webkit2-4.1', gtk)}."
 
 
 def orders_of_parent() -> Iterable[str] | None:
