@@ -87,6 +87,24 @@ def test_a_refused_switch_goes_back_and_its_error_goes_when_the_file_is_right(se
     assert worker.settings["worker.run_on_battery"] == "true"
 
 
+def test_a_limit_between_the_slider_s_steps_is_shown_as_it_is_and_not_written(serve: Serve, page: Page) -> None:
+    worker = FakeWorker()
+    worker.settings |= {"worker.max_ram": "3GB", "worker.max_vram": "12.5%"}
+    page.goto(serve(doors(worker)) + "?page=settings")
+    told = page.locator("#worker-max_ram-out")
+    expect(told).to_have_text("3 GB")
+    expect(page.locator("#worker-max_vram-out")).to_have_text("12.5 % · 3 GB")
+    slider = page.locator("#worker-max_ram")
+    slider.focus()
+    page.keyboard.press("Tab")
+    assert worker.settings["worker.max_ram"] == "3GB"
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(told).to_have_text("10 % · 6.4 GB")
+    expect(page.locator("#worker-max_ram-say")).to_have_text("Saved.")
+    assert (worker.settings["worker.max_ram"], worker.settings["worker.max_vram"]) == ("10%", "12.5%")
+
+
 def test_settings_appear_when_their_file_was_repaired(serve: Serve, page: Page) -> None:
     worker = FakeWorker(wrong=UNKNOWN)
     page.goto(serve(doors(worker)) + "?page=settings")

@@ -36,6 +36,7 @@ const GROUPS = [
     { special: "join" },
   ]],
 ];
+const STEP = 5;
 const KNOWN = new Set(GROUPS.flatMap(([, rows]) => rows.flatMap((row) => [row.key, row.other])));
 
 export function settingsPage(content, show) {
@@ -211,17 +212,19 @@ export function settingsPage(content, show) {
     return made;
   }
 
-  /** A limit as a slider of per cent, and what that is on this computer. */
+  /** A limit as a slider of per cent, and what that is on this computer. Until it is moved, the limit that holds is told and not its nearest step. */
   function share(row, setting, about, change) {
     const device = () => (runner?.devices ?? []).find((one) => (row.of === "cpu") === (one.kind === "cpu") && (row.of === "cpu" || one.usable !== false)) ?? null;
-    const start = percentOf(setting, device(), row.usual);
-    const slider = el("input", { ...about, type: "range", min: 0, max: 100, step: 5, value: start });
+    const start = () => stepOf(setting, device(), row.usual);
+    const slider = el("input", { ...about, type: "range", min: 0, max: 100, step: STEP, value: start() });
     const out = el("output", { for: about.id, id: `${about.id}-out` });
     const use = el("p", { class: "help", id: `${about.id}-use` });
     const tell = () => {
       const found = device();
-      const lent = found ? ` · ${bytes((found.memory_bytes * slider.value) / 100)}` : "";
-      out.textContent = slider.disabled && !found ? "–" : `${slider.value} %${lent}`;
+      const limit = Number(slider.value) === start() ? limitOf(setting) : null;
+      const percent = limit?.percent ?? slider.value;
+      const lent = found ? ` · ${bytes((found.memory_bytes * percent) / 100)}` : "";
+      out.textContent = slider.disabled && !found ? "–" : limit?.size !== undefined ? bytes(limit.size) : `${percent} %${lent}`;
       slider.setAttribute("aria-valuetext", out.textContent);
     };
     slider.addEventListener("input", tell);
@@ -229,7 +232,7 @@ export function settingsPage(content, show) {
     fresh.set(about.id, () => {
       const found = device();
       slider.disabled = about.disabled || (runner !== null && found === null);
-      if (document.activeElement !== slider) slider.value = percentOf(setting, found, row.usual);
+      if (document.activeElement !== slider) slider.value = start();
       tell();
       const help = document.getElementById(`${about.id}-help`);
       const computing = runner?.devices.find((one) => one.usable !== false);
@@ -311,14 +314,20 @@ export function settingsPage(content, show) {
   return () => { gone = true; stop(); };
 }
 
-function percentOf(setting, device, usual) {
+/** A limit as it is set: per cent, or bytes; null where it is neither. */
+function limitOf(setting) {
   const found = /^([\d.]+)\s*(%|[kmgt]?i?b)?$/i.exec(setting.value.trim());
-  if (!found) return usual;
-  if (found[2] === "%") return Number(found[1]);
-  if (!device) return usual;
+  if (!found) return null;
+  if (found[2] === "%") return { percent: Number(found[1]) };
   const unit = (found[2] ?? "gb").toLowerCase();
-  const size = Number(found[1]) * (unit.includes("i") ? 1024 : 1000) ** " kmgt".indexOf(unit[0] === "b" ? " " : unit[0]);
-  return Math.min(100, Math.round((size / device.memory_bytes) * 100));
+  return { size: Number(found[1]) * (unit.includes("i") ? 1024 : 1000) ** " kmgt".indexOf(unit[0] === "b" ? " " : unit[0]) };
+}
+
+/** The slider's step that is nearest to the limit. */
+function stepOf(setting, device, usual) {
+  const limit = limitOf(setting);
+  const percent = limit?.percent ?? (limit && device ? (limit.size / device.memory_bytes) * 100 : usual);
+  return Math.min(100, Math.round(percent / STEP) * STEP);
 }
 
 function originOf(setting, fixed) {
