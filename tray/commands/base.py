@@ -17,6 +17,7 @@ from gogrid.place_options import place_words
 from gogrid.places import WorkerPlaces
 from gogrid.terminal import visible
 from runner.control_messages import Answer, Ask, Refused
+from tray.commands.last_word import last_word
 from tray.control_client import NotRunningError, ask
 from tray.instance import NoAppError, ask_app
 from tray.instance_messages import AppState, AppStatus, AskApp
@@ -88,7 +89,8 @@ def _why_none(context: Context) -> NotRunningError | None:
     try:
         app = ask_app(context.places.instance, AskApp())
     except NoAppError:
-        return None
+        last = last_word(context.places)
+        return NotRunningError(f"No worker is running here; the last one was given up: {last}") if last else None
     if not isinstance(app, AppStatus) or app.runner is not None:
         return None
     if app.state is AppState.NOT_JOINED:

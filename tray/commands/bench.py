@@ -27,29 +27,38 @@ class Speed(msgspec.Struct, frozen=True):
 
 def _run(options: argparse.Namespace, context: Context) -> int:
     joined = context.places.membership.exists()
-    with _at_rest(context):
+    with _at_rest(context) as connected:
         found = fetch(context, ("bench",))
     speed = msgspec.json.decode(found, type=Speed)
     lines = (
         f"Device   {speed.device} ({speed.engine})",
         f"Tokens   {speed.tokens_per_s:.1f}/s for eight answers at once, {speed.stream_tokens_per_s:.1f}/s for one",
         f"Memory   {format_size(round(speed.memory_bandwidth))}/s",
-        who_is_told(joined=joined),
+        who_is_told(joined=joined, connected=connected),
     )
     return say(options.json, msgspec.Raw(found.strip()), "\n".join(lines))
 
 
-def who_is_told(*, joined: bool) -> str:
-    when = "is told" if joined else "will be told once this worker has joined one"
+def who_is_told(*, joined: bool, connected: bool) -> str:
+    """Args: connected: the running worker is; False, too, where none runs."""
+    later = (
+        "will be told once this worker is connected to it" if joined else "will be told once this worker has joined one"
+    )
+    when = "is told" if joined and connected else later
     return f"The coordinator {when}, and prefers the faster of two workers that are equal otherwise."
 
 
 @contextmanager
-def _at_rest(context: Context) -> Iterator[None]:
-    """The running worker is paused meanwhile, unless it is anyway. Raises `RefusedError` if it has work."""
+def _at_rest(context: Context) -> Iterator[bool]:
+    """The running worker is paused meanwhile, unless it is anyway; whether one runs and is connected.
+
+    Raises:
+        RefusedError: it has work.
+    """
     status = maybe_running(context, AskStatus())
+    connected = isinstance(status, WorkerStatus) and status.connected
     if not isinstance(status, WorkerStatus) or status.order:
-        yield
+        yield connected
         return
     if status.jobs:
         raise RefusedError(
@@ -57,7 +66,7 @@ def _at_rest(context: Context) -> Iterator[None]:
         )
     running(context, AskPause(reason="measuring its speed", until=time.time() + _LONGEST_S))
     try:
-        yield
+        yield connected
     finally:
         running(context, AskResume())
 

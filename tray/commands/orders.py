@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gogrid.arguments import CommandParser
 from gogrid.config import cut
@@ -13,6 +13,7 @@ from tray.commands.base import Command, Context, nothing_more, running, say, une
 from tray.until import after, until
 
 _MINUS = re.compile(r"-[0-9]")
+_SOON = timedelta(minutes=5)
 
 
 def _pause_words(parser: CommandParser) -> None:
@@ -34,7 +35,13 @@ def _pause(options: argparse.Namespace, context: Context) -> int:
         flag, value = ("--for", options.length) if options.length is not None else ("--until", options.end)
         raise GoGridError(f"{flag} {cut(value)} is not usable: it must be {error}.") from None
     at = end.timestamp()
-    return _order(options, context, AskPause(until=at), f"paused until {end:%Y-%m-%d %H:%M}", at)
+    return _order(options, context, AskPause(until=at), f"paused until {shown_end(end, now)}", at)
+
+
+def shown_end(end: datetime, now: datetime) -> str:
+    """With its seconds where it comes soon."""
+    soon = end - now < _SOON
+    return end.strftime("%Y-%m-%d %H:%M:%S" if soon else "%Y-%m-%d %H:%M")
 
 
 def _finish(options: argparse.Namespace, context: Context) -> int:

@@ -12,13 +12,8 @@ def status_text(status: WorkerStatus) -> str:
     lines = [
         f"Worker       {status.worker or '(not connected yet)'}, {status.software}",
         f"State        {_state(status)}",
-        *(f"             also: {hold}" for hold in status.holds if hold != status.reason),
-        *(
-            (f"             until {shown_moment(status.paused_until, '%Y-%m-%d %H:%M')}",)
-            if status.paused_until
-            else ()
-        ),
-        f"Coordinator  {status.coordinator}, {status.connection}",
+        *(f"             also: {_held(status, hold)}" for hold in status.holds if hold != status.reason),
+        f"Coordinator  {status.coordinator}{'' if _says_why_not(status) else f', {status.connection}'}",
         *((f"Settings     stay as they were: {status.settings_trouble}",) if status.settings_trouble else ()),
         f"Device       {status.device}",
         *((f"Engine       {status.engine}",) if status.engine else ()),
@@ -37,10 +32,22 @@ def status_text(status: WorkerStatus) -> str:
 
 def _state(status: WorkerStatus) -> str:
     """Ready is who gets work: not while the coordinator is away."""
-    if status.readiness is Readiness.READY and not status.connected:
+    if _says_why_not(status):
         return f"not connected: {why_not(status)}"
-    reason = "" if status.reason == status.readiness.value else f": {status.reason}"
+    reason = "" if status.reason == status.readiness.value else f": {_held(status, status.reason)}"
     return f"{status.readiness.value}{reason}"
+
+
+def _held(status: WorkerStatus, reason: str) -> str:
+    """With its end, where it is the owner's pause: that is the first of all."""
+    if not status.paused_until or status.holds[:1] != (reason,):
+        return reason
+    return f"{reason} until {shown_moment(status.paused_until, '%Y-%m-%d %H:%M')}"
+
+
+def _says_why_not(status: WorkerStatus) -> bool:
+    """Whether the state is that it is not connected, and why."""
+    return status.readiness is Readiness.READY and not status.connected
 
 
 def _model(model: ModelState) -> str:

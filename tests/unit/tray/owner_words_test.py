@@ -1,5 +1,7 @@
 """What an owner reads where things are not as usual, and what is made of unusual words."""
 
+from datetime import datetime, timedelta
+
 from msgspec.structs import replace
 
 from gogrid.protocol.worker_report import Readiness
@@ -10,7 +12,7 @@ from tray.app.notes import note
 from tray.app.state import Known, Looker, View
 from tray.commands.bench import who_is_told
 from tray.commands.config import CONFIG
-from tray.commands.orders import PAUSE, resumed_text
+from tray.commands.orders import PAUSE, resumed_text, shown_end
 from tray.commands.registry import command_parser
 from tray.commands.status_text import status_text
 
@@ -53,6 +55,12 @@ def test_resume_says_what_else_holds() -> None:
     assert resumed_text(READY, READY) == "no pause of yours"
 
 
+def test_a_short_pause_is_told_with_its_seconds() -> None:
+    now = datetime(2026, 11, 22, 16, 1, 40)
+    assert shown_end(now + timedelta(seconds=30), now) == "2026-11-22 16:02:10"
+    assert shown_end(now + timedelta(hours=1), now) == "2026-11-22 17:01"
+
+
 def test_a_time_with_a_minus_is_a_time() -> None:
     words = command_parser().parse_args(["pause", *PAUSE.arrange(["--for", "-1h"])])
     assert words.length == "-1h"
@@ -65,5 +73,11 @@ def test_config_alone_is_config_show() -> None:
 
 
 def test_a_measurement_is_not_said_to_be_told_where_nobody_was_joined() -> None:
-    assert who_is_told(joined=True).startswith("The coordinator is told, and")
-    assert who_is_told(joined=False).startswith("The coordinator will be told once this worker has joined one, and")
+    told = who_is_told(joined=False, connected=False)
+    assert told.startswith("The coordinator will be told once this worker has joined one, and")
+
+
+def test_a_measurement_is_only_said_to_be_told_while_somebody_hears_it() -> None:
+    assert who_is_told(joined=True, connected=True).startswith("The coordinator is told, and")
+    later = "The coordinator will be told once this worker is connected to it, and"
+    assert who_is_told(joined=True, connected=False).startswith(later)

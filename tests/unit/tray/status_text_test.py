@@ -50,10 +50,23 @@ def test_every_hold_an_end_and_throughput_are_told() -> None:
         STATUS, reason=held[0], holds=held, paused_until=end, tokens_per_s=84.6, memory_in_use=1_200_000_000, models=()
     )
     lines = status_text(status).splitlines()
-    assert lines[1:4] == [
-        "State        paused: paused by its owner",
+    assert lines[1:3] == [
+        "State        paused: paused by its owner until 2026-11-22 18:00",
         "             also: paused: on battery",
-        "             until 2026-11-22 18:00",
     ]
     assert "Jobs         1 running, 7 done, 1 failed, 85 tokens/s" in lines
     assert lines[-1] == "Memory       1.2 GB held by models"
+
+
+def test_why_it_is_not_connected_is_said_once() -> None:
+    why = "No coordinator can be reached at hub:8443. Trying again in 4 s."
+    text = status_text(replace(READY, connected=False, connection=f"not connected: {why}"))
+    assert text.splitlines()[1:3] == [f"State        not connected: {why}", "Coordinator  hub:8443"]
+
+
+def test_a_paused_worker_that_is_not_connected_says_both() -> None:
+    away = replace(STATUS, connected=False, connection="not connected: nobody answers. Trying again in 4 s.")
+    assert status_text(away).splitlines()[1:3] == [
+        "State        paused: the computer is in use",
+        "Coordinator  grid.example.org:8443, not connected: nobody answers. Trying again in 4 s.",
+    ]
