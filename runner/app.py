@@ -25,7 +25,7 @@ from runner.engine_pack.around import Surroundings
 from runner.engine_pack.progress import EngineProgress
 from runner.engine_pack.start import engine_keeper
 from runner.errors import NotJoinedError, SandboxUnavailableError
-from runner.first_test import smallest_model
+from runner.first_test import named, smallest_model
 from runner.gates.probes.choose import find_eyes
 from runner.link.coordinator_link import CoordinatorLink, Credentials
 from runner.link.membership import Membership, addresses_of, load_membership
@@ -275,7 +275,7 @@ class _Runner:
             turns=Turns(least_s=self._settings.config.model_turn_s),
             clock=time.monotonic,
             scripts_hold=self._scripts_hold,
-            find=lambda: smallest_model(self._access),
+            find=lambda: named(smallest_model(self._access), self._work.names),
             tested=lambda: self._work.leave(),
         )
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Protocol
 
@@ -164,6 +164,14 @@ class FirstTest:
 
     def _show(self, **changes: object) -> None:
         self.shown = msgspec.structs.replace(self.shown, **changes)
+
+
+async def named(finding: Awaitable[ModelRef | None], names: MutableMapping[Sha256, str]) -> ModelRef | None:
+    """The model that is found; what the coordinator calls it is kept in `names`."""
+    model = await finding
+    if model is not None:
+        names[model.digest] = model.name
+    return model
 
 
 async def smallest_model(access: Callable[[], Access | None]) -> ModelRef | None:

@@ -10,7 +10,7 @@ from gogrid.manifest import ModelFile, ModelManifest, encode_manifest
 from gogrid.protocol.job_messages import FailCode, Failed
 from gogrid.protocol.tasks import ModelRef
 from runner.errors import ModelError, RunnerError
-from runner.first_test import QUESTION, FirstTest, smallest_model
+from runner.first_test import QUESTION, FirstTest, named, smallest_model
 from runner.holds import OwnerPause
 from runner.models.blobs import Moved
 from runner.sandbox.choose import choose_launcher
@@ -219,3 +219,18 @@ async def test_without_a_session_it_says_that_it_is_not_connected(monkeypatch: p
     monkeypatch.setattr("runner.first_test._ASK_S", 0.0)
     with pytest.raises(RunnerError, match="not connected"):
         await smallest_model(lambda: None)
+
+
+async def test_a_model_that_only_the_owner_has_asked_is_called_by_its_name() -> None:
+    model = ModelRef(name="smol", digest=Sha256("a" * 64))
+
+    async def found() -> ModelRef | None:
+        return model
+
+    async def none() -> ModelRef | None:
+        return None
+
+    names: dict[Sha256, str] = {}
+    assert await named(found(), names) == model
+    assert await named(none(), names) is None
+    assert names == {model.digest: "smol"}
