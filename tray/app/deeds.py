@@ -148,7 +148,7 @@ class Deeds:
         except OSError as error:
             return Refused(reason=f"The window cannot be started: {error.strerror or error}.")
         if failed:
-            return Refused(reason=f"The window of the GoGrid that runs here cannot be shown: {failed}")
+            return Refused(reason=f"GoGrid runs, without a window: {failed}")
         self._start(self.look_up_autostart())
         return Done()
 
