@@ -32,7 +32,8 @@ class CoordinatorConfig:
     loopback_http_port: int
     """Plain HTTP on 127.0.0.1; 0: none."""
     public: tuple[Address, ...]
-    """What new join tokens name and TLS certificates carry; empty: this machine's own addresses."""
+    """What new join tokens name and TLS certificates carry, with port 0 where it is the one that is listened on; empty:
+    this machine's own addresses."""
     queue_length: int
     """Interactive requests that may wait."""
     key_concurrency: int
@@ -74,7 +75,7 @@ def _addresses(value: object) -> tuple[Address, ...]:
     if len(value) > MAX_ADDRESSES:
         raise ValueError(f"at most {MAX_ADDRESSES} addresses")
     try:
-        return tuple(parse_address(item) for item in value)
+        return tuple(parse_address(item, 0) for item in value)
     except GoGridError as error:
         raise ValueError(f"addresses such as grid.example.org:8443 ({error})") from error
 
@@ -130,7 +131,7 @@ PUBLIC: Setting[tuple[Address, ...]] = Setting(
     _addresses,
     (),
     "GOGRID_COORDINATOR_PUBLIC",
-    "Addresses that join tokens name; default: this machine's own.",
+    "Addresses that join tokens name; without a port: the one it listens on. Default: this machine's own.",
 )
 QUEUE = Setting(
     "limits.queue_length", integer(1, 100_000), 256, "GOGRID_COORDINATOR_QUEUE_LENGTH", "Requests that may wait."

@@ -1,8 +1,9 @@
 """Under which addresses this machine is likely reached, for join tokens when the admin names none."""
 
 import socket
+from collections.abc import Sequence
 
-from coordinator.config import CoordinatorConfig
+from coordinator.config import DEFAULT_PORT, CoordinatorConfig
 from gogrid.addresses import Address
 from gogrid.jointoken import MAX_ADDRESSES
 
@@ -11,15 +12,29 @@ _PROBES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Documentation addresses: connecting a datagram socket only asks the routing table, nothing is sent."""
 
 
-def reachable_addresses(config: CoordinatorConfig, port: int | None = None) -> tuple[Address, ...]:
-    """One to three addresses; `port` is the real one when the configured one is 0."""
+def reachable_addresses(
+    config: CoordinatorConfig, port: int | None = None, host: str | None = None
+) -> tuple[Address, ...]:
+    """One to three addresses, all with a port; `port` and `host` are those that a running coordinator listens on."""
+    host = host or config.host
+    port = port or config.port or DEFAULT_PORT
     if config.public:
-        return config.public[:MAX_ADDRESSES]
-    port = port or config.port or 8443
-    if config.host not in _ANY:
-        return (Address(config.host, port),)
+        return tuple(Address(address.host, address.port or port) for address in config.public[:MAX_ADDRESSES])
+    if host not in _ANY:
+        return (Address(host, port),)
     found = [Address(host, port) for host in dict.fromkeys(_outward_hosts())]
     return tuple(found[:MAX_ADDRESSES]) or (Address("127.0.0.1", port),)
+
+
+def elsewhere(addresses: Sequence[Address], port: int) -> str:
+    """What to know of addresses that do not lead to the `port` it listens on, in one sentence; empty: all do."""
+    others = ", ".join(str(address) for address in addresses if address.port != port)
+    if not others:
+        return ""
+    return (
+        f"{others} leads here only if something forwards it to port {port}, on which this coordinator listens; if "
+        "nothing does, correct public in coordinator.toml, or name the address with `token create --address HOST`"
+    )
 
 
 def _outward_hosts() -> list[str]:

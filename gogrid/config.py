@@ -127,11 +127,11 @@ def cut(value: object) -> str:
     return words if len(words) <= _QUOTED else f"{words[:_QUOTED]}…"
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The key that was most likely meant, with or without its table; empty: none is near."""
+def nearest(name: str, known: Sequence[str], alike: float = _ALIKE) -> str:
+    """The key that was most likely meant, with or without its table; empty: none is near; 1 would be the same."""
     last = name.rpartition(".")[2]
     keys = {key.rpartition(".")[2]: key for key in known}
-    near = difflib.get_close_matches(last, keys, n=1, cutoff=_ALIKE)
+    near = difflib.get_close_matches(last, keys, n=1, cutoff=alike)
     whole = difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE_WITH_TABLE)
     return whole[0] if whole else keys[near[0]] if near else ""
 

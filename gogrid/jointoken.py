@@ -136,7 +136,9 @@ def _checked_body(digits: str) -> bytes:
             "copy all of it."
         )
     if size >= _FIXED and len(digits) > expected:
-        raise TokenError(f"This join token has {len(digits) - expected} characters too many; copy it again.")
+        more = len(digits) - expected
+        characters = "character" if more == 1 else "characters"
+        raise TokenError(f"This join token has {more} {characters} too many; copy it again.")
     body, crc = raw[:-_CRC], raw[-_CRC:]
     if size < _FIXED or len(body) != size or zlib.crc32(body).to_bytes(_CRC, "big") != crc:
         raise TokenError("This join token has a mistyped character: its checksum does not fit; copy it again.")

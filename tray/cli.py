@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import gogrid
 from gogrid.arguments import CommandParser
+from gogrid.config import nearest
 from gogrid.errors import GoGridError
 from gogrid.place_options import add_place_options, named_places
 from gogrid.terminal import one_line
@@ -78,6 +79,7 @@ def main_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         add_help=False,
     )
+    parser.passes_on = True
     parser.add_argument("-h", "--help", action="store_true", help="show this")
     parser.add_argument("--version", action="version", version=f"gogrid-worker {gogrid.__version__}")
     add_place_options(parser)
@@ -96,7 +98,9 @@ def _command(parser: argparse.ArgumentParser, words: list[str], context: Context
     from tray.commands.registry import COMMANDS, command_parser  # with libraries that a running app must not carry
 
     if words[0] not in COMMANDS:
-        parser.error(f"there is no command {words[0]!r}; use {', '.join(COMMANDS)}, or --headless to run")
+        meant = nearest(words[0], list(COMMANDS))
+        hint = f"did you mean {meant}?" if meant else f"use {', '.join(COMMANDS)}, or --headless to run"
+        parser.error(f"there is no command {words[0]!r}; {hint}")
     command = COMMANDS[words[0]]
     return command.run(command_parser().parse_args([words[0], *command.arrange(words[1:])]), context)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from coordinator.cli.output import show
 from coordinator.cli.shell import Shell, Subparsers, verb
 from coordinator.config import CoordinatorConfig, load_config
+from coordinator.own_addresses import elsewhere, reachable_addresses
 from coordinator.records import ModelRecord
 from coordinator.state.folder import Serving
 from gogrid.errors import GoGridError
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
         checks.append(("port", lambda: _port(config)))
     else:
         checks.append(("serving", lambda: _answers(shell, serving)))
+        checks.append(("join tokens", lambda: _named(config, serving)))
     findings = [_check(name, check) for name, check in checks]
     words = "\n".join(f"{'ok ' if finding.ok else 'BAD'}  {finding.check}: {finding.words}" for finding in findings)
     show(
@@ -170,6 +172,12 @@ def _port(config: CoordinatorConfig) -> str:
                     "choose another with --listen"
                 ) from error
     return f"{config.port} is free for UDP and TCP; no coordinator runs here now"
+
+
+def _named(config: CoordinatorConfig, serving: Serving) -> str:
+    addresses = reachable_addresses(config, serving.port, serving.host)
+    doubt = elsewhere(addresses, serving.port)
+    return f"they name {', '.join(map(str, addresses))}{f'; {doubt}' if doubt else ''}"
 
 
 def _answers(shell: Shell, serving: Serving) -> str:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
         parse_address(host)
     flags = {NAME.key: args.name, PUBLIC.key: args.host}
     config = load_config(shell.folder, flags, shell.environment)
-    if (args.name or args.host) and shell.folder.config_file.exists():
+    if (args.name or args.host) and shell.folder.config_file.exists() and not shell.folder.initialised:
         raise StateError(f"{shell.folder.config_file} exists; set name and public there instead of --name and --host.")
     shell.folder.begin()
     try:

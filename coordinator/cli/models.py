@@ -39,19 +39,22 @@ def run_add(args: argparse.Namespace, shell: Shell) -> int:
         shell.folder.require()
         source = inspect_model(path)
 
-    async def take() -> ModelRecord:
+    async def take() -> tuple[ModelRecord, bool]:
+        """The model, and whether it was there before."""
         async with shell.store() as store:
             blobs = BlobStore(shell.folder.blobs)
+            before = {model.name: model.digest for model in await store.models()}
             record = await asyncio.to_thread(publish, source, name, blobs, shell.now)
             await store.add_model(record)
             # A `model remove` that ran meanwhile may have deleted a file that both models have.
             if any(blobs.size(digest) is None for digest in blobs_of(record, blobs)):
                 await asyncio.to_thread(publish, source, name, blobs, shell.now)
-            return record
+            return record, before.get(name) == record.digest
 
-    record = asyncio.run(take())
+    record, known = asyncio.run(take())
+    done = "was there already, with the same files" if known else "is added"
     words = (
-        f"{record.name} is added: {record.kind.value}, {format_size(record.size_bytes)}, context "
+        f"{record.name} {done}: {record.kind.value}, {format_size(record.size_bytes)}, context "
         f"{record.context_length}, needs about {format_size(record.memory_bytes)} of memory on a worker."
     )
     show(_value(record), words, shell.as_json)

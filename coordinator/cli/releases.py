@@ -15,6 +15,8 @@ from gogrid.errors import ConfigError
 from updates.release_folder import ReleaseFolder
 from updates.trust.documents import WORKER_APP
 
+_MADE_BY = "name the folder that `gogrid-release` made"
+
 
 def add(commands: Subparsers) -> None:
     verbs = group(commands, "release", "The updates that are offered to machines.")
@@ -38,10 +40,13 @@ def add(commands: Subparsers) -> None:
 def run_publish(args: argparse.Namespace, shell: Shell) -> int:
     percent = None if args.rollout is None else _number(args.rollout, "--rollout", 100)
     shell.folder.require()
+    folder = Path(args.folder).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} {'is not a folder' if folder.exists() else 'does not exist'}; {_MADE_BY}.")
     store = ReleaseStore(shell.folder)
     if args.root_keys:
         store.trust(Path(args.root_keys).expanduser())
-    line = store.publish(ReleaseFolder(Path(args.folder).expanduser()), percent, shell.now)
+    line = store.publish(ReleaseFolder(folder), percent, shell.now)
     show(_value(line), _words(line, shell.now), shell.as_json)
     return 0
 

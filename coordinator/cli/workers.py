@@ -91,14 +91,16 @@ def _now_value(worker: "WorkerShape | None") -> dict[str, Json] | None:
 
 
 def run_change(args: argparse.Namespace, shell: Shell) -> int:
-    async def change() -> WorkerRecord:
+    async def change() -> tuple[WorkerRecord, WorkerRecord]:
+        """Before and after."""
         async with shell.store() as store:
             worker = await _find(store, args.worker)
             await _CHANGES[args.change](store, worker)
-            return await _find(store, worker.id)
+            return worker, await _find(store, worker.id)
 
-    changed = asyncio.run(change())
-    show(_value(changed), f"{changed.name} ({changed.id}) is {_state(changed)} now.", shell.as_json)
+    before, changed = asyncio.run(change())
+    said = f"was {_state(changed)} already" if before == changed else f"is {_state(changed)} now"
+    show(_value(changed), f"{changed.name} ({changed.id}) {said}.", shell.as_json)
     return 0
 
 

@@ -184,13 +184,17 @@ def _oversized_script(need: Need, able: Sequence[Candidate]) -> Oversized:
         if not able:
             return Oversized(Excess.GPU, "no worker's owner lends a GPU to scripts (worker.gpu_scripts): leave it out.")
     largest = sorted(able, key=lambda candidate: (-candidate.ram_bytes, -candidate.cores, candidate.name))[:_NAMED]
-    told = ", ".join(f"{one.name} {format_size(one.ram_bytes)} and {one.cores} cores" for one in largest)
+    told = ", ".join(f"{one.name} {format_size(one.ram_bytes)} and {_cores(one.cores)}" for one in largest)
     more = f" and {len(able) - _NAMED} more less" if len(able) > _NAMED else ""
     return Oversized(
         Excess.SCRIPT,
-        f"The job asks for {format_size(need.memory_bytes)} of memory and {need.cores:g} cores at once, which no "
+        f"The job asks for {format_size(need.memory_bytes)} of memory and {_cores(need.cores)} at once, which no "
         f"worker lends: {told}{more}.",
     )
+
+
+def _cores(count: float) -> str:
+    return "1 core" if count == 1 else f"{count:g} cores"
 
 
 def _oversized_request(need: Need, able: Sequence[Candidate]) -> Oversized:

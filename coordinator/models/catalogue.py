@@ -39,9 +39,19 @@ class Catalogue:
         """Raises `UnknownModelError`."""
         model = self._models.get(name)
         if model is None:
-            known = ", ".join(sorted(self._models)) or "none"
-            raise UnknownModelError(f"There is no model {name[:96]!r} here; there is: {known}.")
+            raise UnknownModelError(self._not_here(name))
         return model
+
+    def _not_here(self, name: str) -> str:
+        if not self._models:
+            return (
+                f"There is no model {name[:96]!r} here, for none was added yet: the admin adds one with "
+                "`gogrid-coordinator model add PATH`."
+            )
+        meant = next((known for known in sorted(self._models) if known.casefold() == name.casefold()), None)
+        if meant is not None:
+            return f"There is no model {name[:96]!r} here; did you mean {meant}?"
+        return f"There is no model {name[:96]!r} here; there is: {', '.join(sorted(self._models))}."
 
     def with_digest(self, digest: Sha256) -> ModelRecord:
         """Raises `UnknownModelError`."""

@@ -288,6 +288,8 @@ class QuicLink:
             log.info("%r ended: %s", self, ended.reason)
             for_good = ended.code is CloseCode.REVOKED or (ended.said and ended.code is CloseCode.SHUTDOWN)
             self._context.handler.disconnected(self, ended.reason, for_good=for_good)
+        elif ended.code is CloseCode.NORMAL:
+            log.info("%s: %s", self.remote, ended.reason)
         else:
             log.info("no session for %s: %s", self.remote, ended.reason)
 

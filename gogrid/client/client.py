@@ -41,11 +41,12 @@ from gogrid.client.answers import (
     WorkerList,
 )
 from gogrid.client.connection import Connection, decoded_event
-from gogrid.client.errors import AnswerError, NoSuchJobError
+from gogrid.client.errors import AnswerError, NoSuchJobError, UnreachableError
 from gogrid.client.output import OutputFolder
 from gogrid.client.profile import Profile, config_path, resolve_profile
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CUT_OFF = "The answer was cut off"
 _ANSWER_S = 3600.0
 """An answer that is not streamed comes only when it is whole."""
 
@@ -128,6 +129,7 @@ class GoGrid:
 
         Raises:
             AnswerError: the stream broke off before its end.
+            UnreachableError: so did the connection; says that the answer was cut off if some of it had come.
         """
         request = ChatRequest(
             model=model,
@@ -143,11 +145,18 @@ class GoGrid:
         with closing(
             self._connection.events("POST", "/v1/chat/completions", body=request, timeout_s=_ANSWER_S)
         ) as events:
-            for event in events:
-                if event.data == "[DONE]":
-                    return
-                yield decoded_event(event, ChatChunk).piece()
-        raise AnswerError("The answer broke off before its end: ask again.")
+            begun = False
+            try:
+                for event in events:
+                    if event.data == "[DONE]":
+                        return
+                    begun = True
+                    yield decoded_event(event, ChatChunk).piece()
+            except UnreachableError as error:
+                if begun:
+                    raise UnreachableError(f"{_CUT_OFF}, for the connection to {self.url} broke: ask again.") from error
+                raise
+        raise AnswerError(f"{_CUT_OFF}: ask again.")
 
     def embed(self, model: str, texts: Iterable[str]) -> tuple[tuple[float, ...], ...]:
         """One vector for each text, of the model's width."""

@@ -1,5 +1,7 @@
 """What can go wrong on the way to a coordinator, in this package's words."""
 
+import re
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +10,8 @@ import httpx
 
 from gogrid.client.errors import UnreachableError
 from gogrid.terminal import one_line
+
+_NUMBER = re.compile(r"\[Errno -?[0-9]+\] *")
 
 
 @contextmanager
@@ -23,12 +27,19 @@ def reachable(url: str) -> Iterator[None]:
         ) from error
     except httpx.TimeoutException as error:
         raise UnreachableError(f"{url} fell silent: try again, or ask its admin to look at the coordinator.") from error
+    except httpx.RemoteProtocolError as error:
+        raise UnreachableError(_why_cut_off(url, error)) from error
     except httpx.HTTPError as error:
-        raise UnreachableError(
-            f"The connection to {url} broke: {one_line(str(error)) or type(error).__name__}."
-        ) from error
+        raise UnreachableError(f"The connection to {url} broke: {_brief(error)}.") from error
     except httpx.InvalidURL as error:
-        raise UnreachableError(f"{url} is not an address that can be used: {one_line(str(error))}.") from error
+        raise UnreachableError(f"{url} is not an address that can be used: {_brief(error)}.") from error
+
+
+def _why_cut_off(url: str, error: httpx.RemoteProtocolError) -> str:
+    if url.startswith("http://"):
+        secure = "https://" + url.removeprefix("http://")
+        return f"{url} closed the connection without a whole answer: if it speaks HTTPS, its address is {secure}."
+    return f"{url} closed the connection before its answer was whole ({_brief(error)}): try again."
 
 
 def _why_not_connected(url: str, error: httpx.ConnectError) -> str:
@@ -39,5 +50,15 @@ def _why_not_connected(url: str, error: httpx.ConnectError) -> str:
                 f"{url} did not prove to be the coordinator that this login pinned ({cause.verify_message}); nothing "
                 f"was sent. If its identity was replaced, check with its admin and run `gogrid login {url}` again."
             )
+        if isinstance(cause, ConnectionRefusedError):
+            asked = "is the coordinator running, and is this its address?"
+            return f"{url} cannot be reached, for nobody answers there: {asked}"
+        if isinstance(cause, socket.gaierror):
+            return f"{url} cannot be reached, for no machine of this name was found: is it the right address?"
         cause = cause.__cause__ or cause.__context__
-    return f"{url} cannot be reached: {one_line(str(error))}."
+    return f"{url} cannot be reached: {_brief(error)}."
+
+
+def _brief(error: Exception) -> str:
+    """What a library says, without its full stop and its error number."""
+    return _NUMBER.sub("", one_line(str(error))).rstrip(". ") or type(error).__name__

@@ -130,7 +130,7 @@ def test_a_job_that_no_worker_could_ever_hold_is_refused_with_the_numbers(grid: 
     refused = gogrid(grid, "run", "--detach", "job.py", "--memory", "4TiB", folder=folder)
     assert refused.returncode == 125, "no exit code of the script"
     assert refused.stdout == ""
-    assert "The job asks for 4.4 TB of memory and 1 cores at once, which no worker lends" in refused.stderr
+    assert "The job asks for 4.4 TB of memory and 1 core at once, which no worker lends" in refused.stderr
 
 
 def test_a_job_that_finds_all_cores_taken_waits_for_them(grid: LocalGrid, folder: Path) -> None:

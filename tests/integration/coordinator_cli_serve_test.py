@@ -92,6 +92,7 @@ def test_a_second_serve_is_refused_and_doctor_finds_the_first(served: tuple[Path
     assert second.stderr.count("\n") == 1
     doctor = admin(data, "doctor")
     assert "that it is ready" in doctor.stdout
+    assert "join tokens: they name 127.0.0.1:" in doctor.stdout
     assert doctor.returncode == 0
 
 

@@ -89,6 +89,7 @@ def test_init_makes_everything_once_and_shows_the_key_once(tmp_path: Path) -> No
     again = admin.process("init")
     assert (again.returncode, folder.identity_key.read_bytes()) == (2, before)
     assert "already holds a coordinator's state" in again.stderr
+    assert "already holds a coordinator's state" in admin("init", "--host", "127.0.0.1").stderr
 
 
 def test_init_leaves_nothing_when_it_fails_and_spares_other_files(tmp_path: Path) -> None:
@@ -142,6 +143,8 @@ def test_models_are_added_listed_and_removed_with_their_files(admin: Admin, tmp_
     listed = admin.json("model", "list")
     assert isinstance(listed, list)
     assert [entry["name"] for entry in listed] == ["echo", "smol", "tiny"]
+    again = admin("model", "add", tmp_path / "tiny.gguf")
+    assert (again.returncode, "tiny was there already" in again.stdout) == (0, True)
     clash = admin("model", "add", tmp_path / "tiny.gguf", "--name", "smol")
     assert (clash.returncode, "belongs to another model" in clash.stderr) == (1, True)
     for name in ("echo", "smol", "tiny"):
@@ -165,6 +168,8 @@ def test_an_evil_model_leaves_no_trace(admin: Admin, tmp_path: Path) -> None:
     [
         ((), 2, "COMMAND"),
         (("frob",), 2, "invalid choice"),
+        (("wroker", "list"), 2, "did you mean worker?"),
+        (("release", "publish", "/does/not/exist"), 2, "/does/not/exist does not exist; name the folder"),
         (("token", "create", "--uses", "0"), 2, "from 1 to 100"),
         (("token", "create", "--uses", "9" * 5000), 2, "--uses"),
         (("token", "create", "--expires", "91d"), 2, "from 1m to 90d"),

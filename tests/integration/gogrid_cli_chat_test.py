@@ -130,7 +130,7 @@ def test_an_answer_that_fails_midway_keeps_what_came_and_ends_with_one(
     says(grid, text("half"), 0.05, JobFailedError("No worker is left to go on with it.", "worker_lost"))
     assert main(["chat", CHAT, "x"], environment) == 1
     shown = capsys.readouterr()
-    assert shown.out.startswith("half")
+    assert shown.out == "half\n"
     assert "No worker is left to go on with it." in shown.err
 
 
@@ -143,8 +143,9 @@ def test_a_connection_cut_midway_is_not_taken_for_the_end(
     grid.cut = lambda method, path: 1 if method == "POST" else None
     assert main(["chat", CHAT, "x"], environment) in (1, 2)
     shown = capsys.readouterr()
-    assert shown.out.startswith("half")
-    assert shown.err.startswith("gogrid: ")
+    assert shown.out == "half\n"
+    assert shown.err.startswith("gogrid: The answer was cut off")
+    assert shown.err.endswith(": ask again.\n")
 
 
 def test_closing_a_stream_frees_its_place(grid: HttpsGrid, environment: dict[str, str]) -> None:

@@ -205,6 +205,12 @@ def test_release_numbers_only_rise_and_what_was_revoked_stays_so(desk: Path, sig
     assert (document["release_seq"], document["revoked"], document["security_floor"]) == (3, [1], 2)
 
 
+def test_too_few_root_keys_are_counted_in_words(desk: Path, capsys):
+    assert run("roots", desk / "root-1.pub", "--to", desk / "few.json") == 1
+    assert "2 root keys must sign, but only 1 is named" in capsys.readouterr().err
+    assert not (desk / "few.json").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -216,10 +216,11 @@ def test_start_at_login_that_was_removed_stays_removed(data: Path, tmp_path: Pat
         (("config", "set", "worker.port", "5"), 2, "There is no setting 'worker.port'; did you mean coordinator.port?"),
         (("config", "get", "zzzzqqq"), 2, "There is no setting 'zzzzqqq'; see all with: config show"),
         (("pause", "--for", "-1h"), 2, "--for '-1h' is not usable: it must be a duration such as 30m"),
-        (("config", "set", "max_vram"), 2, "required: value"),
+        (("config", "set", "max_vram"), 2, "VALUE is missing; type: gogrid-worker config set"),
         (("config", "set", "max_vram", ""), 2, "config unset max_vram"),
         (("models", "prune", "--unused-since", "long"), 2, "--unused-since 'long' is not usable"),
         (("logs", "-n", "-1"), 2, ""),
+        (("engine", "install", "/does/not/exist.zip"), 2, "/does/not/exist.zip does not exist"),
         (("autostart", "maybe"), 2, "invalid choice: 'maybe'"),
     ],
 )

@@ -35,6 +35,7 @@ def test_the_admin_sees_why_a_worker_is_quarantined_and_releases_it(tmp_path: Pa
     asyncio.run(make_sick(data))
     assert f"approved, quarantined: {WHY}" in admin(data, "worker", "list")
     assert admin(data, "worker", "release", "box") == "box (wk_1) is approved now.\n"
+    assert admin(data, "worker", "approve", "box") == "box (wk_1) was approved already.\n"
     (listed,) = json.loads(admin(data, "worker", "list", "--json"))
     assert listed["quarantined"] == ""
     again = subprocess.run([PROGRAM, "worker", "release", "box", "--data", str(data)], capture_output=True, check=False)

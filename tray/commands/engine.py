@@ -58,6 +58,8 @@ def _run(options: argparse.Namespace, context: Context) -> int:
     if options.verb == "install":
         if options.digest is not None and not re.fullmatch(r"[0-9a-f]{64}", options.digest):
             raise GoGridError(f"--digest {options.digest!r} is not usable: it must be 64 digits 0-9 a-f.")
+        if not options.file.exists():
+            raise GoGridError(f"{options.file} does not exist; name the engine pack's .zip.")
         words += [str(options.file.absolute()), *([options.digest] if options.digest else [])]
     if options.verb == "remove":
         words.append(options.pack)

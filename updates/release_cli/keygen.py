@@ -48,6 +48,11 @@ def run_keygen(args: argparse.Namespace, shell: Shell) -> int:
 
 def run_roots(args: argparse.Namespace, shell: Shell) -> int:
     keys = [read_public(path) for path in args.public]
+    if len(keys) < args.threshold:
+        raise UpdateError(
+            f"{args.threshold} root keys must sign, but only {len(keys)} {'is' if len(keys) == 1 else 'are'} named: "
+            "give the .pub of each, such as root-1.pub root-2.pub root-3.pub."
+        )
     data = document(
         {
             "schema": 1,

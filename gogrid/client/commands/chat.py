@@ -27,7 +27,10 @@ _HELP = "Type a message and Enter. /clear forgets the conversation, /exit or Ctr
 def add(commands: "Commands") -> None:
     parser = command(commands, "chat", "talk to a model, or ask it one thing", chat)
     parser.add_argument("model", metavar="MODEL", help="a name from `gogrid models`")
-    parser.add_argument("prompt", metavar="PROMPT", nargs="*", help="ask this and end; also taken from piped input")
+    # Without a default argparse calls it missing whenever MODEL is.
+    parser.add_argument(
+        "prompt", metavar="PROMPT", nargs="*", default=[], help="ask this and end; also taken from piped input"
+    )
     parser.set_defaults(rest=[])
     parser.add_argument("--system", metavar="TEXT", help="how the model is to behave")
     parser.add_argument("--temperature", type=number(0, 2), metavar="N", help="0 (always the likeliest) to 2")
@@ -113,8 +116,6 @@ def _turn(client: GoGrid, arguments: argparse.Namespace, shell: Shell, turns: li
         shell.line("")
         shell.note("(stopped)")
     except (RefusedError, UnreachableError, AnswerError) as error:
-        if answer.text:
-            shell.line("")
         shell.note(f"gogrid: {error}")
     return [*turns, ChatTurn(role="assistant", content=answer.text)] if answer.text else None
 
@@ -143,11 +144,17 @@ class _Answer:
             after(_PATIENCE_S, lambda: self._shell.note(_PATIENCE)) as something_came,
             contextlib.closing(stream) as pieces,
         ):
-            for piece in pieces:
-                something_came()
-                self._pieces.append(piece.text)
-                self._shell.text(piece.text)
-                reason = piece.finish_reason or reason
+            try:
+                for piece in pieces:
+                    something_came()
+                    self._pieces.append(piece.text)
+                    self._shell.text(piece.text)
+                    reason = piece.finish_reason or reason
+            except (RefusedError, UnreachableError, AnswerError):
+                # What is said about it begins a line of its own.
+                if self.text and not self.text.endswith("\n"):
+                    self._shell.line("")
+                raise
         if not self.text.endswith("\n"):
             self._shell.line("")
         if reason == "length":

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PAUSES_S = (0.5, 2.0)
 _PATIENCE_S = 1.5
+_LIMITS = "`limits`: "
 T = TypeVar("T")
 
 
@@ -157,8 +158,16 @@ def _submit(client: GoGrid, request: PythonRequest, files: dict[str, bytes]) -> 
             again = not isinstance(error, RefusedError) or error.status in (502, 503, 504)
             pause = next(pauses, None)
             if not again or pause is None:
-                raise
+                raise _in_options(error) from error
             time.sleep(pause)
+
+
+def _in_options(error: UnreachableError | RefusedError) -> ClientError:
+    """A refusal of what the API calls `limits`, in the words of this command."""
+    if not isinstance(error, RefusedError) or not str(error).startswith(_LIMITS):
+        return error
+    words = f"{str(error).removeprefix(_LIMITS)} Ask for less with --memory or --cpus."
+    return RefusedError(words, status=error.status, code=error.code, retry_after_s=error.retry_after_s)
 
 
 def _see_through(client: GoGrid, arguments: argparse.Namespace, shell: Shell, job: Job) -> int:

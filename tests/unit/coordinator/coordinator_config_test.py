@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.config import LISTEN, load_config, state_folder
 from coordinator.errors import StateError
-from coordinator.own_addresses import reachable_addresses
+from coordinator.own_addresses import elsewhere, reachable_addresses
 from coordinator.state.folder import StateFolder, default_root
 from gogrid.addresses import Address
 from gogrid.errors import ConfigError
@@ -19,7 +19,7 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
     assert load_config(folder, {}, environment).port == 8443
     folder.config_file.write_text('[coordinator]\nlisten = "0.0.0.0:1001"\npublic = ["grid.example.org"]\n')
     config = load_config(folder, {}, environment)
-    assert (config.port, config.public) == (1001, (Address("grid.example.org", 8443),))
+    assert (config.port, config.public) == (1001, (Address("grid.example.org", 0),))
     environment["GOGRID_COORDINATOR_LISTEN"] = "[::1]:1002"
     assert (load_config(folder, {}, environment).host, load_config(folder, {}, environment).port) == ("::1", 1002)
     assert load_config(folder, {LISTEN.key: "127.0.0.1:0"}, environment).port == 0
@@ -117,6 +117,21 @@ def test_tokens_name_what_is_public_or_bound(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
     bound = load_config(folder, {LISTEN.key: "127.0.0.1:0"}, {})
     assert reachable_addresses(bound, 4711) == (Address("127.0.0.1", 4711),)
+    other = reachable_addresses(load_config(folder, {}, {}), 4711, "127.0.0.1")
+    assert other == (Address("127.0.0.1", 4711),), "what `serve --listen` said counts"
     anywhere = reachable_addresses(load_config(folder, {}, {}))
     assert 1 <= len(anywhere) <= 3
     assert all(address.port == 8443 for address in anywhere)
+
+
+def test_a_public_name_without_a_port_means_the_one_that_is_listened_on(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.config_file.write_text('[coordinator]\npublic = ["127.0.0.1", "grid.example.org:443"]\n')
+    config = load_config(folder, {}, {})
+    assert [str(address) for address in reachable_addresses(config)] == ["127.0.0.1:8443", "grid.example.org:443"]
+    named = reachable_addresses(config, 18443)
+    assert [str(address) for address in named] == ["127.0.0.1:18443", "grid.example.org:443"]
+    assert elsewhere(named[:1], 18443) == ""
+    assert elsewhere(named, 18443).startswith(
+        "grid.example.org:443 leads here only if something forwards it to port 18443"
+    )

@@ -83,6 +83,12 @@ async def test_keys_tokens_and_models_follow(directory: Directory, admin: Sqlite
     assert token.revoked
     with pytest.raises(UnknownModelError, match="there is: smol"):
         directory.catalogue.model("other")
+    with pytest.raises(UnknownModelError, match=r"did you mean smol\?"):
+        directory.catalogue.model("SMOL")
+    await admin.remove_model("smol")
+    await directory.refresh()
+    with pytest.raises(UnknownModelError, match="none was added yet: the admin adds one with"):
+        directory.catalogue.model("smol")
 
 
 async def test_session_epochs_grow(directory: Directory) -> None:

@@ -80,7 +80,7 @@ async def test_a_gpu_that_nobody_lends_to_scripts_is_refused_and_one_that_may_co
         await desk.submit(GPU_SCRIPT)
     assert (refused.value.param, refused.value.code) == ("gpu", "no_gpu_for_scripts")
     desk.dispatcher.reported(desk.worker("lender"), report(10**9, 1, gpu_scripts=True))
-    with pytest.raises(RequestError, match=r"which no worker lends: lender 1\.0 GB and 1 cores"):
+    with pytest.raises(RequestError, match=r"which no worker lends: lender 1\.0 GB and 1 core\."):
         await desk.submit(GPU_SCRIPT)
 
 

@@ -145,3 +145,8 @@ BAD_ADDRESSES = "| :1|a b|grid:|grid:0|grid:65536|grid:x|[::1|[x]|-a|a..b|http:/
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_address(text)
+
+
+def test_one_character_too_many_is_one_character() -> None:
+    with pytest.raises(TokenError, match="has 1 character too many"):
+        parse(FIXED.text() + "x", NOW)
