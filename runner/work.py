@@ -255,7 +255,7 @@ class Work:
 
     def _script_room(self) -> ScriptRoom:
         cores = sum(script.limits.cpu_cores for _, script in self._jobs.scripts)
-        models = self._pool.memory_in_use if self._pool is not None and self._facts.shares_memory else 0
+        models = self._pool.memory_kept if self._pool is not None and self._facts.shares_memory else 0
         return ScriptRoom(self._facts.script_memory, self.script_memory_held + models, self._facts.cores, cores)
 
     def _stop(self, job: Job, reason: str, code: FailCode = FailCode.FENCED) -> None:

@@ -368,6 +368,8 @@ def _candidate(worker_id: WorkerId, member: _Member) -> Candidate:
         refused={model.digest: model.reason for model in report.refused} if report is not None else {},
         gpu_scripts=report is not None and report.gpu_scripts,
         tokens_per_s=_pace(report),
+        shares_memory=device is not None and device.kind is not DeviceKind.CUDA,
+        loading={model.digest: model.memory_bytes for model in report.loading} if report is not None else {},
     )
 
 

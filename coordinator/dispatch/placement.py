@@ -54,6 +54,8 @@ class Need:
     """Of a request's memory, what its own length adds to the model's."""
     not_before: float = 0.0
     """Not placed earlier than this, on the scheduler's clock."""
+    refusal: str = ""
+    """Why the worker that had it last would not take it, in words."""
 
 
 Kind = tuple[Sha256 | None, str, int, float]
@@ -110,6 +112,10 @@ class Candidate:
     """Its owner lends the GPU to scripts."""
     tokens_per_s: float = 0.0
     """As it was measured, with the same model on every worker; 0: not yet."""
+    shares_memory: bool = False
+    """Its models and scripts draw on the same memory."""
+    loading: Mapping[Sha256, int] = field(default_factory=dict)
+    """Bytes that models on their way hold already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,19 +240,46 @@ def not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]
             return "its GPU is at work, and a script has it alone"
         if scripts.cores + need.cores > candidate.cores:
             return "all its cores run Python jobs"
-        if scripts.memory_bytes + need.memory_bytes > candidate.ram_bytes:
-            return "its RAM for Python jobs is taken"
-        return ""
+        free = candidate.ram_bytes - scripts.memory_bytes - _kept_from_scripts(candidate, held)
+        return _short("script", need.memory_bytes, free)
     if scripts.gpu:
         return "a script has its GPU"
     if _running(need.model, held) >= _slots(need.model, candidate):
         return "all its slots for this model are busy"
     if need.model in candidate.loaded or need.model in held:
         return ""
+    if candidate.shares_memory and need.memory_bytes > candidate.cap_bytes - scripts.memory_bytes:
+        return f"{_short('model', need.memory_bytes, candidate.cap_bytes - scripts.memory_bytes)} beside its scripts"
     busy = sum(entry.memory_bytes for model, entry in held.items() if model is not None)
     if busy + need.memory_bytes > candidate.cap_bytes:
         return "its memory is taken by models that are working"
     return ""
+
+
+def _kept_from_scripts(candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> int:
+    """Bytes that models have and a script cannot get: of those leased, on their way, at work or in their turn.
+
+    The runner judges by the same (`runner/models/residence.py`): what is placed here is not refused there.
+    """
+    if not candidate.shares_memory:
+        return 0
+    leased = {model: entry.memory_bytes for model, entry in held.items() if model is not None}
+    kept = {
+        model: one.memory_bytes
+        for model, one in candidate.loaded.items()
+        if one.kept or one.running > 0 or model in leased
+    }
+    coming = leased.keys() | candidate.loading.keys()
+    for model in coming - candidate.loaded.keys():
+        kept[model] = max(leased.get(model, 0), candidate.loading.get(model, 0))
+    return sum(kept.values())
+
+
+def _short(what: str, needed: int, free: int) -> str:
+    """That there is too little memory, in words; empty: there is enough."""
+    if needed <= free:
+        return ""
+    return f"the {what} needs {format_size(needed)} of memory and {format_size(max(0, free))} is free"
 
 
 def cost(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> Cost:

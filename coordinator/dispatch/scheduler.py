@@ -169,7 +169,8 @@ class Scheduler:
         if need is None:
             return ()
         if need.not_before > self._now:
-            return (f"it was given back and is tried again in {need.not_before - self._now:.0f} s",)
+            why = f"{need.refusal}; it" if need.refusal else "it was given back and"
+            return (f"{why} is tried again in {need.not_before - self._now:.0f} s",)
         return self._fleet.reasons(need)
 
     def oversized(self, need: Need, enrolled: Callable[[], Collection[WorkerId]]) -> Oversized | None:

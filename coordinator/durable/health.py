@@ -17,6 +17,8 @@ POISON_ON_ONE = 5
 BACK_OFF_S = (1.0, 5.0, 25.0)
 """Before the second lease, the third, and every later one."""
 _JITTER = 0.2
+REFUSED_BACK_OFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""After so many refusals in a row, and after all later ones."""
 SICK_CRASHES = 3
 SICK_JOBS = 2
 """A worker is quarantined after so many crashes in a row, of at least two different jobs."""
@@ -33,6 +35,11 @@ def is_poison(crashed_on: Sequence[WorkerId]) -> bool:
 def back_off_s(crashes: int, jitter: float) -> float:
     """How long a job waits after its `crashes`-th crash. `jitter`: evenly spread over 0..1."""
     return BACK_OFF_S[min(max(crashes, 1), len(BACK_OFF_S)) - 1] * (1 - _JITTER + 2 * _JITTER * jitter)
+
+
+def refused_back_off_s(refusals: int) -> float:
+    """How long a job waits after workers have refused it so often in a row."""
+    return REFUSED_BACK_OFF_S[min(refusals, len(REFUSED_BACK_OFF_S) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ from gogrid.protocol.job_messages import Failed, Finished, PythonDone
 from gogrid.protocol.messages import LeaseHeld
 
 log = logging.getLogger(__name__)
+_LONGEST_REFUSAL = 200
+"""Characters of a worker's reason that are shown with the job while it waits."""
 
 
 class Blobs(Protocol):
@@ -125,7 +127,8 @@ class Keeping:
             return
         log.info("job %s waits again after its lease on %s was %s: %s", work.job_id, worker_id, end.value, why)
         due = self._clocks.monotonic() + delay_s if delay_s else 0.0
-        work.need = replace(work.need, not_before=due, avoid=frozenset(work.crashed_on))
+        told = why[:_LONGEST_REFUSAL] if end is LeaseEnd.REFUSED else ""
+        work.need = replace(work.need, not_before=due, refusal=told, avoid=frozenset(work.crashed_on))
         self._dispatcher.retry(work, worker_id)
         work.wake()
 

@@ -15,7 +15,7 @@ from coordinator.dispatch.dispatcher import Work
 from coordinator.dispatch.placement import Need
 from coordinator.durable.final import final_record
 from coordinator.durable.gathering import Began, Gathering, NoResult, Told
-from coordinator.durable.health import back_off_s, is_poison
+from coordinator.durable.health import back_off_s, is_poison, refused_back_off_s
 from coordinator.durable.steps import Batch, Steps
 from coordinator.links import WorkerLink
 from coordinator.records import JobOutcome, JobRecord, JobState, LeaseEnd, LogLine, Report
@@ -24,8 +24,8 @@ from gogrid.protocol.job_messages import JobMessage, PythonDone
 from gogrid.protocol.messages import LeaseHeld
 from gogrid.protocol.tasks import Task
 
-REFUSED_RETRY_S = 1.0
-"""A job that a worker has refused, or given back twice, is placed again after this."""
+YIELDED_RETRY_S = 1.0
+"""A job that the same worker has given back twice is placed again after this."""
 RUNNING_AFTER_S = 0.05
 """A job that has begun is stored as running only if it is not over by then."""
 
@@ -120,6 +120,8 @@ class DurableWork(Work):
         self._reported: LeaseHeld | None = None
         self._holder: WorkerId | None = None
         self._yielded_by: WorkerId | None = None
+        self._refusals = 0
+        """In a row."""
         self._watchers: list[asyncio.Future[None]] = []
 
     @property
@@ -253,7 +255,8 @@ class DurableWork(Work):
         if not end.is_crash:
             again = self._yielded_by == worker_id
             self._yielded_by = worker_id if end.is_yield else None
-            delay_s = REFUSED_RETRY_S if end is LeaseEnd.REFUSED or again else 0.0
+            self._refusals = self._refusals + 1 if end is LeaseEnd.REFUSED else 0
+            delay_s = refused_back_off_s(self._refusals) or (YIELDED_RETRY_S if again else 0.0)
             self.steps.add(partial(self._keeper.give_back, self, worker_id, end, why, delay_s))
             return
         self.crashed_on.append(worker_id)

@@ -96,7 +96,11 @@ GIVE_BACK = (
     .where(_lease_may(JobEvent.GIVE_BACK))
     .values(
         _not_leased
-        | {"not_before": sa.bindparam("to_not_before"), "crashes": job.c.crashes + sa.bindparam("more_crashes")}
+        | {
+            "not_before": sa.bindparam("to_not_before"),
+            "crashes": job.c.crashes + sa.bindparam("more_crashes"),
+            "attempts": job.c.attempts - sa.bindparam("not_tried"),
+        }
     )
 )
 BURY = sa.update(job).where(_lease_may(JobEvent.BURY)).values(_ended | {"crashes": job.c.crashes + 1})

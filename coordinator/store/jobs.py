@@ -104,7 +104,7 @@ def give_back(
 ) -> bool:
     lease = {"the_job": job_id, "the_epoch": epoch}
     _record_attempt(connection, job_id, epoch, end, why, now)
-    back = {"to_not_before": not_before, "more_crashes": int(end.is_crash)}
+    back = {"to_not_before": not_before, "more_crashes": int(end.is_crash), "not_tried": int(end is LeaseEnd.REFUSED)}
     return bool(connection.execute(statements.GIVE_BACK, lease | back).rowcount)
 
 

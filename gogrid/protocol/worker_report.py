@@ -56,6 +56,8 @@ class LoadedModel(Value, frozen=True):
     """How many requests it can serve at once."""
     giving_way: bool = False
     """Another model waits for its room: it ends what it serves and begins nothing new."""
+    kept: bool = False
+    """Its turn has not ended: no script gets its memory, even if nobody uses it at this moment."""
 
 
 class LoadingModel(Value, frozen=True):
@@ -67,6 +69,8 @@ class LoadingModel(Value, frozen=True):
     """0..1 of this stage."""
     eta_s: float = -1.0
     """Seconds until it can serve, as measured here before; negative: not known."""
+    memory_bytes: int = 0
+    """What it holds already, or is promised; 0: it waits for room."""
 
 
 class RefusedModel(Value, frozen=True):

@@ -133,6 +133,16 @@ def turn_ends(resident: Resident, turns: Turns) -> float:
     return end
 
 
+def in_turn(resident: Resident, now: float, turns: Turns) -> bool:
+    """Whether it is ready and its turn is not over: somebody waited for its load, and may be about to ask."""
+    return resident.ready_at is not None and not resident.closing and turn_ends(resident, turns) > now
+
+
+def is_kept(resident: Resident, now: float, turns: Turns) -> bool:
+    """Whether a script may not have this one's memory: it is on its way or at work, or in its turn."""
+    return not resident.idle or in_turn(resident, now, turns)
+
+
 def _make_way(
     residents: Sequence[Resident], short: int, now: float, turns: Turns
 ) -> tuple[tuple[Sha256, ...], frozenset[Sha256], float | None]:

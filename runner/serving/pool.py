@@ -54,17 +54,18 @@ class ExecutorPool:
         self._waiting = Waiting(clock, self._has_changed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_look: asyncio.TimerHandle | None = None
+        self._turn_over: asyncio.TimerHandle | None = None
         self._owners: Sha256 | None = None
         self.changed: Callable[[], None] = lambda: None
         """Called when `loaded`, `loading` or `refused` changed."""
 
     @property
     def loaded(self) -> tuple[LoadedModel, ...]:
-        return self._entries.loaded
+        return self._entries.loaded(self._clock(), self.turns)
 
     @property
     def loading(self) -> tuple[LoadingModel, ...]:
-        return self._waiting.loading
+        return self._waiting.loading({entry.digest: entry.memory_bytes for entry in self._entries})
 
     @property
     def refused(self) -> tuple[RefusedModel, ...]:
@@ -77,9 +78,9 @@ class ExecutorPool:
         return self._entries.memory_held
 
     @property
-    def memory_in_use(self) -> int:
-        """Bytes of models that are on their way or at work: the others give way to a script."""
-        return self._entries.memory_in_use
+    def memory_kept(self) -> int:
+        """Bytes of models that are on their way, at work or in their turn: the others give way to a script."""
+        return self._entries.memory_kept(self._clock(), self.turns)
 
     def warm(self, digest: Sha256) -> ExecutorClient | None:
         """The model's executor, if it can serve at once."""
@@ -173,8 +174,8 @@ class ExecutorPool:
         return frozenset(crowded_out(self._entries.residents, cap_bytes, self._held()))
 
     def give_way(self, memory_bytes: int) -> None:
-        """Free at least so much now, of models that nobody uses."""
-        self._entries.kill_idle(memory_bytes)
+        """Free at least so much now, of models that nobody uses and whose turn is over."""
+        self._entries.kill_idle(memory_bytes, self._clock(), self.turns)
 
     def end(self, digests: frozenset[Sha256]) -> None:
         """Free the memory of these models now, whatever they do; then see what fits."""
@@ -247,6 +248,7 @@ class ExecutorPool:
         """A request of it has ended."""
         entry.last_used = self._clock()
         self.changed()
+        self._await_turns_end()
         if self._waiting:
             self.look()
 
@@ -307,6 +309,7 @@ class ExecutorPool:
         self._waiting.serve(entry)  # before anything is planned: however short turns are, a load is not for nothing
         self.look()
         self.changed()
+        self._await_turns_end()
 
     def _start_cancelled(self, entry: Entry) -> None:
         """Who asked for the model while its process was ending waits for the next one."""
@@ -355,10 +358,24 @@ class ExecutorPool:
             self._next_look.cancel()
         self._next_look = asyncio.get_running_loop().call_later(max(0.0, delay_s), self.look)
 
+    def _await_turns_end(self) -> None:
+        """Tell when a model that nobody uses gives way to scripts from now on."""
+        if self._turn_over is not None:
+            self._turn_over.cancel()
+        now = self._clock()
+        end = self._entries.turn_ends(now, self.turns)
+        loop = asyncio.get_running_loop()
+        self._turn_over = loop.call_later(end - now, self._turn_ended) if end is not None else None
+
+    def _turn_ended(self) -> None:
+        self.changed()
+        self._await_turns_end()
+
     def _close_timers(self) -> None:
         self._refusals.close()
-        if self._next_look is not None:
-            self._next_look.cancel()
+        for timer in (self._next_look, self._turn_over):
+            if timer is not None:
+                timer.cancel()
 
     def _has_changed(self) -> None:
         self.changed()

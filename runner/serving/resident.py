@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gogrid.ids import Sha256
 from gogrid.protocol.worker_report import LoadedModel
-from runner.models.residence import Resident
+from runner.models.residence import Resident, Turns, in_turn, is_kept, turn_ends
 from runner.serving.bring import Brought
 from runner.serving.executor_client import ExecutorClient
 
@@ -84,8 +84,7 @@ class Entries:
         if self._entries.get(entry.digest) is entry:
             del self._entries[entry.digest]
 
-    @property
-    def loaded(self) -> tuple[LoadedModel, ...]:
+    def loaded(self, now: float, turns: Turns) -> tuple[LoadedModel, ...]:
         return tuple(
             LoadedModel(
                 digest=entry.digest,
@@ -93,6 +92,7 @@ class Entries:
                 running=entry.client.running,
                 slots=entry.brought.slots,
                 giving_way=entry.giving_way,
+                kept=in_turn(entry.resident(), now, turns),
             )
             for entry in self
             if entry.client is not None and entry.brought is not None
@@ -107,14 +107,18 @@ class Entries:
         """Bytes."""
         return sum(entry.memory_bytes for entry in self)
 
-    @property
-    def memory_in_use(self) -> int:
-        """Bytes of models that are on their way or at work."""
-        return sum(entry.memory_bytes for entry in self if not entry.resident().idle)
+    def memory_kept(self, now: float, turns: Turns) -> int:
+        """Bytes of models that give way to no script."""
+        return sum(entry.memory_bytes for entry in self if is_kept(entry.resident(), now, turns))
 
-    def kill_idle(self, memory_bytes: int) -> None:
-        """Free at least so much now, by killing models that nobody uses, the longest unused first."""
-        idle = [entry for entry in self if entry.resident().idle]
+    def turn_ends(self, now: float, turns: Turns) -> float | None:
+        """When the next turn ends of a model that nobody uses; None: there is none."""
+        idle = (resident for resident in self.residents if resident.idle and in_turn(resident, now, turns))
+        return min((turn_ends(resident, turns) for resident in idle), default=None)
+
+    def kill_idle(self, memory_bytes: int, now: float, turns: Turns) -> None:
+        """Free at least so much now, by killing models that give way to scripts, the longest unused first."""
+        idle = [entry for entry in self if not is_kept(entry.resident(), now, turns)]
         for entry in sorted(idle, key=lambda entry: entry.last_used):
             if memory_bytes <= 0:
                 return

@@ -6,7 +6,7 @@ When there is room for a model, `pool.py` says.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gogrid.ids import Sha256
@@ -61,14 +61,15 @@ class Waiting:
         """Whether this one has been neither served nor failed."""
         return self._wanted.get(wanted.digest) is wanted
 
-    @property
-    def loading(self) -> tuple[LoadingModel, ...]:
+    def loading(self, holds: Mapping[Sha256, int]) -> tuple[LoadingModel, ...]:
+        """Args: holds: bytes of each model that has its place in memory."""
         return tuple(
             LoadingModel(
                 digest=wanted.digest,
                 stage=wanted.progress.stage,
                 fraction=round(wanted.progress.fraction, 2),
                 eta_s=float(round(wanted.progress.eta_s)),
+                memory_bytes=holds.get(wanted.digest, 0),
             )
             for wanted in self
         )

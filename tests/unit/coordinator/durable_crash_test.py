@@ -129,6 +129,25 @@ async def test_refusals_and_yields_do_not_kill_a_job(desk: Desk) -> None:
     assert (found.state.final, found.crashes) == (False, 0)
 
 
+async def test_a_job_that_is_refused_again_and_again_waits_longer_each_time_and_was_never_tried(desk: Desk) -> None:
+    link = desk.worker("a")
+    record = await desk.submit()
+    for epoch, delay_s in enumerate((1, 2, 4, 8, 16, 30, 30), start=1):
+        await desk.assigned(link, epoch)
+        desk.dispatcher.refused(link, Refuse(job_id=record.id, epoch=epoch, reason="no memory is free"))
+        found = await desk.record(record)
+        assert (found.attempts, found.crashes) == (0, 0)
+        await desk.quiet()
+        assert desk.scheduler.reasons(record.id) == (f"no memory is free; it is tried again in {delay_s} s",)
+        await desk.pass_time(delay_s - 0.1)
+        await desk.quiet()
+        assert len(link.assigned()) == epoch
+        await desk.pass_time(0.2)
+    await desk.assigned(link, 8)
+    desk.says(link, record, 8, SCRIPT_DONE)
+    assert (await desk.record(record)).attempts == 1
+
+
 async def test_a_sick_worker_is_quarantined_with_the_reason_and_its_jobs_finish_elsewhere(desk: Desk) -> None:
     sick = desk.worker("a")
     records = [await desk.submit() for _ in range(3)]

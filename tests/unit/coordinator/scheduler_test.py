@@ -244,7 +244,7 @@ def test_python_jobs_take_no_more_memory_or_cores_than_there_are(scheduler: Sche
     scheduler.remove(JobId("3"))
     scheduler.add(need("4", model=None, memory=int(3.5 * GIB)))
     assert scheduler.place(0.0) == []
-    assert scheduler.reasons(JobId("4")) == ("a: its RAM for Python jobs is taken",)
+    assert scheduler.reasons(JobId("4")) == ("a: the script needs 3.8 GB of memory and 3.2 GB is free",)
 
 
 def test_a_python_job_that_asks_for_more_cores_than_there_are_is_hopeless(scheduler: Scheduler) -> None:

@@ -268,6 +268,7 @@ async def test_models_that_nobody_uses_give_way_to_a_script_and_others_do_not(tm
         await until(lambda: begun(stream))
         for entry in b.pool._entries:
             entry.memory_bytes = CAP // 4
+        b.now += b.pool.turns.least_s
         b.assign(script(CAP // 2, "job_p"))
         assert b.refused == []
         await until(lambda: {model.digest for model in b.pool.loaded} == {newer, busy})
