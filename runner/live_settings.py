@@ -18,7 +18,7 @@ from runner.settings_source import SettingsSource
 from runner.speed import speed_file
 from runner.survey import taken_up
 
-_LOOK_S = 0.5
+_LOOK_S = 0.9
 
 
 class LiveSettings:

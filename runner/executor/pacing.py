@@ -1,10 +1,13 @@
 """When the pieces of an answer leave the executor: on a beat, because each one wakes every process on its way.
 
 Promises: what begins or ends a request, its first tokens and whatever is no token leaves at once, and takes along all
-that is held; other tokens leave with the first step that ends `beat_s` after something last left, or before they are
-more than one message carries; a text that no message carries leaves in pieces. Within a request nothing is lost,
-repeated or put out of order; the pieces of an aborted request are dropped.
+that is held; other tokens leave with the first step that ends a beat after something last left, or before they are
+more than one message carries; with many answers the beat is longer, because each piece is then paid for by all; a text
+that no message carries leaves in pieces. Within a request nothing is lost, repeated or put out of order; the pieces of
+an aborted request are dropped.
 """
+
+from dataclasses import dataclass
 
 import msgspec
 
@@ -13,25 +16,36 @@ from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.batches import into_pieces
 from runner.executor.messages import Item
 
-_CPU_BEAT_S = 0.1
-"""Here the engine itself loses the processor to every wake-up."""
-_GPU_BEAT_S = 0.03
 _MOST_CHARACTERS = 4096
 """Held of one request: half of what a message's text may be, should each character take four bytes."""
 _MOST_TOKENS = 64
 """With them their log-probabilities, up to twenty each."""
 
 
-def beat_of(device: DeviceKind) -> float:
+@dataclass(frozen=True, slots=True)
+class Beat:
     """Seconds between two pieces of an answer."""
-    return _CPU_BEAT_S if device is DeviceKind.CPU else _GPU_BEAT_S
+
+    few_s: float
+    many_s: float
+    """From `_MANY` answers at once on."""
+
+
+_MANY = 8
+_CPU_BEAT = Beat(few_s=0.1, many_s=0.2)
+"""Here the engine itself loses the processor to every wake-up."""
+_GPU_BEAT = Beat(few_s=0.03, many_s=0.03)
+
+
+def beat_of(device: DeviceKind) -> Beat:
+    return _CPU_BEAT if device is DeviceKind.CPU else _GPU_BEAT
 
 
 class Pacer:
     """Holds tokens of running answers, merged, until they are due."""
 
-    def __init__(self, beat_s: float) -> None:
-        self._beat_s = beat_s
+    def __init__(self, beat: Beat) -> None:
+        self._beat = beat
         self._left_at = float("-inf")
         self._held: dict[int, Tokens] = {}
         self._begun: set[int] = set()
@@ -52,7 +66,8 @@ class Pacer:
                 urgent = True
                 leaving += self._release(item.request)
                 leaving.append(item)
-        if not urgent and now - self._left_at < self._beat_s:
+        beat_s = self._beat.many_s if len(self._begun) >= _MANY else self._beat.few_s
+        if not urgent and now - self._left_at < beat_s:
             return ()
         for request in tuple(self._held):
             leaving += self._release(request)

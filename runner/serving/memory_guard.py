@@ -1,19 +1,21 @@
 """Watches from outside what every sandbox uses of memory and GPU memory, and has those killed that go over the cap.
 
-Promises: at work it looks every 250 ms, off the event loop, and whoever is over twice in a row hears `over` at once; at
-rest (nothing watched) it does nothing at all. A GPU whose memory cannot be read for a second is not trusted: what runs
-on it hears `over`, too. A new cap counts from the next look. The kernel's and the engine's own limits come first where
-there are any; this one needs neither. Who has to go is decided in `overuse.py`.
+Promises: at work it looks off the event loop, so often that whoever goes over is found over twice and hears `over`
+within a second (`next_look.py`); at rest (nothing watched) it does nothing at all. A GPU whose memory cannot be read
+for a second is not trusted: what runs on it hears `over`, too. A new cap counts from the next look. The kernel's and
+the engine's own limits come first where there are any; this one needs neither. Who has to go is decided in
+`overuse.py`.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from runner.probes.gpu_memory import GpuMemory, GpuUnreadableError
 from runner.probes.process_memory import ProcessMemory, process_memory
-from runner.sandbox.memory_watch import SAMPLE_EVERY_S
+from runner.serving.next_look import next_look_s
 from runner.serving.overuse import Holding, Overuse, Verdict
 from runner.threads import in_thread
 from sandbox_profiles import linux
@@ -84,6 +86,8 @@ class MemoryGuard:
         self._blind_looks = 0
         self._untold = False
         self._looking: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        """Others are to be watched than when the next look was planned."""
 
     def watch(self, pid: int, share: Share, over: Callable[[str], None], looked: Callable[[], None]) -> Watched:
         """Watch a sandbox, by its outermost process, until `forget`.
@@ -94,13 +98,15 @@ class MemoryGuard:
         """
         self._last_key += 1
         watched = self._watched[self._last_key] = Watched(self._last_key, pid, share, over, looked)
+        self._news.set()
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look_on(), name="memory guard")
         return watched
 
     def forget(self, watched: Watched) -> None:
         """It has ended, or is being killed; safe to call twice."""
-        self._watched.pop(watched.key, None)
+        if self._watched.pop(watched.key, None) is not None:
+            self._news.set()
 
     @property
     def resting(self) -> bool:
@@ -108,8 +114,9 @@ class MemoryGuard:
 
     async def _look_on(self) -> None:
         try:
+            look = _Look()
             while True:
-                await asyncio.sleep(SAMPLE_EVERY_S)
+                await self._until_due(look)
                 if not self._watched:
                     return
                 now, watched, caps = self._clock(), tuple(self._watched.values()), self.caps
@@ -121,6 +128,26 @@ class MemoryGuard:
             self._looking = None
             if self._gpu is not None:
                 self._gpu.close()
+
+    async def _until_due(self, last: _Look) -> None:
+        """Let pass what `next_look_s` allows; less when somebody comes whom it did not count with, or all are gone."""
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        while self._watched:
+            self._news.clear()
+            left = looked + self._pause_s(last) - loop.time()
+            if left <= 0:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+
+    def _pause_s(self, last: _Look) -> float:
+        hasty = any(
+            one.share.bound or one.share.gpu_memory is not None or key not in last.memory
+            for key, one in self._watched.items()
+        )
+        return next_look_s(used=sum(last.memory.values()), cap=self.caps.memory, hasty=hasty)
 
     def _looker(self, watched: Sequence[Watched], caps: Caps) -> Callable[[object], _Look]:
         return lambda _stop: self._look(watched, caps)

@@ -16,7 +16,8 @@ class WatchedProcess:
 
     def __init__(self, process: SandboxedProcess, guard: MemoryGuard, share: Share) -> None:
         self._process, self._guard = process, guard
-        self._watched: Watched = guard.watch(process.pid, share, self._over, self._end_if_starved)
+        looked = self._end_if_starved if share.bound else _nothing
+        self._watched: Watched = guard.watch(process.pid, share, self._over, looked)
 
     @property
     def stdin(self) -> asyncio.StreamWriter:
@@ -59,6 +60,10 @@ class WatchedProcess:
         """The kernel may kill one process of a script for the limit of all: the others do not go on without it."""
         if self._process.over_memory:
             self.kill()
+
+
+def _nothing() -> None:
+    """A model's process has no others that could go on without it."""
 
 
 class WatchedLauncher:

@@ -13,6 +13,7 @@ import pytest
 from runner.probes.nvidia_memory import NvidiaMemory
 from runner.probes.process_memory import LinuxMemory, PortableMemory, ProcessMemory, process_memory
 from runner.sandbox.base import SandboxSpec
+from runner.serving import next_look
 from runner.serving.memory_guard import Caps, MemoryGuard, Share
 from runner.serving.watched_launcher import WatchedLauncher, WatchedProcess
 from tests.fakes.fake_nvml import MIB, FakeGpu, FakeNvml
@@ -104,6 +105,19 @@ async def test_a_script_within_the_cap_but_over_its_own_limit_is_killed() -> Non
     async with running(watch, SPREAD, SandboxSpec(("none",), memory_bytes=100 * MIB), ready=False) as process:
         assert await ended(process, 10) < 10
         assert "its limit is 105 MB" in process.over_memory
+
+
+async def test_a_script_is_not_left_alone_until_the_next_look_at_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(next_look, "SELDOM_S", 3600.0)
+    watch = guard(Caps(10_000 * MIB))
+    async with running(watch, HOLD.format(mib=1), SandboxSpec(("none",), share_bytes=100 * MIB)) as model:
+        looked = asyncio.Event()
+        watch.watch(model.pid, Share(memory=100 * MIB), lambda _why: None, looked.set)
+        async with asyncio.timeout(20):
+            await looked.wait()
+        script = SandboxSpec(("none",), memory_bytes=100 * MIB)
+        async with running(watch, HOLD.format(mib=400), script, ready=False) as process:
+            assert await ended(process, 20) < 20
 
 
 async def test_what_the_sandbox_itself_takes_is_not_counted_against_a_script() -> None:

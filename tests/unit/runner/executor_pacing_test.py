@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 
 from gogrid.protocol.codec import STRICT_TEXT, Codec, encode
 from gogrid.protocol.job_messages import FailCode, Failed, Finished, Started, TextDone, TokenLogprob, Tokens
+from gogrid.protocol.worker_report import DeviceKind
 from runner.executor.batches import into_pieces, into_steps
 from runner.executor.messages import FromExecutor, Item
-from runner.executor.pacing import Pacer
+from runner.executor.pacing import Beat, Pacer, beat_of
 
-BEAT = 0.1
+BEAT = Beat(few_s=0.1, many_s=0.2)
 DONE = Finished(result=TextDone(finish_reason="stop", prompt_tokens=1, completion_tokens=1))
 
 
@@ -43,6 +44,19 @@ def test_tokens_between_two_beats_leave_as_one_message() -> None:
     assert isinstance(item.message, Tokens)
     assert (item.message.text, item.message.token_ids) == ("xxx", (1, 2, 3))
     assert [entry.token_id for entry in item.message.logprobs] == [1, 2, 3]
+
+
+def test_eight_answers_at_once_leave_half_as_often_and_again_as_often_when_one_has_ended() -> None:
+    pacer, eight = Pacer(BEAT), range(8)
+    pacer.due(tuple(tokens(request, 0) for request in eight), 0.0)
+    assert pacer.due(tuple(tokens(request, 1) for request in eight), 0.15) == ()
+    assert [item.request for item in pacer.due((), 0.21)] == list(eight)
+    pacer.forget(0)
+    assert said(pacer.due((tokens(1, 2),), 0.32), 1) == [2]
+
+
+def test_a_gpu_is_woken_for_no_longer_beat_because_others_wait_for_no_processor() -> None:
+    assert beat_of(DeviceKind.CUDA).many_s == beat_of(DeviceKind.CUDA).few_s < beat_of(DeviceKind.CPU).few_s
 
 
 def test_the_end_of_an_answer_leaves_at_once_behind_all_its_tokens() -> None:
