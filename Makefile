@@ -89,7 +89,7 @@ packages-test: packages dist/packs
 
 # torch for this machine's processors, made once: some 320 MB and 5 minutes.
 dist/packs: | $(VENV)/ready
-	$(BIN)/gogrid-release engine-pack --target linux-x86_64 --accel cpu --torch $(TORCH:torch==%=%) --index '' --out $@.new
+	$(BIN)/gogrid-release engine-pack --target linux-x86_64 --accel cpu --torch $(patsubst torch==%,%,$(TORCH)) --index '' --out $@.new
 	mv $@.new $@
 
 # Windows' own programs, made here: PyInstaller runs in Windows Python under Wine, makensis on this system.
