@@ -34,6 +34,10 @@ class Ticket(Protocol):
     def worker_id(self) -> WorkerId | None:
         """Who serves it, once placed."""
 
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """Why no worker has it yet, in words, one reason for each; empty: one has it, or nothing is known."""
+
     def answers(self) -> AsyncIterator[Answer]:
         """Yields what the worker sends, `Finished` last. Raises `JobFailedError`, `NoWorkerError`, `NotReadyError`."""
 
@@ -55,7 +59,7 @@ class Requests(Protocol):
         """`mode`: how another worker goes on with a half-streamed answer. `wait`: for a model that cannot answer yet.
 
         Raises `RequestError` if no worker lends enough for it, `QueueFullError`, and `NoWorkerError` if no connected
-        worker could ever serve it as things are.
+        worker could ever serve it as things are. For one that only stands back (its owner's pause, a gate) it waits.
         """
 
 

@@ -63,7 +63,7 @@ class Work(ABC):
 
     @abstractmethod
     def hopeless(self, reasons: tuple[str, ...]) -> None:
-        """No connected worker could take it. It still waits unless it is withdrawn."""
+        """No connected worker could take it, nor will one that stands back. It still waits unless it is withdrawn."""
 
 
 Unclaimed = Callable[[WorkerLink, JobId, int, Finished | Failed], None]

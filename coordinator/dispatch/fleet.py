@@ -19,6 +19,7 @@ from coordinator.dispatch.placement import (
     Oversized,
     cost,
     kind_of,
+    may_return,
     never,
     not_now,
     oversized,
@@ -58,6 +59,8 @@ class _Index:
     """A heap; an entry of an older version of its worker is void."""
     possible: set[WorkerId] = field(default_factory=set)
     """Who could take it when idle."""
+    standing_back: set[WorkerId] = field(default_factory=set)
+    """Who could once it may work again, which may be at any moment."""
     seen: int = 0
     """How many changes are in it."""
 
@@ -194,8 +197,12 @@ class Fleet:
         return found or second
 
     def is_hopeless(self, need: Need) -> bool:
-        """No connected worker could take it even when idle."""
+        """No connected worker could take it even when idle, as things are."""
         return not self._index(need).possible
+
+    def may_return(self, need: Need) -> bool:
+        """A connected worker that could take it stands back for a while: for its owner, or behind a gate."""
+        return bool(self._index(need).standing_back)
 
     def oversized(self, need: Need, enrolled: Callable[[], Collection[WorkerId]]) -> Oversized | None:
         """See `placement.oversized`. One that has not told yet, or is `enrolled` and was never here, may lend it."""
@@ -228,7 +235,8 @@ class Fleet:
     def decision(self, need: Need) -> Decision:
         """What would become of this job alone."""
         best = self.best(need)
-        return Decision(need.job_id, best, best is None and self.is_hopeless(need), self.reasons(need))
+        hopeless = best is None and self.is_hopeless(need) and not self.may_return(need)
+        return Decision(need.job_id, best, hopeless, self.reasons(need))
 
     # starved kinds
 
@@ -306,12 +314,15 @@ class Fleet:
 
     def _judge(self, index: _Index, need: Need, worker_id: WorkerId) -> None:
         member = self._members.get(worker_id)
+        index.standing_back.discard(worker_id)
         if member is None:
             index.possible.discard(worker_id)
             return
         candidate = self._candidate(worker_id, member)
         if never(need, candidate):
             index.possible.discard(worker_id)
+            if may_return(need, candidate):
+                index.standing_back.add(worker_id)
             return
         index.possible.add(worker_id)
         if not not_now(need, candidate, member.held):
@@ -355,6 +366,7 @@ def _candidate(worker_id: WorkerId, member: _Member) -> Candidate:
         worker_id=worker_id,
         name=member.name,
         barred=_barred(member),
+        stands_back=_stands_back(member),
         known=report is not None,
         silent=member.silent,
         engines=frozenset(report.engines if report is not None else ()),
@@ -387,6 +399,11 @@ def _barred(member: _Member) -> str:
     if member.report is not None and member.report.readiness is not Readiness.READY:
         return member.report.reason
     return ""
+
+
+def _stands_back(member: _Member) -> bool:
+    paused = member.report is not None and member.report.readiness is Readiness.PAUSED
+    return paused and not member.quarantined and not member.draining
 
 
 def _model_device(devices: tuple[Device, ...]) -> Device | None:

@@ -92,6 +92,8 @@ class Candidate:
     name: str
     barred: str
     """In words: why it may take nothing until its owner or the admin changes something; empty: it may."""
+    stands_back: bool
+    """What bars it is its owner's pause or a gate, which may end at any moment."""
     known: bool
     """False between connecting and the first report."""
     silent: bool
@@ -124,7 +126,7 @@ class Decision:
     worker_id: WorkerId | None
     """None: it waits."""
     hopeless: bool
-    """No connected worker could take it even when idle."""
+    """No connected worker could take it even when idle, nor when its owner lets it work again."""
     reasons: tuple[str, ...]
     """Why each worker that was passed over was: `name: reason`."""
 
@@ -149,8 +151,15 @@ def never(need: Need, candidate: Candidate) -> str:
     """Why this worker could not take the job even when idle; empty: it could."""
     if not candidate.known:
         return ""
-    if candidate.barred:
-        return candidate.barred
+    return candidate.barred or _unfit(need, candidate)
+
+
+def may_return(need: Need, candidate: Candidate) -> bool:
+    """Whether this worker only stands back for a while, and could take the job otherwise."""
+    return candidate.stands_back and not _unfit(need, candidate)
+
+
+def _unfit(need: Need, candidate: Candidate) -> str:
     if need.model is None:
         if not candidate.python_jobs:
             return "its sandbox is not enough for Python jobs"

@@ -46,7 +46,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Hopeless:
-    """Instruction: no connected worker could take this job even when idle."""
+    """Instruction: no connected worker could take this job even when idle, nor when it no longer stands back."""
 
     job_id: JobId
     reasons: tuple[str, ...]
@@ -270,7 +270,7 @@ class Scheduler:
                 continue
             stuck.add(kind_of(need))
             tried[kind_of(need)] = need
-            if self._fleet.is_hopeless(need):
+            if self._fleet.is_hopeless(need) and not self._fleet.may_return(need):
                 instructions.append(Hopeless(need.job_id, self._fleet.reasons(need)))
         self._help_the_starved(tried, now)
         return instructions

@@ -40,6 +40,11 @@ class Gather:
             for ticket in self._tickets:
                 ticket.cancel(self._why_closed)
 
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """Of the first ticket that no worker has: why, in words; empty: all have one."""
+        return next((why for ticket in self._tickets if (why := ticket.waiting_for)), ())
+
     async def batch(self, patience: float | None = None) -> list[Numbered]:
         """What has come since the last call; waits for the first. Empty: all tickets have finished.
 

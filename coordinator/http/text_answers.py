@@ -1,8 +1,9 @@
 """Chat and completion answers: gathered into one reply, or written as server-sent events.
 
 Promises: the status line is sent only when the first answer has begun, so a request that fails before has its true
-status; only a stream whose model takes long to load begins before, with comment lines that say how far it is, so that
-no proxy takes it for dead; a stream ends with `[DONE]` exactly if it is complete, else with one `error` event.
+status; only a stream that waits long begins before, with comment lines that say how far its model is or which workers
+it waits for, so that no proxy takes it for dead; a stream ends with `[DONE]` exactly if it is complete, else with one
+`error` event.
 """
 
 import asyncio
@@ -38,7 +39,10 @@ from gogrid.protocol.job_messages import FailCode, Finished, Progress, TextDone,
 _ENCODER = msgspec.json.Encoder()
 _STREAM_HEADERS = (EVENTS, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 _DONE = b"data: [DONE]\n\n"
-_STILL_HERE = b": still here\n\n"
+_STILL_HERE = "still here"
+_REASONS = 3
+"""So many workers are named in a comment."""
+_LONGEST_REASON = 120
 
 
 @dataclass(slots=True)
@@ -150,7 +154,7 @@ async def reply_streaming(
     timed = False
     try:
         while batch is None:
-            await _write(send, bytearray(first_batch.comment), limits)
+            await _write(send, _comment(gather, first_batch.loading), limits)
             batch = await first_batch.soon()
         for chunk in answer.opening():
             _event(buffer, chunk)
@@ -201,10 +205,9 @@ class _FirstBatch:
         return []
 
     @property
-    def comment(self) -> bytes:
-        if self._progress is None:
-            return _STILL_HERE
-        return f": {loading_of(self._progress).in_words}\n\n".encode()
+    def loading(self) -> str:
+        """How far the model is, in words; empty: nobody has said."""
+        return loading_of(self._progress).in_words if self._progress is not None else ""
 
 
 async def _next_batch(send: Send, gather: Gather, limits: Limits) -> list[Numbered]:
@@ -212,7 +215,17 @@ async def _next_batch(send: Send, gather: Gather, limits: Limits) -> list[Number
         try:
             return await gather.batch(limits.keep_alive_s)
         except TimeoutError:
-            await _write(send, bytearray(_STILL_HERE), limits)
+            await _write(send, _comment(gather, ""), limits)
+
+
+def _comment(gather: Gather, loading: str) -> bytearray:
+    """One line that no client takes for an event, whatever a worker calls itself or its reason."""
+    why = gather.waiting_for
+    if not why:
+        return bytearray(f": {loading or _STILL_HERE}\n\n".encode())
+    named = "; ".join(" ".join(reason.split())[:_LONGEST_REASON] for reason in why[:_REASONS])
+    more = f"; and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
+    return bytearray(f": waiting for a worker ({named}{more})\n\n".encode())
 
 
 def _event(buffer: bytearray, value: ChatChunk | TextReply | ErrorBody) -> None:

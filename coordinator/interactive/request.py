@@ -108,6 +108,10 @@ class InteractiveWork(Work):
     def worker_id(self) -> WorkerId | None:
         return self._link.worker.id if self._link is not None else None
 
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        return self._desk.reasons(self._job.id)
+
     async def answers(self) -> AsyncIterator[Answer]:
         while True:
             while self._inbox:

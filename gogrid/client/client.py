@@ -7,7 +7,7 @@ closed, which frees what it used on the grid. Not safe to share between threads.
 import os
 import re
 import secrets
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -124,8 +124,12 @@ class GoGrid:
         top_p: float | None = None,
         stop: tuple[str, ...] | None = None,
         seed: int | None = None,
+        waiting: Callable[[str], None] = lambda words: None,
     ) -> Generator[ChatPiece, None, None]:
         """The answer as it is made. Close the iterator to stop it.
+
+        Args:
+            waiting: told every few seconds how far the model is, or why no worker has the request, in words.
 
         Raises:
             AnswerError: the stream broke off before its end.
@@ -143,7 +147,9 @@ class GoGrid:
             seed=seed,
         )
         with closing(
-            self._connection.events("POST", "/v1/chat/completions", body=request, timeout_s=_ANSWER_S)
+            self._connection.events(
+                "POST", "/v1/chat/completions", body=request, timeout_s=_ANSWER_S, commented=waiting
+            )
         ) as events:
             begun = False
             try:

@@ -4,7 +4,7 @@ Promises: nothing is sent before the pinned certificate was proved; redirects ar
 leaves as a `ClientError`; a refusal carries the coordinator's own sentence and code.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypedDict, TypeVar, Unpack
 
@@ -34,6 +34,8 @@ class _More(TypedDict, total=False):
     headers: dict[str, str]
     content: bytes
     """A body that is no JSON value; needs a content-type."""
+    commented: Callable[[str], None]
+    """Of a stream: told what it says beside its events."""
 
 
 class _Request(TypedDict, total=False):
@@ -104,7 +106,7 @@ class Connection:
         with self._send(method, path, request) as response:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise AnswerError(f"{self.url} answered {path} with something that is not an event stream.")
-            decoder = EventDecoder()
+            decoder = EventDecoder(more.get("commented"))
             for chunk in response.iter_bytes():
                 yield from decoder.feed(chunk)
 

@@ -1,10 +1,11 @@
 """Server-sent events from bytes, without I/O.
 
 Promises: the events do not depend on where the bytes were split; a line or an event longer than `MAX_EVENT_BYTES` is
-an `AnswerError`, so that a bad server cannot fill the memory. Comments and unknown fields are skipped, as the standard
-says.
+an `AnswerError`, so that a bad server cannot fill the memory. Comments and unknown fields are no events, as the
+standard says; who wants comments, which a coordinator makes while an answer waits, is told them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gogrid.client.errors import AnswerError
@@ -22,7 +23,8 @@ class ServerEvent:
 class EventDecoder:
     """Feed it bytes as they come; it gives back the events that they complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, commented: Callable[[str], None] | None = None) -> None:
+        self._commented = commented
         self._tail = b""
         self._kind = ""
         self._data: list[bytes] = []
@@ -41,6 +43,8 @@ class EventDecoder:
             return self._end_of_event()
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
+        if not name and self._commented is not None:
+            self._commented(_text(value))
         if name == b"event":
             self._kind = _text(value)
         elif name == b"data":

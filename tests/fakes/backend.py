@@ -120,6 +120,7 @@ class FakeTicket:
     def __init__(self, task: Task, steps: Sequence[Step]) -> None:
         self.job_id = new_job_id()
         self.worker_id: WorkerId | None = WORKER
+        self.waiting_for: tuple[str, ...] = ()
         self.task = task
         self.cancelled = asyncio.Event()
         self.reason = ""
@@ -148,6 +149,8 @@ class FakeRequests:
         self.script: Script = echo
         self.refusal: CoordinatorError | None = None
         self.refuse_after = 0
+        self.waiting_for: tuple[str, ...] = ()
+        """Why no worker has what is asked from now on."""
         self.tickets: list[FakeTicket] = []
         self.modes: list[ResumeMode] = []
         self.waits: list[Wait] = []
@@ -166,6 +169,7 @@ class FakeRequests:
         if self.refusal is not None and len(self.tickets) >= self.refuse_after:
             raise self.refusal
         ticket = FakeTicket(task, self.script(task, len(self.tickets)))
+        ticket.waiting_for = self.waiting_for
         self.tickets.append(ticket)
         self.submitted.set()
         return ticket

@@ -150,12 +150,21 @@ async def _cancel_everything() -> None:
 
 @contextmanager
 def https_grid(
-    folder: Path, port: int = 0, shown: bytes | None = None, releases: Shelf | None = None
+    folder: Path,
+    port: int = 0,
+    shown: bytes | None = None,
+    releases: Shelf | None = None,
+    loading_s: float | None = None,
 ) -> Iterator[HttpsGrid]:
-    """A grid with an identity of its own; `shown` is what it claims to be instead, at `/identity.pem`."""
+    """A grid with an identity of its own; `shown` is what it claims to be instead, at `/identity.pem`.
+
+    `loading_s`: how soon it says what a stream waits for, if not as soon as always.
+    """
     folder.mkdir(exist_ok=True)
     grid = HttpsGrid(folder, port, shown)
     grid.releases = releases
+    if loading_s is not None:
+        grid.backend.limits = replace(grid.backend.limits, loading_s=loading_s)
     grid.start()
     try:
         yield grid

@@ -17,7 +17,7 @@ from gogrid.client.cli import main
 from gogrid.client.profile import Profile, save_profile
 from gogrid.protocol.job_messages import Finished, Started, TextDone, Tokens
 from gogrid.protocol.tasks import ChatTask
-from tests.fakes.backend import CHAT, USER, Step, Task, paced
+from tests.fakes.backend import CHAT, USER, Step, Task, echo, paced
 from tests.fakes.https_grid import HttpsGrid, https_grid
 from tests.fakes.terminal import Terminal
 
@@ -102,6 +102,21 @@ def test_control_characters_of_the_model_are_shown_and_not_obeyed(
     says(grid, text("\x1b]0;owned\x07\x9b31m"), text("\r\x08hid\u202eden\n\tkept"), DONE)
     assert main(["chat", CHAT, "x"], environment) == 0
     assert capsys.readouterr().out == "\\x1b]0;owned\\x07\\x9b31m\\x0d\\x08hid\\u202eden\n\tkept\n"
+
+
+def test_what_an_answer_waits_for_is_said_once_and_in_the_coordinators_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with https_grid(tmp_path / "grid", loading_s=0.05) as grid:
+        requests = grid.backend.requests
+        requests.waiting_for = ("one: other programs use 63% of the processor\x1b[31m",)
+        requests.script = lambda task, number: [0.3, *echo(task, number)]
+        save_profile(tmp_path / "client.toml", "default", Profile(grid.url, USER, grid.identity.pem.decode()))
+        assert main(["chat", CHAT, "hello"], {"GOGRID_CLIENT_CONFIG": str(tmp_path / "client.toml")}) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "hello\n"
+    why = "one: other programs use 63% of the processor\\x1b[31m"
+    assert shown.err == f"(waiting for a worker ({why}))\n"
 
 
 def test_refusals_are_the_coordinators_own_sentence(

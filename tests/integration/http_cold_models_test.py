@@ -89,6 +89,24 @@ async def test_a_stream_that_waits_for_its_model_is_kept_alive_by_comments(url: 
     assert text == "hello big world"
 
 
+async def test_a_stream_that_waits_for_a_worker_says_for_which_and_why(url: str, backend: Backend) -> None:
+    """In one line that no client takes for an event, whatever a worker says of itself."""
+    lie = "two: on battery\r\n\ndata: {}\n\x85data: [DONE]" + "!" * 200
+    backend.requests.waiting_for = ("one: paused by its owner", lie, "three: x", "four: x", "five: x")
+    backend.requests.script = slowly(0.2)  # type: ignore[assignment]
+    async with httpx.AsyncClient(base_url=url, headers=AUTH) as client:
+        body = {"model": CHAT, "messages": HELLO, "stream": True}
+        reply = (await client.post("/v1/chat/completions", json=body)).text
+    first, *rest = reply.split("\n\n")
+    assert first.startswith(": waiting for a worker (one: paused by its owner; two: on battery data: {} data: [DONE]!")
+    assert first.endswith("!; three: x; and 2 more)")
+    assert len(first) < 300
+    assert [line for line in rest if line and not line.startswith(("data: {", ": waiting"))] == ["data: [DONE]"]
+    async with openai.AsyncOpenAI(api_key=USER, base_url=url + "/v1", max_retries=0) as official:
+        stream = await official.chat.completions.create(model=CHAT, messages=HELLO, stream=True)  # type: ignore[arg-type]
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "hello big world"
+
+
 async def test_a_stream_that_failed_while_it_waited_says_why(url: str, backend: Backend) -> None:
     backend.requests.script = lambda _task, _number: [Progress(stage=LoadStage.LOADING, fraction=0.4), 0.2, LOADING]
     async with httpx.AsyncClient(base_url=url, headers=AUTH) as client:

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coordinator.dispatch import fleet
 from coordinator.dispatch.fleet import Fleet
-from coordinator.dispatch.placement import Candidate, Held, Need, cost, never, not_now, with_one_more
+from coordinator.dispatch.placement import Candidate, Held, Need, cost, may_return, never, not_now, with_one_more
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.worker_report import Device, DeviceKind, LoadedModel, Readiness, WorkerReport
 
@@ -86,11 +86,12 @@ class RememberingFleet(RuleBasedStateMachine):
     @invariant()
     def the_answer_is_that_of_the_rules(self) -> None:
         for need in NEEDS:
-            able, possible, reasons = [], False, []
+            able, possible, returning, reasons = [], False, False, []
             for worker_id in self.held:
                 candidate, held = self._seen(worker_id), self._sum(worker_id)
                 why = never(need, candidate)
                 possible = possible or not why
+                returning = returning or may_return(need, candidate)
                 why = why or not_now(need, candidate, held)
                 if why:
                     reasons.append(f"{worker_id}: {why}")
@@ -98,6 +99,7 @@ class RememberingFleet(RuleBasedStateMachine):
                     able.append((cost(need, candidate, held), worker_id))
             assert self.fleet.best(need) == (min(able)[1] if able else None)
             assert self.fleet.is_hopeless(need) == (not possible)
+            assert self.fleet.may_return(need) == returning
             assert self.fleet.reasons(need) == tuple(reasons)
 
     def _seen(self, worker_id: WorkerId) -> Candidate:

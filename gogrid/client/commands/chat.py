@@ -6,6 +6,7 @@ characters escaped; `--json` gives it exactly.
 
 import argparse
 import contextlib
+import re
 from typing import TYPE_CHECKING
 
 from gogrid.client.answers import ChatAnswer, ChatTurn, Usage
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _MOST_INPUT = 1 << 20
 _PATIENCE_S = 3.0
 _PATIENCE = "(waiting: all workers may be busy, or one has to fetch and load the model first)"
+_STILL_HERE = "still here"
+"""What the coordinator says when it has nothing to say."""
+_NUMBERS = re.compile(r"[0-9]+")
 _HELP = "Type a message and Enter. /clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer."
 
 
@@ -126,6 +130,7 @@ class _Answer:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._pieces: list[str] = []
+        self._told = ""
 
     @property
     def text(self) -> str:
@@ -139,6 +144,7 @@ class _Answer:
             max_tokens=arguments.max_tokens,
             temperature=arguments.temperature,
             seed=arguments.seed,
+            waiting=self._waits,
         )
         with (
             after(_PATIENCE_S, lambda: self._shell.note(_PATIENCE)) as something_came,
@@ -159,6 +165,13 @@ class _Answer:
             self._shell.line("")
         if reason == "length":
             self._shell.note("(cut at the token limit)")
+
+    def _waits(self, words: str) -> None:
+        """A line for each thing that is waited for, not for each percent of it; nothing inside an answer."""
+        kind = _NUMBERS.sub("", words)
+        if kind not in (self._told, _STILL_HERE) and not self._pieces:
+            self._told = kind
+            self._shell.note(f"({words})")
 
 
 def _whole(client: GoGrid, arguments: argparse.Namespace, turns: list[ChatTurn]) -> ChatAnswer:

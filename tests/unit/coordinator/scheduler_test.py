@@ -151,10 +151,17 @@ def test_models_at_work_are_not_pushed_out(scheduler: Scheduler) -> None:
     assert scheduler.reasons(JobId("2")) == ("a: its memory is taken by models that are working",)
 
 
-def test_a_paused_worker_gets_nothing_and_its_reason_is_told(scheduler: Scheduler) -> None:
+def test_a_paused_worker_gets_nothing_and_its_reason_is_told_but_it_may_come_back(scheduler: Scheduler) -> None:
     worker(scheduler, "a", report(readiness=Readiness.PAUSED, reason="paused: computer is in use"))
     scheduler.add(need("j"))
-    assert scheduler.place(0.0) == [Hopeless(JobId("j"), ("a: paused: computer is in use",))]
+    assert scheduler.place(0.0) == []
+    assert scheduler.reasons(JobId("j")) == ("a: paused: computer is in use",)
+
+
+def test_a_worker_that_cannot_work_is_not_waited_for(scheduler: Scheduler) -> None:
+    worker(scheduler, "a", report(readiness=Readiness.UNABLE, reason="no sandbox works"))
+    scheduler.add(need("j"))
+    assert scheduler.place(0.0) == [Hopeless(JobId("j"), ("a: no sandbox works",))]
 
 
 def test_a_silent_worker_gets_nothing_but_the_job_waits_for_it(scheduler: Scheduler) -> None:

@@ -26,6 +26,15 @@ def test_events_do_not_depend_on_where_the_bytes_were_split(cuts: list[int]) -> 
     assert events == EVENTS
 
 
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_comments_are_told_apart_from_events(cuts: list[int]) -> None:
+    told: list[str] = []
+    decoder = EventDecoder(told.append)
+    edges = [0, *sorted(cuts), len(STREAM)]
+    events = [event for start, end in pairwise(edges) for event in decoder.feed(STREAM[start:end])]
+    assert (events, told) == (EVENTS, ["still here"])
+
+
 @given(st.lists(st.binary(max_size=50), max_size=20))
 def test_any_bytes_are_events_or_an_answer_error(chunks: list[bytes]) -> None:
     decoder = EventDecoder()
