@@ -1,7 +1,8 @@
 """`/updates/…` and `/files/…`: what machines ask for when they look for updates. No key is needed.
 
-Promises: an answer about updates comes from memory and never waits for a disk; a file is sent in small pieces, whole or
-by range; only files of a release that is offered now can be had. Refuses: more than `visitors` allows.
+Promises: an answer about updates comes from memory, and is never older than a `release` command that has returned; a
+file is sent in small pieces, whole or by range; only files of a release that is offered now can be had. Refuses: more
+than `visitors` allows.
 """
 
 import asyncio

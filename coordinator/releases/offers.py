@@ -44,7 +44,7 @@ class Downloads:
 
 
 class Releases(Protocol):
-    """What is offered now, in memory."""
+    """What is offered now, in memory. All but `blobs` raise `StoreUnavailableError`."""
 
     def update(self, app: str, channel: str, target: str) -> UpdateOffer | None: ...
 

@@ -1,4 +1,8 @@
-"""What is offered now, ready to be sent: every answer is made when the offer changes, not when somebody asks."""
+"""What is offered now, ready to be sent: every answer is made when the offer changes, not when somebody asks.
+
+Promises: no answer is older than a `release` command that has returned: each looks whether the index was replaced (one
+`stat`) and reads it anew if so. Raises `StoreUnavailableError` where the disk does not let it look.
+"""
 
 import logging
 import secrets
@@ -7,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from coordinator.errors import CoordinatorError
+from coordinator.errors import CoordinatorError, StoreUnavailableError
 from coordinator.releases.index import Index, Line, OfferedStep, PublishedRelease
 from coordinator.releases.offers import Downloads, FileOffer, Installers, UpdateOffer
 from coordinator.releases.store import ReleaseStore, Version
@@ -39,28 +43,39 @@ class Shelf:
 
     def refresh(self) -> None:
         """Look whether a command changed the offer; quick if none did. Of a damaged one nothing is offered."""
-        version = self._store.version()
-        if version == self._version:
-            return
+        try:
+            version = self._store.version()
+            if version == self._version:
+                return
+            index = self._store.read()
+        except OSError as error:
+            raise StoreUnavailableError(f"What is published cannot be read: {error.strerror or error}.") from error
+        except CoordinatorError as error:
+            index = Index()
+            _LOG.error("nothing is offered: %s", error)
         self._version = version
         try:
-            self._offers = offers(self._store.read())
-        except (CoordinatorError, TrustError) as error:
+            self._offers = offers(index)
+        except TrustError as error:
             _LOG.error("nothing is offered: %s", error)
             self._offers = _Offers()
         _LOG.info("%d updates are offered", len(self._offers.updates))
 
     def update(self, app: str, channel: str, target: str) -> UpdateOffer | None:
-        return self._offers.updates.get((app, channel, target))
+        return self._now().updates.get((app, channel, target))
 
     def keys(self, app: str, channel: str, epoch: int) -> bytes | None:
-        return self._offers.keys.get((app, channel, epoch))
+        return self._now().keys.get((app, channel, epoch))
 
     def file(self, sha256: str) -> FileOffer | None:
-        return self._offers.files.get(sha256)
+        return self._now().files.get(sha256)
 
     def downloads(self) -> Downloads | None:
-        return self._offers.downloads
+        return self._now().downloads
+
+    def _now(self) -> _Offers:
+        self.refresh()
+        return self._offers
 
     @property
     def blobs(self) -> BlobStore:

@@ -44,7 +44,7 @@ class ReleaseStore:
         return BlobStore(self._root / "files")
 
     def version(self) -> Version | None:
-        """None: nothing was ever published. Quick: asked several times a second."""
+        """None: nothing was ever published. Quick: asked at every answer. Raises `OSError`."""
         try:
             stat = self._index.stat()
         except FileNotFoundError:
@@ -52,7 +52,7 @@ class ReleaseStore:
         return Version(stat.st_mtime_ns, stat.st_ino, stat.st_size)
 
     def read(self) -> Index:
-        """Raises `StateError`: damaged."""
+        """Raises `StateError`: damaged; `OSError`."""
         try:
             return msgspec.json.decode(self._index.read_bytes(), type=Index)
         except FileNotFoundError:

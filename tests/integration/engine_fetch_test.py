@@ -52,7 +52,6 @@ def machine(tmp_path: Path) -> Machine:
 class Site:
     grid: HttpsGrid
     store: ReleaseStore
-    shelf: Offered
     folder: Path
     told: list[EngineProgress] = field(default_factory=list)
     hold: str = ""
@@ -62,7 +61,6 @@ class Site:
 
     def publish(self, made: Publisher) -> None:
         self.store.publish(release_folder(self.folder / f"release-{made.ts_seq}", made), None, time.time())
-        self.shelf.refresh()
 
     def around(self) -> Surroundings:
         trust = client_context(self.grid.identity.pem)
@@ -84,9 +82,8 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     store = ReleaseStore(StateFolder(tmp_path / "state"))
     store.trust(root_keys(tmp_path / "publishers-keys.json"))
-    shelf = Offered(store)
-    with https_grid(tmp_path / "grid", releases=shelf) as grid:
-        yield Site(grid, store, shelf, tmp_path)
+    with https_grid(tmp_path / "grid", releases=Offered(store)) as grid:
+        yield Site(grid, store, tmp_path)
 
 
 async def until(keeper: EngineKeeper, true: Callable[[], bool]) -> None:

@@ -67,7 +67,6 @@ def test_a_pack_of_wheels_is_signed_published_fetched_and_found(packed: Path, tm
     assert coordinator(["release", "publish", str(folder), "--root-keys", str(keys), "--data", str(state)]) == 0
 
     shelf, engines = Offered(ReleaseStore(StateFolder(state))), tmp_path / "engines"
-    shelf.refresh()
     source = PackSource(engines, tmp_path, TARGET, this_python(), lambda: 1 << 40)
     with https_grid(tmp_path / "grid", releases=shelf) as grid:
         found = source.check(grid.url, client_context(grid.identity.pem))

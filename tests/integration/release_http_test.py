@@ -100,15 +100,35 @@ async def test_nothing_published_is_nothing_new(tmp_path: Path):
         assert "no installer here yet" in (await client.get("/downloads")).text
 
 
-async def test_paused_and_withdrawn_releases_are_not_offered(
-    http: httpx.AsyncClient, store: ReleaseStore, shelf: Shelf
-):
+async def test_paused_and_withdrawn_releases_are_not_offered(http: httpx.AsyncClient, store: ReleaseStore):
     store.change(lambda index: paused(index, APP, CHANNEL))
-    shelf.refresh()
     assert (await http.get(CHECK)).status_code == 204
     store.change(lambda index: withdrawn(index, APP, CHANNEL, 7))
-    shelf.refresh()
     assert (await http.get(FILE_PATH)).status_code == 404
+
+
+async def test_no_answer_is_older_than_a_publish_that_has_returned(
+    http: httpx.AsyncClient, store: ReleaseStore, tmp_path: Path
+):
+    assert parse_answer((await http.get(CHECK)).content).release_seq == 7
+    newer = b"of release 8"
+    store.publish(release_folder(tmp_path / "newer", Publisher(seq=8, ts_seq=11, file=newer)), None, NOW)
+    offer = parse_answer((await http.get(f"{CHECK}?seq=7&ts=10")).content)
+    assert (offer.release_seq, offer.ts_seq) == (8, 11)
+    assert (await http.get(f"/files/{hashlib.sha256(newer).hexdigest()}/gogrid.zip")).content == newer
+
+
+async def test_a_machine_is_told_to_ask_again_where_the_disk_does_not_let_the_coordinator_look(
+    http: httpx.AsyncClient, tmp_path: Path
+):
+    folder = tmp_path / "state" / "releases"
+    folder.rename(tmp_path / "state" / "away")
+    folder.symlink_to(folder)
+    reply = await http.get(CHECK)
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
+    folder.unlink()
+    (tmp_path / "state" / "away").rename(folder)
+    assert (await http.get(CHECK)).status_code == 200
 
 
 async def test_keys_are_given_with_their_signatures_and_may_be_kept(http: httpx.AsyncClient):

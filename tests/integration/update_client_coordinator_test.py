@@ -33,7 +33,6 @@ ANY = UpdateSettings()
 class Site:
     grid: HttpsGrid
     store: ReleaseStore
-    shelf: Shelf
     installation: Installation
     folder: Path
 
@@ -48,7 +47,6 @@ class Site:
     def publish(self, publisher: Publisher) -> None:
         folder = release_folder(self.folder / f"release-{publisher.ts_seq}", publisher)
         self.store.publish(folder, None, time.time())
-        self.shelf.refresh()
 
 
 def release(**fields: object) -> Publisher:
@@ -61,11 +59,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     store = ReleaseStore(StateFolder(tmp_path / "state"))
     store.trust(root_keys(tmp_path / "root-keys.json"))
     little_app.write(tmp_path / "installed", OLD, "1.0.0", "good")
-    shelf = Shelf(store)
-    with https_grid(tmp_path / "grid", releases=shelf) as grid:
-        yield Site(
-            grid, store, shelf, little_app.installation(tmp_path / "installed", tmp_path / "app" / "app"), tmp_path
-        )
+    with https_grid(tmp_path / "grid", releases=Shelf(store)) as grid:
+        yield Site(grid, store, little_app.installation(tmp_path / "installed", tmp_path / "app" / "app"), tmp_path)
 
 
 def test_what_a_coordinator_publishes_becomes_the_version_that_is_ready(site: Site):

@@ -27,15 +27,12 @@ def store(tmp_path: Path) -> ReleaseStore:
 
 
 def offered(store: ReleaseStore, target: str = TARGET):
-    shelf = Shelf(store)
-    shelf.refresh()
-    return shelf.update(APP, CHANNEL, target)
+    return Shelf(store).update(APP, CHANNEL, target)
 
 
 def test_what_is_published_is_what_a_machine_installs(store: ReleaseStore, tmp_path: Path):
     line = store.publish(release_folder(tmp_path / "r", Publisher()), None, NOW)
     shelf = Shelf(store)
-    shelf.refresh()
     offer = shelf.update(APP, CHANNEL, TARGET)
     assert offer is not None
     assert (line.newest.seq, offer.release_seq, offer.ts_seq) == (7, 7, 10)
@@ -225,10 +222,8 @@ def test_other_root_keys_replace_nothing(store: ReleaseStore, tmp_path: Path):
 def test_a_damaged_index_offers_nothing_and_says_so(store: ReleaseStore, tmp_path: Path):
     store.publish(release_folder(tmp_path / "r", Publisher()), None, NOW)
     shelf = Shelf(store)
-    shelf.refresh()
     assert shelf.update(APP, CHANNEL, TARGET) is not None
     (tmp_path / "state" / "releases" / "index.json").write_bytes(b"{")
-    shelf.refresh()
     assert shelf.update(APP, CHANNEL, TARGET) is None
     with pytest.raises(StateError, match="damaged"):
         store.read()
