@@ -1,11 +1,14 @@
 """Every gate of this worker, and why it is closed, in the words its owner reads.
 
 Promises: the worker may work exactly if every gate is open; each closed one gives its sentence, those that matter most
-to the owner first, and a sentence does not change while its gate stays closed for the same cause; no gate changes
-faster than its latch allows. No clock and no I/O in here: `now` is monotonic seconds, `local` the time on the wall.
+to the owner first, and a sentence does not change while its gate stays closed for the same cause: a number in it is the
+one that closed the gate; no gate changes faster than its latch allows. No clock and no I/O in here: `now` is monotonic
+seconds, `local` the time on the wall.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 
 from runner.gates.latch import Latch
 from runner.gates.observation import MachineSeen, OwnerSeen
@@ -24,7 +27,16 @@ CALMER = 0.8
 COOLER = 5.0
 """°C below the limit at which a part counts as cool again."""
 
-_Reasons = tuple[str, ...] | None
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    what: str
+    """The same as long as it is the same cause."""
+    words: str
+    """For people; with the number that was seen."""
+
+
+_Causes = tuple[_Cause, ...] | None
 """Why a gate would close by what is seen now; empty: it would not; None: it does not look."""
 
 
@@ -60,16 +72,18 @@ class Gates:
 class _Gate:
     def __init__(self, latch: Latch) -> None:
         self._latch = latch
-        self._reasons: tuple[str, ...] = ()
+        self._causes: tuple[_Cause, ...] = ()
 
     @property
     def closed(self) -> bool:
         return self._latch.closed
 
-    def judge(self, reasons: _Reasons, now: float) -> tuple[str, ...]:
-        closed = self._latch.seen(None if reasons is None else bool(reasons), now)
-        self._reasons = reasons or self._reasons
-        return self._reasons if closed else ()
+    def judge(self, causes: _Causes, now: float) -> tuple[str, ...]:
+        told = {cause.what: cause for cause in self._causes} if self.closed else {}
+        closed = self._latch.seen(None if causes is None else bool(causes), now)
+        if causes:
+            self._causes = tuple(told.get(cause.what, cause) for cause in causes)
+        return tuple(cause.words for cause in self._causes) if closed else ()
 
 
 def _look(
@@ -81,7 +95,7 @@ def _look(
     local: datetime,
     *,
     closed: bool,
-) -> _Reasons:
+) -> _Causes:
     match gate:
         case "activity":
             return _activity(settings, owner, now)
@@ -90,54 +104,67 @@ def _look(
         case "fullscreen":
             return _if(settings.pause_on_fullscreen, machine.fullscreen, FULLSCREEN)
         case "programs":
-            return tuple(f"{name} is running" for name in sorted(machine.programs or ()))
+            return tuple(_plain(f"{name} is running") for name in sorted(machine.programs or ()))
         case "battery":
             return _if(not settings.run_on_battery, machine.on_battery, ON_BATTERY)
         case "schedule":
             return _schedule(settings, local)
         case "gpu":
-            return _load(settings, machine.others_gpu, "other programs use more than {} of the GPU", closed=closed)
+            return _load(settings, machine.others_gpu, "other programs used {} of the GPU", closed=closed)
         case "gpu memory":
-            sentence = "other programs hold more than {} of the GPU's memory"
+            sentence = "other programs held {} of the GPU's memory"
             return _load(settings, machine.others_gpu_memory, sentence, closed=closed)
         case "cpu":
-            return _load(
-                settings, machine.others_cpu, "other programs use more than {} of the processor", closed=closed
-            )
+            return _load(settings, machine.others_cpu, "other programs used {} of the processor", closed=closed)
         case _:
             return _temperature(settings, machine, closed=closed)
 
 
-def _activity(settings: GateSettings, owner: OwnerSeen | None, now: float) -> _Reasons:
+def _activity(settings: GateSettings, owner: OwnerSeen | None, now: float) -> _Causes:
     if not settings.pause_on_activity or owner is None:
         return None
     if now - owner.at > UNSEEN_AFTER_S:
-        return (UNSEEN,)
-    return (IN_USE,) if now - owner.at + owner.idle_s < settings.activity_idle_s else ()
+        return (_plain(UNSEEN),)
+    return (_plain(IN_USE),) if now - owner.at + owner.idle_s < settings.activity_idle_s else ()
 
 
-def _if(wanted: bool, seen: bool | None, sentence: str) -> _Reasons:
+def _if(wanted: bool, seen: bool | None, sentence: str) -> _Causes:
     if not wanted or seen is None:
         return None
-    return (sentence,) if seen else ()
+    return (_plain(sentence),) if seen else ()
 
 
-def _schedule(settings: GateSettings, local: datetime) -> _Reasons:
+def _schedule(settings: GateSettings, local: datetime) -> _Causes:
     if open_now(settings.schedule, local):
         return ()
-    return (f"outside its hours: until {next_opening(settings.schedule, local)}",)
+    return (_plain(f"outside its hours: until {next_opening(settings.schedule, local)}"),)
 
 
-def _load(settings: GateSettings, share: float | None, sentence: str, *, closed: bool) -> _Reasons:
+def _load(settings: GateSettings, share: float | None, sentence: str, *, closed: bool) -> _Causes:
     if share is None or settings.max_other_load >= 1:
         return None
     limit = settings.max_other_load * (CALMER if closed else 1.0)
-    return (sentence.format(f"{settings.max_other_load * 100:g}%"),) if share > limit else ()
+    if share <= limit:
+        return ()
+    words = f"{sentence.format(f'{_above(share * 100)}%')} ({limit * 100:g}% allowed)"
+    return (_Cause(f"{sentence} {settings.max_other_load:g}", words),)
 
 
-def _temperature(settings: GateSettings, machine: MachineSeen, *, closed: bool) -> _Reasons:
+def _temperature(settings: GateSettings, machine: MachineSeen, *, closed: bool) -> _Causes:
     if not settings.max_temperature or not machine.temperatures:
         return None
     limit = settings.max_temperature - (COOLER if closed else 0.0)
-    hot = (part for part, degrees in sorted(machine.temperatures.items()) if degrees > limit)
-    return tuple(f"the {part} is hotter than {settings.max_temperature} °C" for part in hot)
+    return tuple(
+        _Cause(f"{part} {settings.max_temperature}", f"the {part} reached {_above(degrees)} °C ({limit:g} °C allowed)")
+        for part, degrees in sorted(machine.temperatures.items())
+        if degrees > limit
+    )
+
+
+def _plain(sentence: str) -> _Cause:
+    return _Cause(sentence, sentence)
+
+
+def _above(number: float) -> int:
+    """Whole, and not rounded down to a limit that it exceeds."""
+    return ceil(round(number, 6))
