@@ -1,6 +1,7 @@
 """Run a probe in a sandbox and take what it prints, whatever it does."""
 
 import asyncio
+from collections.abc import Callable
 
 from runner.errors import SandboxUnavailableError
 from runner.sandbox.base import Launcher, SandboxedProcess, SandboxSpec
@@ -18,12 +19,20 @@ async def run_probe(launcher: Launcher, spec: SandboxSpec, name: str) -> bytes:
     return output
 
 
-async def to_end(process: SandboxedProcess, name: str) -> tuple[bytes, bytes, int]:
-    """What it printed, what it complained of, and its exit status."""
+async def to_end(
+    process: SandboxedProcess, name: str, last_look: Callable[[], None] | None = None
+) -> tuple[bytes, bytes, int]:
+    """What it printed, what it complained of, and its exit status.
+
+    Args:
+        last_look: called when it has printed all, while its control group is still there.
+    """
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             process.stdin.close()
             output, complaint = await asyncio.gather(_read(process.stdout), _read(process.stderr))
+            if last_look is not None:
+                last_look()
             return output, complaint, await process.wait()
     except TimeoutError:
         raise SandboxUnavailableError(f"{name} did not finish its self-test in {_TIMEOUT_S:.0f} s.") from None

@@ -3,23 +3,29 @@
 import asyncio
 import gc
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from runner.sandbox.base import SandboxedProcess, SandboxSpec
-from runner.sandbox.linux.choice import choose_bwrap
+from runner.sandbox.interpreter import running_interpreter
+from runner.sandbox.linux import self_test
+from runner.sandbox.linux.choice import bubblewrap_programs, choose_bwrap
 from runner.sandbox.linux.group_settings import GroupLimits
 from runner.sandbox.linux.groups import process_groups
-from runner.sandbox.linux.launcher import BwrapLauncher
-from runner.sandbox.linux.process_group import ProcessGroups
+from runner.sandbox.linux.launcher import BwrapLauncher, Program
+from runner.sandbox.linux.process_group import ProcessGroup, ProcessGroups
+from runner.sandbox.linux.python_home import python_home
 from sandbox_profiles import linux
+from sandbox_profiles.seccomp_generate import filter_path
 from tests.conformance.launcher_suite import DEADLINE_S, code, finish
 
 pytestmark = pytest.mark.sandbox
@@ -101,6 +107,75 @@ async def test_processor_share_of_all_processes_together_is_limited(launcher: Bw
     _, output, errors = await finish(await launcher.launch(SandboxSpec(arguments=code(busy), cpu_cores=0.25)))
     assert errors == b""
     assert float(output.split()[0]) / (time.monotonic() - began) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("cores", "code", "held_back"),
+    [
+        (0.2, "while time.process_time() < 0.1: pass", True),
+        (None, "while time.process_time() < 0.1: pass", False),
+        (2.0, "while time.process_time() < 0.1: pass", False),
+    ],
+    ids=["more than its quota", "no quota", "less than its quota"],
+)
+def test_kernel_tells_who_was_held_back(groups: ProcessGroups, cores: float | None, code: str, held_back: bool) -> None:
+    """All three are as busy, and beside other programs all three may get as little."""
+    group = groups.create()
+    group.limit(GroupLimits(processes=20, memory_bytes=None, cpu_cores=cores, cpu_weight=1000))
+    with subprocess.Popen([sys.executable, "-c", f"input()\nimport time\n{code}"], stdin=subprocess.PIPE) as process:
+        group.add(process.pid)
+        process.communicate(b"\n")
+    assert group.held_back is held_back
+    assert group.remove()
+    assert not group.held_back
+
+
+def test_group_without_the_processor_controller_says_nothing_of_a_quota(groups: ProcessGroups) -> None:
+    others = (replace(one, controllers=one.controllers - {"cpu"}) for one in groups.hierarchies)
+    group = ProcessGroups(tuple(others)).create()
+    assert group.held_back is None
+    assert group.remove()
+
+
+class Unlimited(ProcessGroup):
+    def limit(self, limits: GroupLimits) -> None:
+        """As a kernel that takes a limit and enforces nothing."""
+
+
+class UnlimitedGroups(ProcessGroups):
+    made = 0
+
+    def create(self) -> ProcessGroup:
+        self.made += 1
+        name = f"gogrid-{os.getpid()}-unlimited{self.made}"
+        folders = [(one, one.folder / name) for one in self.hierarchies]
+        for _, folder in folders:
+            folder.mkdir()
+        return Unlimited(folders)
+
+
+async def test_limit_that_is_not_enforced_is_not_proved_by_a_busy_machine(
+    launcher: BwrapLauncher, groups: ProcessGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the machine has left is a quota of the group above: less than the limit would be, and nobody's limit."""
+    monkeypatch.setattr(self_test, "_BUSY_MS", (100, 200))
+    (found,) = (one for one in groups.hierarchies if "cpu" in one.controllers)
+    tree, folder = replace(found, controllers=frozenset({"cpu"})), found.folder / f"gogrid-{os.getpid()}-busy"
+    folder.mkdir()
+    above = ProcessGroup([(tree, folder)])
+    above.limit(GroupLimits(processes=100, memory_bytes=None, cpu_cores=0.2, cpu_weight=100))
+    if tree.version == 2:
+        (folder / "cgroup.subtree_control").write_text("+cpu")
+    busy = UnlimitedGroups((replace(tree, folder=folder),))
+    program = Program(
+        bubblewrap_programs()[0], python_home(running_interpreter()), filter_path(platform.machine()), busy
+    )
+    try:
+        report = await self_test.self_test(BwrapLauncher(program, launcher.report), "bubblewrap")
+    finally:
+        assert above.remove()
+    assert linux.CPU_LAYER in report.missing
+    assert busy.made == 4  # the probe, twice busy because it cannot be told, the hog
 
 
 async def test_every_process_of_a_sandbox_is_in_its_group(launcher: BwrapLauncher, groups: ProcessGroups) -> None:

@@ -53,6 +53,11 @@ class BwrapProcess:
             self._over_memory = f"Its processes needed more than {limit} of memory together."
         return self._over_memory
 
+    @property
+    def held_back(self) -> bool | None:
+        """Whether the kernel made it wait for its processor quota; None: nothing here has one. Ask before `wait`."""
+        return None if self._group is None else self._group.held_back
+
     async def wait(self) -> int:
         await self._ended.wait()
         if self._gone is None:

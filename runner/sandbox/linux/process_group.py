@@ -2,7 +2,8 @@
 
 Promises: every process of a sandbox is in its group, because the first one is put in before it has made another; the
 group's limits are the kernel's to enforce; `killed_for_memory` tells the kernel's kill for the group's limit from any
-other; a group goes when its sandbox has ended, and one that a killed runner left goes at the next start.
+other, and `held_back` the kernel's quota from a busy machine; a group goes when its sandbox has ended, and one that a
+killed runner left goes at the next start.
 
 Works on cgroup v1, where each controller has a tree of its own, and on v2. `group_finder` says where groups can be
 made.
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.sandbox.linux.group_counts import count
 from runner.sandbox.linux.group_settings import GroupLimits, Version, settings
 
 _PREFIX = "gogrid-"
@@ -97,10 +99,22 @@ class ProcessGroup:
     def killed_for_memory(self) -> bool:
         """Whether the kernel killed a process of it because all together needed too much."""
         return any(
-            _oom_kills(hierarchy.version, folder)
+            count(_read(folder / ("memory.events" if hierarchy.version == 2 else "memory.oom_control")), "oom_kill")
             for hierarchy, folder in self._parts
             if "memory" in hierarchy.controllers
         )
+
+    @property
+    def held_back(self) -> bool | None:
+        """Whether the kernel made its processes wait because all together had had their processor quota.
+
+        Known when the period is over in which they had it. Who waits for busy processors is not held back. None:
+        nothing here can have a quota.
+        """
+        for hierarchy, folder in self._parts:
+            if "cpu" in hierarchy.controllers:
+                return count(_read(folder / "cpu.stat"), "nr_throttled") > 0
+        return None
 
     def remove(self) -> bool:
         """True once the group is gone; false while a process of it is still dying."""
@@ -136,13 +150,12 @@ def _members(folder: Path) -> list[int]:
         return []
 
 
-def _oom_kills(version: Version, folder: Path) -> int:
+def _read(file: Path) -> str:
+    """Nothing where there is nothing to read: the kernel does not count this, or the group is gone."""
     try:
-        text = (folder / ("memory.events" if version == 2 else "memory.oom_control")).read_text()
+        return file.read_text(errors="replace")
     except OSError:
-        return 0  # no memory controller here, or the group is gone
-    counts = dict(line.split() for line in text.splitlines())
-    return int(counts.get("oom_kill", 0))
+        return ""
 
 
 def _write(file: Path, value: str) -> None:

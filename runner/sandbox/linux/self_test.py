@@ -1,7 +1,8 @@
 """Prove each layer of the sandbox on this machine, from inside a real one, before any job may use it.
 
 `judge` is pure: what the probe saw, against what the policy wants. A layer is counted only if its own attack was tried
-and failed. Anything unexpected, from a broken probe to an unknown answer, counts as not proved.
+and failed. Anything unexpected, from a broken probe to an unknown answer, counts as not proved. That a process got
+little processor time proves no limit, because the machine may be busy: the kernel must have held it back.
 """
 
 import asyncio
@@ -15,19 +16,22 @@ from pathlib import Path
 import msgspec
 
 from runner.errors import SandboxUnavailableError
-from runner.sandbox.base import Launcher, SandboxReport, SandboxSpec
+from runner.sandbox.base import SandboxReport, SandboxSpec
+from runner.sandbox.linux.launcher import BwrapLauncher
 from runner.sandbox.probing import run_probe, to_end
 from sandbox_profiles import linux
 
 _PROBE_PROCESSES = 12
 _SECCOMP_MODE_FILTER = 2
-_BUSY = SandboxSpec(arguments=("runner.sandbox.linux.limits_probe", "200", "0", "0"), cpu_cores=0.2)
+_BUSY_MS = (200, 1000, 3000)
+"""For how long to be busy, one after the other while nothing can be told: others may leave it less than its limit."""
 _HOG = SandboxSpec(
     arguments=("runner.sandbox.linux.limits_probe", "1", "4", "40"), memory_bytes=64 << 20, address_space=False
 )
-"""Not both in one: a process that is killed for memory needs processor time to die, and took up to 20 s of a fifth."""
+"""Not while it is busy: a process that is killed for memory needs processor time to die, and took up to 20 s of a
+fifth."""
 _MOST_SHARE = 0.4
-"""Of a processor, for `_BUSY`; a period of the kernel's more or less must not matter."""
+"""Of a processor, of which a fifth was given; a period of the kernel's more or less must not matter."""
 
 
 class ProbeReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,9 +59,12 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class LimitsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a process that wanted more than it was given."""
+    """What became of processes that wanted more than they were given."""
 
     processor_share: float
+    """Of one processor; infinite: it cannot be told."""
+    held_back: bool
+    """Whether the kernel says that it made the process wait for its limit."""
     killed_for_memory: bool
 
 
@@ -89,7 +96,7 @@ def judge(name: str, seen: ProbeReport, limits: LimitsReport, host_heard: bool, 
         "process limit": seen.processes_started <= processes,
         linux.SCOPE_LAYER: seen.landlock_scope_errnos == (errno.EPERM, errno.EPERM),
         linux.MEMORY_LAYER: limits.killed_for_memory,
-        linux.CPU_LAYER: limits.processor_share <= _MOST_SHARE,
+        linux.CPU_LAYER: limits.held_back and limits.processor_share <= _MOST_SHARE,
     }
     broken = [layer for layer in linux.REQUIRED_LAYERS if not proved[layer]]
     if broken:
@@ -102,7 +109,7 @@ def judge(name: str, seen: ProbeReport, limits: LimitsReport, host_heard: bool, 
     )
 
 
-async def self_test(launcher: Launcher, name: str) -> SandboxReport:
+async def self_test(launcher: BwrapLauncher, name: str) -> SandboxReport:
     """Run the probe in a real sandbox and judge it.
 
     Raises:
@@ -144,17 +151,39 @@ async def program_name(bwrap: Path) -> str:
     return f"{version.decode(errors='replace').strip()[:40] or 'bubblewrap'} ({bwrap})"
 
 
-async def _try_limits(launcher: Launcher, name: str) -> LimitsReport:
-    """What cannot be told from its output counts as not limited."""
-    output, _, _ = await to_end(await launcher.launch(_BUSY), name)
+async def _try_limits(launcher: BwrapLauncher, name: str) -> LimitsReport:
+    share, held_back = await _try_processor(launcher, name)
     hog = await launcher.launch(_HOG)
     await to_end(hog, name)
-    share, _, _ = output.decode(errors="replace").partition("\n")
+    return LimitsReport(processor_share=share, held_back=held_back, killed_for_memory=bool(hog.over_memory))
+
+
+async def _try_processor(launcher: BwrapLauncher, name: str) -> tuple[float, bool]:
+    """What share of a processor a busy process got, and whether the kernel held it back."""
+    share, held_back = float("inf"), None
+    for busy_ms in _BUSY_MS:
+        share, held_back = await _be_busy(launcher, name, busy_ms)
+        if held_back is not False or share > _MOST_SHARE:
+            break
+    return share, bool(held_back)
+
+
+async def _be_busy(launcher: BwrapLauncher, name: str, busy_ms: int) -> tuple[float, bool | None]:
+    """Before other programs, so that it can use all it is given even where they are many."""
+    arguments = ("runner.sandbox.linux.limits_probe", str(busy_ms), "0", "0")
+    process = await launcher.launch(SandboxSpec(arguments=arguments, cpu_cores=0.2, cpu_weight=1000))
+    seen: list[bool | None] = []
+    output, _, _ = await to_end(process, name, lambda: seen.append(process.held_back))
+    return _share(output), seen[0]
+
+
+def _share(output: bytes) -> float:
+    """What cannot be told counts as not limited."""
+    first, _, _ = output.decode(errors="replace").partition("\n")
     try:
-        used = float(share)
+        return float(first)
     except ValueError:
-        used = float("inf")
-    return LimitsReport(processor_share=used, killed_for_memory=bool(hog.over_memory))
+        return float("inf")
 
 
 def _parse(output: bytes, name: str) -> ProbeReport:

@@ -29,7 +29,7 @@ GOOD = ProbeReport(
     processes_started=12,
 )
 
-LIMITS = LimitsReport(processor_share=0.2, killed_for_memory=True)
+LIMITS = LimitsReport(processor_share=0.2, held_back=True, killed_for_memory=True)
 
 
 def test_all_layers_proved() -> None:
@@ -83,9 +83,10 @@ def test_weaker_sandbox_is_reported_and_takes_no_scripts(fault: dict[str, object
 @pytest.mark.parametrize(
     ("seen", "limits", "layer"),
     [
-        (GOOD, LimitsReport(processor_share=0.2, killed_for_memory=False), linux.MEMORY_LAYER),
-        (GOOD, LimitsReport(processor_share=0.9, killed_for_memory=True), linux.CPU_LAYER),
-        (GOOD, LimitsReport(processor_share=float("inf"), killed_for_memory=True), linux.CPU_LAYER),
+        (GOOD, msgspec.structs.replace(LIMITS, killed_for_memory=False), linux.MEMORY_LAYER),
+        (GOOD, msgspec.structs.replace(LIMITS, processor_share=0.9), linux.CPU_LAYER),
+        (GOOD, msgspec.structs.replace(LIMITS, processor_share=float("inf")), linux.CPU_LAYER),
+        (GOOD, msgspec.structs.replace(LIMITS, processor_share=float("nan")), linux.CPU_LAYER),
         (msgspec.structs.replace(GOOD, landlock_scope_errnos=(0, 1)), LIMITS, linux.SCOPE_LAYER),
         (msgspec.structs.replace(GOOD, landlock_scope_errnos=(1, 0)), LIMITS, linux.SCOPE_LAYER),
     ],
@@ -96,3 +97,10 @@ def test_limit_that_is_covered_elsewhere_is_reported_and_scripts_run(
     report = judge("bwrap", seen, limits, host_heard=False, processes=12)
     assert report.missing == (layer,)
     assert report.python_jobs
+
+
+def test_process_that_a_busy_machine_slowed_down_proves_no_limit() -> None:
+    """Its share is as small as with a limit; the kernel says that there was none."""
+    slowed = msgspec.structs.replace(LIMITS, processor_share=0.1, held_back=False)
+    report = judge("bwrap", GOOD, slowed, host_heard=False, processes=12)
+    assert report.missing == (linux.CPU_LAYER,)
