@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 FIRST_S = 0.5
 LONGEST_S = 10.0
-LASTED_S = 10.0
+LASTED_S = 5.0
+"""Less than it takes to notice that a coordinator fell silent (8 s by default): one that is killed again and again, as
+soon as its workers are back, costs them no longer a wait each time."""
 
 
 class Backoff:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runner.link.backoff import Backoff
+from coordinator.config import PING, PING_TIMEOUT
+from runner.link.backoff import FIRST_S, Backoff
 
 
 def test_delays_double_to_ten_seconds_and_no_more() -> None:
@@ -21,3 +22,8 @@ def test_a_session_that_lasted_begins_again_and_a_short_one_does_not() -> None:
         backoff.next_delay(0.0)
     assert backoff.next_delay(3.0) == 10.0
     assert backoff.next_delay(60.0) == 0.5
+
+
+def test_a_coordinator_that_dies_as_soon_as_its_workers_are_back_costs_no_longer_a_wait_each_time() -> None:
+    backoff, noticed_s = Backoff(lambda: 1.0), PING.default + PING_TIMEOUT.default
+    assert [backoff.next_delay(noticed_s) for _ in range(8)] == [FIRST_S] * 8
