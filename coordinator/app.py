@@ -7,7 +7,6 @@ requests are refused, streams get `STOP_GRACE_S` to end, workers are told, and w
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import os
 import signal
@@ -18,6 +17,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from coordinator.config import CoordinatorConfig
 from coordinator.directory import Directory, DirectoryChange
@@ -39,7 +40,7 @@ from coordinator.quic.terms import Terms
 from coordinator.releases.shelf import Shelf
 from coordinator.releases.store import ReleaseStore
 from coordinator.state.blobs import BlobStore
-from coordinator.state.folder import StateFolder
+from coordinator.state.folder import Serving, StateFolder
 from coordinator.state.retention import INTERVAL_S, tidy
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
@@ -282,7 +283,8 @@ def _names(config: CoordinatorConfig) -> list[str]:
 def _announce(folder: StateFolder, config: CoordinatorConfig, http: HttpServer) -> None:
     port, plain = http.ports[0], http.ports[1] if len(http.ports) > 1 else None
     temporary = folder.serve_file.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"pid": os.getpid(), "host": config.host, "port": port, "http_loopback": plain}))
+    serving = Serving(os.getpid(), config.host, port, plain, config.public if config.public_given else ())
+    temporary.write_bytes(msgspec.json.encode(serving))
     os.replace(temporary, folder.serve_file)
     extra = f", http://127.0.0.1:{plain}" if plain is not None else ""
     print(f"gogrid-coordinator {config.name} is ready on https://{config.host}:{port} (tcp and udp){extra}", flush=True)

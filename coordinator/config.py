@@ -34,6 +34,8 @@ class CoordinatorConfig:
     public: tuple[Address, ...]
     """What new join tokens name and TLS certificates carry, with port 0 where it is the one that is listened on; empty:
     this machine's own addresses."""
+    public_given: bool
+    """`public` is of this process alone, from `--public` or its environment: no file says it to other commands."""
     queue_length: int
     """Interactive requests that may wait."""
     key_concurrency: int
@@ -232,6 +234,7 @@ def load_config(folder: StateFolder, flags: Mapping[str, object], environment: M
         port=port,
         loopback_http_port=resolved.value(HTTP_LOOPBACK),
         public=resolved.value(PUBLIC),
+        public_given=resolved.origins[PUBLIC.key] in ("--public", PUBLIC.env),
         queue_length=resolved.value(QUEUE),
         key_concurrency=resolved.value(PER_KEY),
         jobs=resolved.value(JOBS),

@@ -2,8 +2,10 @@
 
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 
 from coordinator.config import DEFAULT_PORT, CoordinatorConfig
+from coordinator.state.folder import Serving
 from gogrid.addresses import Address
 from gogrid.jointoken import MAX_ADDRESSES
 
@@ -26,6 +28,19 @@ def reachable_addresses(
     return tuple(found[:MAX_ADDRESSES]) or (Address("127.0.0.1", port),)
 
 
+def token_addresses(config: CoordinatorConfig, serving: Serving | None) -> tuple[Address, ...]:
+    """What join tokens name now: what the coordinator that runs was told goes before the file, which does not know it.
+
+    Args:
+        config: of the command that makes the token; what its own environment says goes before all.
+    """
+    if serving is None:
+        return reachable_addresses(config)
+    if serving.public and not config.public_given:
+        config = replace(config, public=serving.public)
+    return reachable_addresses(config, serving.port, serving.host)
+
+
 def elsewhere(addresses: Sequence[Address], port: int) -> str:
     """What to know of addresses that do not lead to the `port` it listens on, in one sentence; empty: all do."""
     others = ", ".join(str(address) for address in addresses if address.port != port)
@@ -33,7 +48,8 @@ def elsewhere(addresses: Sequence[Address], port: int) -> str:
         return ""
     return (
         f"{others} leads here only if something forwards it to port {port}, on which this coordinator listens; if "
-        "nothing does, correct public in coordinator.toml, or name the address with `token create --address HOST`"
+        "nothing does, correct public in coordinator.toml or `serve --public`, or name the address with "
+        "`token create --address HOST`"
     )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from coordinator.cli.output import show
 from coordinator.cli.shell import Shell, Subparsers, verb
 from coordinator.config import CoordinatorConfig, load_config
-from coordinator.own_addresses import elsewhere, reachable_addresses
+from coordinator.own_addresses import elsewhere, token_addresses
 from coordinator.records import ModelRecord
 from coordinator.state.folder import Serving
 from gogrid.errors import GoGridError
@@ -175,7 +175,7 @@ def _port(config: CoordinatorConfig) -> str:
 
 
 def _named(config: CoordinatorConfig, serving: Serving) -> str:
-    addresses = reachable_addresses(config, serving.port, serving.host)
+    addresses = token_addresses(config, serving)
     doubt = elsewhere(addresses, serving.port)
     return f"they name {', '.join(map(str, addresses))}{f'; {doubt}' if doubt else ''}"
 

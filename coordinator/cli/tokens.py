@@ -6,7 +6,7 @@ import asyncio
 from coordinator.cli.output import Json, moment, show, table
 from coordinator.cli.shell import Shell, Subparsers, group, verb
 from coordinator.config import load_config
-from coordinator.own_addresses import elsewhere, reachable_addresses
+from coordinator.own_addresses import elsewhere, token_addresses
 from coordinator.records import TokenRecord
 from gogrid.addresses import parse_address
 from gogrid.errors import ConfigError
@@ -46,7 +46,7 @@ def run_create(args: argparse.Namespace, shell: Shell) -> int:
             raise ConfigError(f"--address may be given {MAX_ADDRESSES} times, not {len(args.address)}.")
         addresses = tuple(parse_address(given, port or config.port or 8443) for given in args.address)
     else:
-        addresses = reachable_addresses(config, port, serving.host if serving is not None else None)
+        addresses = token_addresses(config, serving)
     if not args.label.isprintable():
         raise ConfigError(f"--label {args.label!r} is not usable: it must be printable text.")
     token = mint(identity.pin, addresses, int(shell.now + life_s), needs_approval=args.approve)

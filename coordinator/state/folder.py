@@ -16,6 +16,7 @@ import msgspec
 
 from coordinator.errors import StateError
 from coordinator.state.file_system import remote_kind
+from gogrid.addresses import Address
 from gogrid.files import flush_folder, make_folder, write_whole
 from gogrid.places import socket_path
 
@@ -181,6 +182,8 @@ class Serving(msgspec.Struct, frozen=True):
     port: int
     http_loopback: int | None
     """The port of plain HTTP on 127.0.0.1; None: there is none."""
+    public: tuple[Address, ...] = ()
+    """For join tokens, where it was told to this process alone: by `--public` or its environment."""
 
 
 class ServeLock:

@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
     port = _free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "coordinator.cli.main", "serve", "--data", str(data), "--listen", "127.0.0.1:0",
-         "--http-loopback", str(port)],
+         "--http-loopback", str(port), "--public", "127.0.0.1", "--public", "grid.test:443"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -102,6 +102,16 @@ def test_a_token_names_the_port_that_was_chosen(served: tuple[Path, int, str]) -
     assert serving is not None
     made = json.loads(admin(data, "token", "create", "--address", "127.0.0.1", "--json").stdout)
     assert made["addresses"] == [f"127.0.0.1:{serving.port}"]
+
+
+def test_a_token_names_what_serve_was_told_is_public(served: tuple[Path, int, str]) -> None:
+    data, _, _ = served
+    serving = StateFolder(data).read_serving()
+    assert serving is not None
+    made = admin(data, "token", "create")
+    assert "grid.test:443 leads here only if something forwards it" in made.stdout
+    made = admin(data, "token", "create", "--json")
+    assert json.loads(made.stdout)["addresses"] == [f"127.0.0.1:{serving.port}", "grid.test:443"]
 
 
 def _becomes(look: object, wanted: object, within_s: float = 5.0) -> bool:

@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from coordinator.config import LISTEN, load_config, state_folder
+from coordinator.config import LISTEN, PUBLIC, load_config, state_folder
 from coordinator.errors import StateError
-from coordinator.own_addresses import elsewhere, reachable_addresses
-from coordinator.state.folder import StateFolder, default_root
+from coordinator.own_addresses import elsewhere, reachable_addresses, token_addresses
+from coordinator.state.folder import Serving, StateFolder, default_root
 from gogrid.addresses import Address
 from gogrid.errors import ConfigError
 
@@ -122,6 +123,33 @@ def test_tokens_name_what_is_public_or_bound(tmp_path: Path) -> None:
     anywhere = reachable_addresses(load_config(folder, {}, {}))
     assert 1 <= len(anywhere) <= 3
     assert all(address.port == 8443 for address in anywhere)
+
+
+def test_tokens_name_what_the_coordinator_that_runs_was_told(tmp_path: Path) -> None:
+    """`serve --public` is in no file: only `serve.json` tells it to `token create`."""
+    folder = StateFolder(tmp_path)
+    folder.config_file.write_text('[coordinator]\npublic = ["from.file:1"]\n')
+    lock = folder.lock()
+    flagged = load_config(folder, {PUBLIC.key: ["flag.example", "[2001:db8::7]:9"]}, {})
+    serving = Serving(1, "0.0.0.0", 4711, None, flagged.public if flagged.public_given else ())
+    folder.serve_file.write_bytes(msgspec.json.encode(serving))
+    running, own = folder.read_serving(), load_config(folder, {}, {})
+    assert token_addresses(own, running) == (Address("flag.example", 4711), Address("2001:db8::7", 9))
+    mine = load_config(folder, {}, {PUBLIC.env: "mine.example"})
+    assert mine.public_given
+    assert token_addresses(mine, running) == (Address("mine.example", 4711),), "this command's own word goes first"
+    lock.release()
+    assert token_addresses(own, folder.read_serving()) == (Address("from.file", 1),)
+
+
+def test_what_the_file_says_is_read_anew_for_each_token(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.config_file.write_text('[coordinator]\npublic = ["before:1"]\n')
+    started = load_config(folder, {}, {})
+    assert not started.public_given
+    folder.config_file.write_text('[coordinator]\npublic = ["after:1"]\n')
+    serving = Serving(1, "127.0.0.1", 4711, None)
+    assert token_addresses(load_config(folder, {}, {}), serving) == (Address("after", 1),)
 
 
 def test_a_public_name_without_a_port_means_the_one_that_is_listened_on(tmp_path: Path) -> None:
