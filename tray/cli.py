@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-import gogrid
 from gogrid.arguments import CommandParser
 from gogrid.config import nearest
 from gogrid.errors import GoGridError
@@ -19,7 +18,7 @@ from tray.app.run import run_app
 from tray.commands.base import REFUSED, Context, FailedError, RefusedError
 from tray.hidden_token import conceal
 from tray.supervision.restart import CANNOT_RUN
-from tray.updating.start import begin
+from tray.updating.start import begin, version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = conceal(sys.argv[1:]) if arguments is None else arguments
     options, rest = parser.parse_known_args(words)
     places = named_places(options)
+    if options.version:
+        print(f"gogrid-worker {version(places)}")
+        return 0
     commanded = bool(rest) and not rest[0].startswith("-")
     try:
         updatable = begin(places, words, supervising=not commanded and not options.help)
@@ -81,7 +83,7 @@ def main_parser() -> argparse.ArgumentParser:
     )
     parser.passes_on = True
     parser.add_argument("-h", "--help", action="store_true", help="show this")
-    parser.add_argument("--version", action="version", version=f"gogrid-worker {gogrid.__version__}")
+    parser.add_argument("--version", action="store_true", help="show which version runs here")
     add_place_options(parser)
     parser.add_argument("--headless", action="store_true", help="work without icon and window")
     return parser

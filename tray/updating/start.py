@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gogrid
 from gogrid.places import WorkerPlaces
 
 if TYPE_CHECKING:
@@ -66,6 +67,26 @@ def installed(places: WorkerPlaces) -> "Installation | None":
         return Installation(AppFolder(places.app), read_copy(place), place)
     except CopyError:
         return None
+
+
+def version(places: WorkerPlaces) -> str:
+    """Of what runs, or would: of a newer one that lies ready with what the installer brought; nothing is decided."""
+    installation = installed(places)
+    return gogrid.__version__ if installation is None else version_to_run(installation)
+
+
+def version_to_run(installation: "Installation") -> str:
+    """`0.1.1 (installed as 0.1.0)`; of what cannot be read, this copy's."""
+    from updates.client.probation import chosen
+    from updates.client.switch import version_of
+    from updates.errors import StateFileError
+
+    copy = installation.copy
+    try:
+        seq = chosen(installation.load(), copy.seq, installation.folder.present())
+    except StateFileError:
+        return copy.version
+    return copy.version if seq == copy.seq else f"{version_of(installation, seq)} (installed as {copy.version})"
 
 
 def begin(places: WorkerPlaces, arguments: Sequence[str], *, supervising: bool) -> Updatable | int | None:
