@@ -33,6 +33,7 @@ from updates.engine_pack.wheels import LEFT_OUT, add_wheel, oldest_system
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 6
 _PIECE = 1 << 20
+_CPP_LIBRARY = "msvcp140.dll"
 Say = Callable[[str], None]
 
 
@@ -68,6 +69,8 @@ def build_pack(request: PackRequest, out: Path, say: Say = lambda line: None) ->
         for wheel in wheels:
             say(f"unpacking {wheel.name}")
             packages.append(add_wheel(wheel, site, work))
+        if request.system.startswith("windows"):
+            _give_torch_its_library(site)
         say("compiling")
         _compile(site)
         return _write(request, packages, work / "tree", out, say)
@@ -96,6 +99,17 @@ def _run(command: Sequence[str], name: str, given: bytes) -> bytes:
         lines = [line for line in done.stderr.decode(errors="replace").splitlines() if "ERROR" in line.upper()]
         raise PackError(f"{name} cannot get the packages: {(lines or ['it gives no reason'])[-1].strip()}")
     return done.stdout
+
+
+def _give_torch_its_library(site: Path) -> None:
+    """Microsoft's C++ library, which torch's wheel expects in the system and a fresh Windows lacks; others bring it."""
+    here = site / "torch" / "lib" / _CPP_LIBRARY
+    if here.exists() or not here.parent.is_dir():
+        return
+    brought = min(site.glob(f"*/.libs/{_CPP_LIBRARY}"), default=None)
+    if brought is None:
+        raise PackError(f"No package of this pack brings {_CPP_LIBRARY}, without which torch does not load on Windows.")
+    shutil.copyfile(brought, here)
 
 
 def _compile(site: Path) -> None:

@@ -62,6 +62,25 @@ def test_an_unknown_target_is_refused_with_what_is_allowed() -> None:
         _ = PackRequest("beos-x86_64", "cpu", "3.11", ()).source
 
 
+@pytest.mark.parametrize("brought", [True, False], ids=["brought", "missing"])
+def test_on_windows_torch_finds_the_cpp_library_that_another_package_brings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brought: bool
+) -> None:
+    library = {"sklearn/.libs/msvcp140.dll": b"MZ"} if brought else {"sklearn/__init__.py": b""}
+    wheels = [
+        wheel(tmp_path / "w", "torch", "9.9", {"torch/lib/c10.dll": b"MZ c10"}),
+        wheel(tmp_path / "w", "scikit_learn", "1", library),
+    ]
+    monkeypatch.setattr(building, "_download", lambda request, into, say: wheels)
+    request = PackRequest("windows-x86_64", "cpu", HERE, ("torch",))
+    if not brought:
+        with pytest.raises(PackError, match=r"msvcp140\.dll"):
+            build_pack(request, tmp_path / "out")
+        return
+    listed = {file.path for file in build_pack(request, tmp_path / "out").manifest.files}
+    assert {"site-packages/torch/lib/msvcp140.dll", "site-packages/sklearn/.libs/msvcp140.dll"} <= listed
+
+
 def made_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> Path:
     wheels = [
         wheel(tmp_path / "w", "other", "1", {"other/__init__.py": b"y = 2\n", "other-1.data/scripts/run": b"#!evil"}),
