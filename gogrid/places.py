@@ -43,6 +43,11 @@ class WorkerPlaces:
         return self.data / "models"
 
     @property
+    def model_names(self) -> Path:
+        """What the coordinator calls the models on disk."""
+        return self.state / "model-names.json"
+
+    @property
     def engines(self) -> Path:
         """Engine packs."""
         return self.data / "engines"

@@ -33,6 +33,7 @@ from runner.live_settings import LiveSettings
 from runner.models.blobs import Access, Blobs
 from runner.models.cache import ModelCache
 from runner.models.disk import ModelDisk
+from runner.models.names import ModelNames
 from runner.models.residence import Turns
 from runner.owner import Owner
 from runner.pause_file import PauseFile
@@ -120,6 +121,7 @@ class _Runner:
             scripts=self._parts.scripts if self._parts is not None else None,
             clock=time.monotonic,
         )
+        self._names = ModelNames(places.model_names, self._work.names)
         credentials = Credentials(membership.worker_id, membership.key, membership.pin)
         self._link = CoordinatorLink(self._addresses, credentials, self._work)
         self._work.refuse, self._work.open_stream = self._link.refuse, self._link.job_stream
@@ -165,6 +167,7 @@ class _Runner:
     async def run(self) -> bool:
         """Returns: whether to start anew."""
         self._cache.open()
+        self._names.open()
         self._take_speed()
         await self._owner.open()
         on_stop_signal(self._stop.set)
@@ -175,6 +178,7 @@ class _Runner:
         reloading = asyncio.create_task(self._settings.watch(), name="settings")
         recording = asyncio.create_task(self._recorder.run(), name="statistics")
         guarding = asyncio.create_task(self._owner.run(), name="owner")
+        naming = asyncio.create_task(self._names.run(), name="model names")
         keeping = asyncio.create_task(self._keeper.run() if self._keeper else self._stop.wait(), name="engine")
         self._reporter.changed()
         try:
@@ -182,7 +186,7 @@ class _Runner:
             await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
         finally:
-            await self._end((linking, stopping, ticking, reloading, recording, guarding, keeping))
+            await self._end((linking, stopping, ticking, reloading, recording, guarding, naming, keeping))
         for task in ending:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -205,6 +209,7 @@ class _Runner:
 
     def _changed(self) -> None:
         self._reporter.changed()
+        self._names.changed(self._cache.cached)
         self._owner.noticed()
 
     def _holds_anything(self) -> bool:

@@ -5,6 +5,7 @@ from runner.control import RunnerLock
 from runner.control_messages import CachedModels
 from runner.models.disk import ModelDisk
 from runner.models.eviction import unused
+from runner.models.names import load_names
 from runner.models.shown import models_shown
 
 
@@ -13,7 +14,7 @@ def list_models(places: WorkerPlaces) -> CachedModels:
     with RunnerLock(places.lock):
         disk = ModelDisk(places.models)
         disk.open()
-        return models_shown(disk.models(frozenset()), {})
+        return models_shown(disk.models(frozenset()), load_names(places.model_names))
 
 
 def prune_models(places: WorkerPlaces, unused_s: float, now: float) -> CachedModels:
@@ -31,4 +32,4 @@ def prune_models(places: WorkerPlaces, unused_s: float, now: float) -> CachedMod
         gone = unused(disk.models(frozenset()), now - unused_s)
         for model in gone:
             disk.remove(model.digest)
-        return models_shown(gone, {})
+        return models_shown(gone, load_names(places.model_names))

@@ -7,6 +7,8 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,7 @@ import openai
 import psutil
 import pytest
 
-from gogrid.client.local_grid import LocalGrid
+from gogrid.client.local_grid import WORKER, LocalGrid
 from tests.faults.faultgrid import words_of
 
 pytestmark = pytest.mark.sandbox
@@ -77,6 +79,31 @@ def test_errors_are_the_openai_clients_own(client: openai.OpenAI, grid: LocalGri
     stranger = openai.OpenAI(base_url=f"{grid.endpoint.plain_url}/v1", api_key="ggk_wrong", max_retries=0)
     with stranger, pytest.raises(openai.AuthenticationError):
         stranger.models.list()
+
+
+def test_a_worker_keeps_what_its_models_are_called(grid: LocalGrid, client: openai.OpenAI) -> None:
+    client.chat.completions.create(model="echo", messages=[{"role": "user", "content": SAY}], max_tokens=1)
+    kept = grid.folder / WORKER / "state" / "model-names.json"
+    assert within(5, lambda: kept.exists() and '"echo"' in kept.read_text())
+
+
+def test_what_is_asked_while_the_only_worker_is_paused_is_answered_when_it_goes_on(
+    grid: LocalGrid, client: openai.OpenAI
+) -> None:
+    ask = partial(client.chat.completions.create, model="echo", messages=[{"role": "user", "content": SAY}])
+    grid.worker_command(WORKER, "pause")
+    try:
+        with pytest.raises(openai.InternalServerError, match="paused by its owner") as refused:
+            ask(extra_body={"wait": False})
+        assert refused.value.response.headers["retry-after"]
+        with ThreadPoolExecutor(1) as aside:
+            answering = aside.submit(ask)
+            time.sleep(0.2)
+            assert not answering.done()
+            grid.worker_command(WORKER, "resume")
+            assert (answering.result(20).choices[0].message.content or "").split() == SAY.split()
+    finally:
+        grid.worker_command(WORKER, "resume")
 
 
 @pytest.mark.parametrize("stream", [True, False])

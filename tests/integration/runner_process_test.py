@@ -15,7 +15,10 @@ import pytest
 from gogrid.addresses import Address
 from gogrid.jointoken import mint
 from runner.control_messages import Done, Refused
+from runner.models.disk import delete_tree
+from tests.fakes.local_models import MemoryBlobs
 from tests.fakes.memberships import joined
+from tests.fakes.stored_models import store_model
 from tray.instance import ask_app
 from tray.instance_messages import AppState, AppStatus, AskApp, Quit, ShowWindow
 
@@ -27,8 +30,13 @@ pytestmark = [
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return joined(tmp_path)
+def data(tmp_path: Path) -> Iterator[Path]:
+    """Of a worker that has joined, and served a model before."""
+    digest = store_model(tmp_path / "models", MemoryBlobs(), used=1.0)
+    joined(tmp_path)
+    (tmp_path / "state" / "model-names.json").write_text(f'{{"{digest}": "little-one"}}')
+    yield tmp_path
+    delete_tree(tmp_path / "models")
 
 
 @pytest.fixture
@@ -126,6 +134,7 @@ def test_status_says_what_is_and_why(supervisor: subprocess.Popen[bytes], data: 
     assert found["readiness"] == "ready"
     assert str(found["sandbox"]).startswith("bubblewrap")
     text = worker(data, "status").stdout
+    assert "little-one" in text
     assert "Device       CPU: " in text or "Device       NVIDIA" in text
     assert (data / "control.sock").stat().st_mode & 0o777 == 0o600
 
