@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MOST_INPUT = 1 << 20
 _PATIENCE_S = 3.0
-_PATIENCE = "(waiting: all workers may be busy, or one has to fetch and load the model first)"
+_PATIENCE = "(waiting: all workers may be busy or paused, or one has to fetch and load the model first)"
 _STILL_HERE = "still here"
 """What the coordinator says when it has nothing to say."""
 _NUMBERS = re.compile(r"[0-9]+")
