@@ -105,7 +105,7 @@ class DeskMachine:
         until(lambda: label in menu.labels(), f"{label} in the menu")
         menu.click(label)
 
-    def restart(self, true: Callable[[Worker], bool], what: str, limit_s: float = 60) -> float:
+    def restart(self, true: Callable[[Worker], bool], what: str, limit_s: float = 240) -> float:
         """Wait until it is away, then until it is back as it should be; returns the seconds between."""
         until(lambda: not self.listed().connected, "the worker to restart", 300)
         return until(lambda: (worker := self.listed()).connected and true(worker), what, limit_s)
@@ -155,8 +155,8 @@ class Stream(threading.Thread):
         return max((after - before for before, after in zip(self.times, self.times[1:], strict=False)), default=0.0)
 
 
-def until(true: Callable[[], object], what: str, limit_s: float = 60) -> float:
-    """Returns the seconds it took."""
+def until(true: Callable[[], object], what: str, limit_s: float = 240) -> float:
+    """Returns the seconds it took; the limit is only there so that a test ends, also on a busy machine."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < limit_s, f"waited for {what}"

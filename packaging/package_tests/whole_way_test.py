@@ -145,7 +145,8 @@ def test_it_updates_itself_while_two_clients_read_and_neither_notices(site: Site
     smol = Stream(site.grid, "smol", "Tell me a long story about a lighthouse, with many chapters.", 7000)
     echo.start()
     smol.start()
-    until(lambda: len(echo.times) > 10 and len(smol.times) > 10, "both to be under way")
+    until(lambda: all(len(each.times) > 10 or each.error for each in (echo, smol)), "both to be under way")
+    assert (echo.error, smol.error) == (None, None)
     assert site.machine.listed().running == 2
     site.grid.admin_command("worker", "undrain", SECOND)
     site.fetch(2)
