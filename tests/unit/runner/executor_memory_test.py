@@ -22,7 +22,7 @@ from tests.fakes.plain_launcher import PlainLauncher
 
 MB = 10**6
 REF = ModelRef(name="m", digest=Sha256("0" * 64))
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
 
 
 async def serve(folder: Path, cap: int, tasks: list[ModelTask]) -> tuple[Ready, int]:

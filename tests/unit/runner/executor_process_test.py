@@ -236,7 +236,7 @@ def test_stray_prints_do_not_corrupt_the_frames() -> None:
         "        os.write(1, b'stray bytes'); print('stray words', flush=True); os.system('echo stray child')\n"
         "        time.sleep(.002)\n"
         "def later():\n"
-        "    time.sleep(.2)\n"
+        "    while not os.path.sameopenfile(1, 2): time.sleep(.002)\n"
         "    shout()\n"
         "threading.Thread(target=later, daemon=True).start()\n"
         "runpy.run_module('runner.executor', run_name='__main__')\n"
