@@ -9,13 +9,13 @@ import pytest
 from tests.faults.conftest import Form
 from tests.faults.faultgrid import DEFAULTS, FaultGrid
 from tests.faults.figures import Row, Table, percentile
-from tests.faults.load import Order
+from tests.faults.load import EVERY_KIND, Order
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.fault("coordinator_kill")]
 
 BACK_S = 15.0
 _GOAL = "lost 0, workers back within 15 s"
-_LOAD = Order(submitters=3, open_jobs=6)
+_LOAD = Order(submitters=3, open_jobs=6, kinds=EVERY_KIND)
 
 
 def test_a_killed_coordinator_loses_nothing_acknowledged_and_its_workers_come_back(

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.conftest import Form
 from tests.faults.faultgrid import FaultGrid, within
 from tests.faults.figures import Row, Table, percentile
-from tests.faults.load import Order
+from tests.faults.load import EVERY_KIND, Order
 
 pytestmark = pytest.mark.sandbox
 
@@ -16,7 +16,7 @@ LEASE_S = 3.0
 """Of `faultgrid.SHORT`."""
 MOVED_S = LEASE_S + 5.0
 """The table of promises allows five seconds beyond the lease."""
-_LOAD = Order(submitters=3, open_jobs=6, job_s=0.2)
+_LOAD = Order(submitters=3, open_jobs=6, job_s=0.2, kinds=EVERY_KIND, answer_words=30)
 
 
 @pytest.mark.fault("worker_kill")

@@ -25,6 +25,8 @@ import msgspec
 
 from tests.faults.client_log import Acknowledged, Attempted, ClientLog, Completed, Streamed
 
+EVERY_KIND: tuple[Literal["python", "chat", "completion"], ...]
+EVERY_KIND = ("python", "python", "python", "python", "chat", "completion")
 FINAL = ("done", "failed", "cancelled", "dead")
 SCRIPT = """
 import secrets, time
@@ -198,7 +200,23 @@ def read_back(client: Client) -> None:
 def _looked(client: Client, http: httpx.Client, job: str, op: str) -> httpx.Response:
     if _look(client, http, job, op):
         _prove(client, http, job, op)
+        _prove_answer(client, http, job, op)
     return httpx.Response(200)
+
+
+def _prove_answer(client: Client, http: httpx.Client, job: str, op: str) -> None:
+    """What a model's job kept has to be the whole answer."""
+    order, kind = client.order, client.order.kinds[int(op.rsplit("-", 1)[1]) % len(client.order.kinds)]
+    if kind == "python":
+        return
+    kept = http.get(f"/api/v1/jobs/{job}/result")
+    if kept.status_code != 200:
+        return
+    choice = kept.json()["choices"][0]
+    found = choice["message"]["content"] if kind == "chat" else choice["text"]
+    wanted = " ".join(itertools.islice(itertools.cycle((op, "says", "this")), order.answer_words))
+    if found != wanted:
+        client.log.write(Completed(op, job, "wrong", f"wrong {found}", f"{found} instead of {wanted}"))
 
 
 def _prove(client: Client, http: httpx.Client, job: str, op: str) -> None:
@@ -229,18 +247,21 @@ def read_streams(client: Client) -> None:
 
 
 def read_stream(http: httpx.Client, order: Order, op: str) -> Streamed:
-    """One answer whose every word is known and different, so that none can be missing, twice or elsewhere."""
+    """One answer whose every word is known and different, so that none can be missing, twice or elsewhere; every other
+    one a chat, the rest completions."""
     expected = " ".join(f"{op}.{word}" for word in range(order.stream_words))
+    said = f"#echo delay_ms={order.stream_delay_ms}\n{expected}"
+    chat = int(op.rsplit("-", 1)[1]) % 2 == 0
     body = {
         "model": order.model,
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": order.stream_words + 1,
-        "messages": [{"role": "user", "content": f"#echo delay_ms={order.stream_delay_ms}\n{expected}"}],
+        **({"messages": [{"role": "user", "content": said}]} if chat else {"prompt": said}),
     }
     text, usage, times, why = "", 0, [time.monotonic()], "the stream broke off"
     try:
-        with http.stream("POST", "/v1/chat/completions", json=body) as response:
+        with http.stream("POST", "/v1/chat/completions" if chat else "/v1/completions", json=body) as response:
             if response.status_code != 200:
                 why = f"{response.status_code}: {response.read()[:200].decode(errors='replace')}"
                 time.sleep(0.2)
@@ -255,7 +276,9 @@ def read_stream(http: httpx.Client, order: Order, op: str) -> Streamed:
                     why = f"error event: {chunk['error']['message'][:200]}"
                     break
                 usage = (chunk.get("usage") or {}).get("completion_tokens", usage)
-                piece = "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+                piece = "".join(
+                    choice["delta"].get("content") or "" if chat else choice["text"] for choice in chunk["choices"]
+                )
                 if piece:
                     text += piece
                     times.append(time.monotonic())
