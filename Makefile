@@ -20,7 +20,7 @@ help:
 	@echo "make demo    start a coordinator and a worker, and get real answers from them (KEEP=1 leaves them running)"
 	@echo "make test    lint, types, import rules and every test"
 	@echo "make test-windows  the Windows sandbox, for real, under Wine (installs it where it may)"
-	@echo "make soak    every fault of docs/reliability.md at full length, about 25 minutes (ONLY=coordinator_kill: one)"
+	@echo "make soak    every fault of docs/reliability.md at full length, about 28 minutes (ONLY=coordinator_kill: one)"
 	@echo "make packages  the frozen app, its update archive, .deb and AppImage, in dist/ (ROOT_KEYS=FILE SEQ=N: for a release)"
 	@echo "make packages-test  install the .deb here, work with it, purge it (only in a container or with CI=true)"
 	@echo "make packages-windows  the frozen app for Windows, its update archive and installer, built under Wine"
