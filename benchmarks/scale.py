@@ -94,7 +94,8 @@ def _idle(folder: Path, workers: int, heartbeat_s: float, *, cut: bool) -> Idle:
             time.sleep(_WATCH_S)
             busy_s = _cpu_s(coordinator) - before
             if cut:
-                sessions = fleet.cut().sessions
+                sessions = fleet.status().sessions  # before it: the first are back before the last is cut
+                fleet.cut()
                 while fleet.status().sessions < sessions + workers:
                     time.sleep(0.1)
                 time.sleep(_SETTLE_S)

@@ -38,7 +38,8 @@ def churn(http: httpx.Client, fleet: FleetProcess) -> None:
             next(answer.iter_lines())
     unfinished = {"state": "queued,leased,running", "kind": "all", "limit": "1"}
     assert within(120, lambda: not http.get("/api/v1/jobs", params=unfinished).json()["data"], 0.1)
-    sessions = fleet.cut().sessions
+    sessions = fleet.status().sessions
+    fleet.cut()
     assert within(60, lambda: fleet.status().sessions >= sessions + WORKERS and fleet.status().ready == WORKERS, 0.1)
 
 
