@@ -1,12 +1,9 @@
 """A wall clock of child processes that a test can turn; their monotonic clocks go on as they are.
 
-libfaketime where it is installed (the Debian package `faketime`, or PyPI's `libfaketime` beside this Python): the whole
-process sees another time. Else `time.time` and `time.time_ns` of Python are replaced in the child, which is all that
-reads the wall clock in GoGrid but for certificates' dates.
+`time.time` and `time.time_ns` of Python are replaced in the child, which is all that reads the wall clock in GoGrid but
+for certificates' dates.
 """
 
-import glob
-import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,23 +32,12 @@ class Clock:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._file = folder / "offset"
-        self._library = _libfaketime()
-        self.how = "libfaketime" if self._library else "time.time replaced"
         self._folder = folder
-        if not self._library:
-            (folder / "sitecustomize.py").write_text(_PATCH)
+        (folder / "sitecustomize.py").write_text(_PATCH)
         self.jump_to(0)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        if self._library:
-            return {
-                "LD_PRELOAD": self._library,
-                "FAKETIME_TIMESTAMP_FILE": str(self._file),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "DONT_FAKE_MONOTONIC": "1",
-            }
         path = os.pathsep.join(filter(None, (str(self._folder), os.environ.get("PYTHONPATH", ""))))
         return {"PYTHONPATH": path, "TEST_CLOCK_FILE": str(self._file)}
 
@@ -60,12 +46,3 @@ class Clock:
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{offset_s:+d}")
         fresh.replace(self._file)
-
-
-def _libfaketime() -> str:
-    """Its path; empty if it is not installed."""
-    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-    spec = importlib.util.find_spec("libfaketime")
-    if spec is not None and spec.origin is not None:
-        found += map(str, Path(spec.origin).parent.rglob("libfaketime*.so.1"))
-    return found[0] if found else ""

@@ -61,7 +61,6 @@ def test_leases_sessions_and_jobs_do_not_notice_a_clock_that_jumps(tmp_path: Pat
         "acknowledged": verdict.acknowledged,
         "sessions kept": f"{kept} of {len(sessions)}",
         "jobs that ran twice": again,
-        "by": clock.how,
     }
     met = verdict.clean and kept == len(sessions) and not again
     table.add(Row("clock", len(jumps), "lost 0, no lease and no session ended by it", met, verdict, others))
