@@ -12,6 +12,7 @@ from gogrid.addresses import Address, parse_address
 from gogrid.config import Resolved, Setting, integer, resolve, text
 from gogrid.errors import ConfigError, GoGridError
 from gogrid.jointoken import MAX_ADDRESSES
+from gogrid.named_path import named_path
 from gogrid.sizes import parse_duration
 
 DATA_VARIABLE = "GOGRID_COORDINATOR_DATA"
@@ -209,10 +210,12 @@ SETTINGS: tuple[Setting[Any], ...] = (
 def state_folder(
     flag: str | None, environment: Mapping[str, str], home: Path, platform: str, is_root: bool
 ) -> StateFolder:
-    """The folder of `--data`, else of the variable, else of the platform."""
-    given = flag or environment.get(DATA_VARIABLE)
-    chosen = Path(given).expanduser() if given else default_root(environment, home, platform, is_root)
-    return StateFolder(chosen.absolute())
+    """The folder of `--data`, else of the variable, else of the platform. Raises `ConfigError` if it is not usable."""
+    if flag:
+        return StateFolder(named_path(flag, "--data"))
+    if given := environment.get(DATA_VARIABLE):
+        return StateFolder(named_path(given, DATA_VARIABLE))
+    return StateFolder(named_path(default_root(environment, home, platform, is_root), "the state folder"))
 
 
 def load_config(folder: StateFolder, flags: Mapping[str, object], environment: Mapping[str, str]) -> CoordinatorConfig:

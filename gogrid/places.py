@@ -2,6 +2,7 @@
 
 Promises: every place can be overridden, and overriding the data folder alone moves *everything* below it, so that two
 workers, a demo or a test never meet. Without an override the places are those that the platform's users expect.
+Refuses a path that is not UTF-8.
 """
 
 import hashlib
@@ -9,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gogrid.named_path import named_path, text_path
+
 CONFIG_VARIABLE = "GOGRID_WORKER_CONFIG"
 DATA_VARIABLE = "GOGRID_WORKER_DATA"
 MEMBERSHIP_FILE = "membership.json"
 _SOCKET_PATH_LIMIT = 100
 """Bytes; the kernels allow 104 (macOS) and 108 (Linux) for the path of a Unix socket."""
+_STANDARD = "the folder of this user's programs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +96,31 @@ def worker_places(
         data: from `--data`; wins over the variable.
         platform: `sys.platform`.
         user: the numeric user id, 0 where there is none.
+
+    Raises:
+        ConfigError: a place is not usable; names who named it.
     """
-    chosen_config = config or _path(environment.get(CONFIG_VARIABLE))
-    chosen_data = data or _path(environment.get(DATA_VARIABLE))
+    chosen_config = _chosen(config, "--config", environment, CONFIG_VARIABLE)
+    chosen_data = _chosen(data, "--data", environment, DATA_VARIABLE)
     standard_config, standard_data = _standard(environment, platform, home)
-    final_data = (chosen_data or standard_data).absolute()
+    final_data = chosen_data or text_path(standard_data.absolute(), _STANDARD)
     if chosen_config is None:
-        chosen_config = (final_data if chosen_data is not None else standard_config) / "config.toml"
+        folder = final_data if chosen_data is not None else text_path(standard_config.absolute(), _STANDARD)
+        chosen_config = folder / "config.toml"
     return WorkerPlaces(
-        chosen_config.absolute(),
+        chosen_config,
         final_data,
         control=socket_path(final_data / "control.sock", environment, user),
         instance=socket_path(final_data / "app.sock", environment, user),
         custom_logs=_logs(environment, platform, home) if chosen_data is None else None,
     )
+
+
+def _chosen(given: Path | None, flag: str, environment: Mapping[str, str], variable: str) -> Path | None:
+    if given is not None:
+        return named_path(given, flag)
+    text = environment.get(variable)
+    return named_path(text, variable) if text else None
 
 
 def _path(text: str | None) -> Path | None:
@@ -148,6 +163,6 @@ def socket_path(direct: Path, environment: Mapping[str, str], user: int) -> Path
     name = f"{hashlib.sha256(str(direct.parent).encode()).hexdigest()[:16]}-{direct.name}"
     runtime = _absolute(environment.get("XDG_RUNTIME_DIR"))
     short = runtime / "gogrid" / name if runtime is not None else None
-    if short is not None and len(str(short).encode()) <= _SOCKET_PATH_LIMIT:
+    if short is not None and len(str(short).encode(errors="surrogateescape")) <= _SOCKET_PATH_LIMIT:
         return short
     return Path(f"/tmp/gogrid-{user}") / name  # noqa: S108  # the folder is made 0700 and checked by who listens

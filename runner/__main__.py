@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unexpected words: {' '.join(options.words)}")
     if options.supervised_by is not None:
         end_with(options.supervised_by)
-    places = named_places(options)
     try:
+        places = named_places(options)
         from runner.settings_source import SettingsSource
 
         settings = SettingsSource(places, _flags(options), os.environ)
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if options.errand == "run":
             raise  # a crash: it is tried again, for a disk may recover
-        return _say(f"{error.filename or places.data}: {error.strerror or error}", CANNOT_RUN)
+        return _say(f"{error.filename or 'this machine'}: {error.strerror or error}", CANNOT_RUN)
     except ModuleNotFoundError as error:
         return _say(not_installed(error, "worker"), CANNOT_RUN)
     except KeyboardInterrupt:

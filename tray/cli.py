@@ -25,12 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = main_parser()
     words = conceal(sys.argv[1:]) if arguments is None else arguments
     options, rest = parser.parse_known_args(words)
-    places = named_places(options)
-    if options.version:
-        print(f"gogrid-worker {version(places)}")
-        return 0
     commanded = bool(rest) and not rest[0].startswith("-")
     try:
+        places = named_places(options)
+        if options.version:
+            print(f"gogrid-worker {version(places)}")
+            return 0
         updatable = begin(places, words, supervising=not commanded and not options.help)
         if isinstance(updatable, int):
             return updatable

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", choices=get_args(Page), default="settings", help="what to show first")
     add_place_options(parser)
     options = parser.parse_args(arguments)
-    places = named_places(options)
     try:
+        places = named_places(options)
         _keep_log(places)
         orders = orders_of_parent()
         show_window(options.page, dispatcher(places), orders, _say_shown if orders is not None else lambda: None)
