@@ -125,6 +125,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         grid.start_worker(SECOND)
         made.ask()  # the second one has the model at hand, for when it is needed there
         grid.admin_command("worker", "drain", SECOND)
+        until(lambda: _drained(grid), "the coordinator to notice, or the second one answers for the machine")
         try:
             machine.start()
             yield made
@@ -132,6 +133,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             machine.stop()
             results = ROOT / "build" / "whole-way.json"
             results.write_text(json.dumps({name: round(value, 2) for name, value in made.measured.items()}, indent=2))
+
+
+def _drained(grid: LocalGrid) -> bool:
+    with grid.client() as client:
+        return any(worker.name == SECOND and worker.readiness == "draining" for worker in client.workers())
 
 
 def test_the_frozen_worker_fetches_its_engine_and_a_real_model_answers(site: Site) -> None:
