@@ -70,21 +70,40 @@ def group(subparsers: Subparsers, name: str, words: str) -> Subparsers:
     return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 
-def pick(records: Sequence[T], given: str, what: str, id_of: Callable[[T], str], name_of: Callable[[T], str]) -> T:
+def pick(
+    records: Sequence[T],
+    given: str,
+    what: str,
+    id_of: Callable[[T], str],
+    name_of: Callable[[T], str],
+    revoked: Callable[[T], bool] = lambda _record: False,
+) -> T:
     """The record with this id, or the only one with this name, or the only one whose id begins like this.
+
+    Args:
+        revoked: such a record does not stand in the way of one that is not; it is found where no other is.
 
     Raises:
         NotFoundError: there is none, or several have the name.
     """
+    if not given.strip():
+        raise NotFoundError(f"Give the {what}'s name or id; `gogrid-coordinator {what} list` shows them.")
     for record in records:
         if id_of(record) == given:
             return record
+    living = _alike([record for record in records if not revoked(record)], given, id_of, name_of)
+    found = living or _alike([record for record in records if revoked(record)], given, id_of, name_of)
+    if not found:
+        raise NotFoundError(f"There is no {what} {given}; `gogrid-coordinator {what} list` shows them.")
+    if len(found) > 1 and not living:
+        raise NotFoundError(f"All {len(found)} {what}s that are called {given} were revoked; nothing was changed.")
+    if len(found) > 1:
+        raise NotFoundError(f"{len(found)} {what}s are called {given}; give the id: {', '.join(map(id_of, found))}.")
+    return found[0]
+
+
+def _alike(records: Sequence[T], given: str, id_of: Callable[[T], str], name_of: Callable[[T], str]) -> list[T]:
+    """Those with this name, else the only one whose id begins like this."""
     named = [record for record in records if name_of(record) == given]
     begun = [record for record in records if len(given) >= SHORT_ID and id_of(record).startswith(given)]
-    if not named and len(begun) == 1:
-        return begun[0]
-    if not named:
-        raise NotFoundError(f"There is no {what} {given}; `gogrid-coordinator {what} list` shows them.")
-    if len(named) > 1:
-        raise NotFoundError(f"{len(named)} {what}s are called {given}; give the id: {', '.join(map(id_of, named))}.")
-    return named[0]
+    return named or (begun if len(begun) == 1 else [])

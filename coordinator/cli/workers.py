@@ -95,6 +95,8 @@ def run_change(args: argparse.Namespace, shell: Shell) -> int:
         """Before and after."""
         async with shell.store() as store:
             worker = await _find(store, args.worker)
+            if worker.status is WorkerStatus.REVOKED and args.change != "revoke":
+                raise ConflictError(f"{worker.name} ({worker.id}) was revoked; let it join again with a new token.")
             await _CHANGES[args.change](store, worker)
             return worker, await _find(store, worker.id)
 
@@ -105,12 +107,18 @@ def run_change(args: argparse.Namespace, shell: Shell) -> int:
 
 
 async def _find(store: Store, given: str) -> WorkerRecord:
-    return pick(await store.workers(), given, "worker", lambda worker: worker.id, lambda worker: worker.name)
+    """One that was revoked does not stand in the way of its successor."""
+    return pick(
+        await store.workers(),
+        given,
+        "worker",
+        lambda worker: worker.id,
+        lambda worker: worker.name,
+        lambda worker: worker.status is WorkerStatus.REVOKED,
+    )
 
 
 async def _approve(store: Store, worker: WorkerRecord) -> None:
-    if worker.status is WorkerStatus.REVOKED:
-        raise ConflictError(f"{worker.name} was revoked; let it join again with a new token.")
     await store.set_worker_status(worker.id, WorkerStatus.APPROVED)
 
 
