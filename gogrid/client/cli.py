@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import gogrid
 from gogrid.arguments import CommandParser, parse
 from gogrid.client.commands import chat, demo, jobs, listings, login, run
-from gogrid.client.errors import ClientError, ProfileError, RefusedError, UnreachableError
+from gogrid.client.errors import ClientError, NotTextError, ProfileError, RefusedError, UnreachableError
 from gogrid.client.shell import Action, Exit, UsageError, standard_shell
 
 _COMMANDS = (login, chat, run, jobs, listings, demo)
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         shell.failure(f"{error.filename or 'The output'} cannot be used: {error.strerror or error}.", "cannot")
         return arguments.failure or Exit.CANNOT
-    except UsageError as error:
+    except (UsageError, NotTextError) as error:
         shell.failure(str(error), "usage")
         return Exit.CANNOT
     except RefusedError as error:

@@ -14,8 +14,6 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-import msgspec
-
 from gogrid.client.answers import (
     BulkReply,
     CatalogueModel,
@@ -40,7 +38,7 @@ from gogrid.client.answers import (
     Worker,
     WorkerList,
 )
-from gogrid.client.connection import Connection, decoded_event
+from gogrid.client.connection import Connection, decoded_event, encoded
 from gogrid.client.errors import AnswerError, NoSuchJobError, UnreachableError
 from gogrid.client.output import OutputFolder
 from gogrid.client.profile import Profile, config_path, resolve_profile
@@ -216,7 +214,7 @@ class GoGrid:
             jobs: each a `ModelJobRequest`, or whatever else becomes the JSON of a job, such as `{"code": "print(1)"}`.
             idempotency_key: for the whole: the same key and jobs give the same ids.
         """
-        lines = b"\n".join(msgspec.json.encode(job) for job in jobs)
+        lines = b"\n".join(encoded(job) for job in jobs)
         headers = {
             "content-type": "application/jsonl",
             "idempotency-key": idempotency_key or secrets.token_hex(16),

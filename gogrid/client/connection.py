@@ -14,7 +14,7 @@ import msgspec
 import gogrid
 from gogrid.client.errors import AnswerError, RefusedError
 from gogrid.client.profile import Profile
-from gogrid.client.reach import reachable
+from gogrid.client.reach import not_text, reachable
 from gogrid.client.sse import EventDecoder, ServerEvent
 from gogrid.client.trust import pinned_context
 
@@ -80,7 +80,7 @@ class Connection:
         """One request with a typed JSON answer.
 
         Raises:
-            UnreachableError, RefusedError, AnswerError
+            UnreachableError, RefusedError, AnswerError, NotTextError
         """
         with self._send(method, path, _request(body, more)) as response:
             return _decoded(response.read(), answer)
@@ -90,7 +90,7 @@ class Connection:
     ) -> T:
         """One form with a `job` field in JSON and the files; raises like `call`."""
         form: _Request = {
-            "data": {"job": msgspec.json.encode(job).decode()},
+            "data": {"job": encoded(job).decode()},
             "files": [("files", (name, content, "application/octet-stream")) for name, content in files.items()],
             "headers": dict(headers),
         }
@@ -127,13 +127,21 @@ class Connection:
             yield response
 
 
+def encoded(value: object) -> bytes:
+    """A value to be sent, as JSON. Raises: NotTextError."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError as error:
+        raise not_text(error) from error
+
+
 def _request(body: object, more: _More) -> _Request:
     request: _Request = {"timeout": _timeout(more.get("timeout_s", SILENCE_S)), "params": more.get("params", ())}
     request["headers"] = dict(more.get("headers", {}))
     if "content" in more:
         request["content"] = more["content"]
     elif body is not None:
-        request["content"] = msgspec.json.encode(body)
+        request["content"] = encoded(body)
         request["headers"]["content-type"] = "application/json"
     return request
 

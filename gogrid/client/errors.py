@@ -39,6 +39,10 @@ class AnswerError(ClientError):
     """The answer broke off or is not what GoGrid speaks."""
 
 
+class NotTextError(ClientError):
+    """What was to be sent cannot be written as UTF-8; nothing was sent."""
+
+
 class NoSuchJobError(ClientError):
     """What was given cannot be a job's id."""
 

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 import httpx
 
-from gogrid.client.errors import UnreachableError
+from gogrid.client.errors import NotTextError, UnreachableError
 from gogrid.terminal import one_line
 
+_QUOTED = 20
+"""So many characters on either side of a bad one are repeated."""
 _NUMBER = re.compile(r"\[Errno -?[0-9]+\] *")
 
 
@@ -33,6 +35,14 @@ def reachable(url: str) -> Iterator[None]:
         raise UnreachableError(f"The connection to {url} broke: {_brief(error)}.") from error
     except httpx.InvalidURL as error:
         raise UnreachableError(f"{url} is not an address that can be used: {_brief(error)}.") from error
+    except UnicodeEncodeError as error:
+        raise not_text(error) from error
+
+
+def not_text(error: UnicodeEncodeError) -> NotTextError:
+    """Names the place of what cannot be sent: bytes of somebody's terminal or file name that were no text."""
+    around = error.object[max(0, error.start - _QUOTED) : error.end + _QUOTED]
+    return NotTextError(f"{around!a} is not UTF-8 text; nothing was sent.")
 
 
 def _why_cut_off(url: str, error: httpx.RemoteProtocolError) -> str:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     """What a command adds its parser to."""
 
 
+_ESCAPE = "surrogateescape"
+
+
 class Exit(IntEnum):
     """What every command's exit code means; `gogrid run` passes on the script's own."""
 
@@ -71,6 +74,7 @@ class Shell:
     def failure(self, sentence: str, code: str) -> None:
         """Why nothing came of it: a sentence for people, or an object for programs."""
         if self.json:
+            sentence = sentence.encode(errors="backslashreplace").decode()
             self.stderr.write(msgspec.json.encode({"error": {"code": code, "message": sentence}}).decode() + "\n")
             self.stderr.flush()
         else:
@@ -82,13 +86,24 @@ class Shell:
         return self.stdin.isatty() and self.stderr.isatty()
 
 
+def is_text(typed: str) -> bool:
+    """Whether this can be sent: bytes that were no text reach us as halves of surrogate pairs."""
+    return typed.isprintable() or not any(0xD800 <= ord(character) < 0xE000 for character in typed)
+
+
 Action = Callable[[argparse.Namespace, Shell], int]
 
 
 def standard_shell(environment: Mapping[str, str], as_json: bool) -> Shell:
-    """The process's own streams; characters that its encoding lacks are escaped, never an error."""
+    """The process's own streams; characters that its encoding lacks are escaped, never an error.
+
+    Bytes of the input that are no text become what `is_text` refuses, whatever the locale.
+    """
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    decoding = getattr(sys.stdin, "reconfigure", None)
+    if decoding is not None and sys.stdin.errors != _ESCAPE:
+        decoding(errors=_ESCAPE)
     return Shell(environment, as_json, sys.stdin, sys.stdout, sys.stderr)

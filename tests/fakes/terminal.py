@@ -44,7 +44,8 @@ class Terminal:
         os.close(self._ours)
 
     def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
+        """`\\udcff` types the byte 0xff."""
+        os.write(self._ours, text.encode(errors="surrogateescape"))
 
     def interrupt(self) -> None:
         """Ctrl-C, once the program has fallen asleep: a signal between readline's prompt and its wait is seen late."""

@@ -14,7 +14,7 @@ from gogrid.client.client import GoGrid
 from gogrid.client.commands.options import command, number, whole
 from gogrid.client.errors import AnswerError, RefusedError, UnreachableError
 from gogrid.client.patience import after
-from gogrid.client.shell import Exit, Shell, UsageError
+from gogrid.client.shell import Exit, Shell, UsageError, is_text
 
 if TYPE_CHECKING:
     from gogrid.client.shell import Commands
@@ -57,10 +57,9 @@ def chat(arguments: argparse.Namespace, shell: Shell) -> int:
 
 
 def _piped(shell: Shell) -> str:
-    try:
-        text = shell.stdin.read(_MOST_INPUT + 1)
-    except UnicodeDecodeError as error:
-        raise UsageError("The piped input is not UTF-8 text.") from error
+    text = shell.stdin.read(_MOST_INPUT + 1)
+    if not is_text(text):
+        raise UsageError("The piped input is not UTF-8 text.")
     if len(text) > _MOST_INPUT:
         raise UsageError("The piped input is longer than the 1 MB that a prompt may have.")
     return text
@@ -100,15 +99,16 @@ def _read(shell: Shell) -> str | None:
     """One line; None at the end of the conversation."""
     while True:
         try:
-            return input(">>> ").strip()
+            said = input(">>> ").strip()
+            if is_text(said):
+                return said
+            shell.note("That was not UTF-8 text.")
         except EOFError:
             shell.line("")
             return None
         except KeyboardInterrupt:
             shell.line("")
             shell.note("(Ctrl-D or /exit ends the conversation.)")
-        except UnicodeDecodeError:
-            shell.note("That was not UTF-8 text.")
 
 
 def _turn(client: GoGrid, arguments: argparse.Namespace, shell: Shell, turns: list[ChatTurn]) -> list[ChatTurn] | None:

@@ -95,10 +95,18 @@ def _key(given: str | None, shell: Shell) -> str:
     if given is None:
         if not shell.asks:
             raise ProfileError("No key was given: use --key -, and write the key to standard input.")
-        given = getpass.getpass("API key: ")
+        given = _asked_for()
     elif given == "-":
         given = shell.stdin.readline()
     return parse_key(given)
+
+
+def _asked_for() -> str:
+    """What was typed; empty if that was no text, or the end of the input."""
+    try:
+        return getpass.getpass("API key: ")
+    except (UnicodeDecodeError, EOFError):
+        return ""
 
 
 def _checked(client: GoGrid) -> tuple[object, ...]:

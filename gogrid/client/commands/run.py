@@ -26,6 +26,7 @@ from gogrid.client.patience import after
 from gogrid.client.script_output import ScriptOutput, ending, exit_code
 from gogrid.client.shell import Exit, Shell, UsageError
 from gogrid.client.tables import span
+from gogrid.terminal import one_line
 
 if TYPE_CHECKING:
     from gogrid.client.shell import Commands
@@ -141,7 +142,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[Bundle, str, tuple[str, ...]]
         raise UsageError("Name a SCRIPT or a FOLDER to run, or give its text with -c CODE.")
     script = Path(words[0])
     bundle = of_path(script, arguments.inputs, arguments.entry)
-    return bundle, script.name or script.resolve().name, (*words[1:], *arguments.rest)
+    return bundle, one_line(script.name or script.resolve().name), (*words[1:], *arguments.rest)
 
 
 def _or_default(value: T | None) -> T | UnsetType:
