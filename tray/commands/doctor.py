@@ -5,8 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from gogrid.protocol.worker_report import Readiness
+from runner.control_messages import AskStatus, WorkerStatus
 from tray.autostart.choose import autostart
 from tray.commands.base import REFUSED, Command, Context, fetch, nothing_more, say
+from tray.commands.status_text import standing
+from tray.control_client import NotRunningError, ask
 from tray.icon.surroundings import why_no_tray
 from tray.instance import NoAppError, ask_app
 from tray.instance_messages import AppStatus, AskApp
@@ -22,7 +26,7 @@ def _run(options: argparse.Namespace, context: Context) -> int:
     with ThreadPoolExecutor(1) as other:
         runners = other.submit(fetch, context, ("doctor",))
         app = _app(context)
-        ours = (_tray(app), _login(context), _updates(app))
+        ours = (*_worker(context), _tray(app), _login(context), _updates(app))
         found = msgspec.json.decode(runners.result(), type=tuple[Check, ...])
         checks = (*(_with_engine(check, app) for check in found), *ours)
     say(options.json, checks, findings_text(checks))
@@ -47,6 +51,23 @@ def _app(context: Context) -> AppStatus | None:
     except NoAppError:
         return None
     return answer if isinstance(answer, AppStatus) else None
+
+
+def _worker(context: Context) -> tuple[Check, ...]:
+    """What the worker that runs does now; nothing where none runs."""
+    try:
+        status = ask(context.places.control, AskStatus())
+    except NotRunningError:
+        return ()
+    return (running_worker(status),) if isinstance(status, WorkerStatus) else ()
+
+
+def running_worker(status: WorkerStatus) -> Check:
+    """A worker that stands back as its owner wants it is well."""
+    ready = status.readiness is Readiness.READY
+    well = status.connected if ready else status.readiness is not Readiness.UNABLE
+    back = "" if ready or not well else "it stands back now, "
+    return Check("worker", well, f"{back}{standing(status)}")
 
 
 def _tray(app: AppStatus | None) -> Check:

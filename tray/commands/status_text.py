@@ -1,10 +1,14 @@
 """A worker's status as a person reads it. Pure, but for the local time zone."""
 
+import re
+
 from gogrid.moments import shown_moment
 from gogrid.protocol.worker_report import Readiness
 from gogrid.sizes import format_size
 from runner.control_messages import ModelState, WorkerStatus
 from tray.app.state import why_not
+
+_LIMIT = re.compile(r"((other programs (?:used|held)|the .+ reached) [^()]* \([^()]* allowed)\)")
 
 
 def status_text(status: WorkerStatus) -> str:
@@ -30,6 +34,12 @@ def status_text(status: WorkerStatus) -> str:
     return "\n".join(lines)
 
 
+def standing(status: WorkerStatus) -> str:
+    """In one line: whether it works now, and every reason why not."""
+    others = (f"; also: {_held(status, hold)}" for hold in status.holds if hold != status.reason)
+    return "".join((_state(status), *others))
+
+
 def _state(status: WorkerStatus) -> str:
     """Ready is who gets work: not while the coordinator is away."""
     if _says_why_not(status):
@@ -41,8 +51,14 @@ def _state(status: WorkerStatus) -> str:
 def _held(status: WorkerStatus, reason: str) -> str:
     """With its end, where it is the owner's pause: that is the first of all."""
     if not status.paused_until or status.holds[:1] != (reason,):
-        return reason
+        return _LIMIT.sub(_with_setting, reason)
     return f"{reason} until {shown_moment(status.paused_until, '%Y-%m-%d %H:%M')}"
+
+
+def _with_setting(found: re.Match[str]) -> str:
+    """A gate's limit, and how its owner would change it."""
+    setting = "max_temperature" if found[2].startswith("the ") else "max_other_load"
+    return f"{found[1]}; the setting is {setting})"
 
 
 def _says_why_not(status: WorkerStatus) -> bool:

@@ -2,10 +2,14 @@
 
 from datetime import datetime
 
+import pytest
 from msgspec.structs import replace
 
 from gogrid.protocol.worker_report import Readiness
 from runner.control_messages import ModelState, RunningJob
+from runner.gates.gates import Gates
+from runner.gates.observation import MachineSeen
+from runner.gates.settings import GateSettings
 from tests.fakes.worker_status import READY
 from tray.commands.status_text import status_text
 
@@ -56,6 +60,27 @@ def test_every_hold_an_end_and_throughput_are_told() -> None:
     ]
     assert "Jobs         1 running, 7 done, 1 failed, 85 tokens/s" in lines
     assert lines[-1] == "Memory       1.2 GB held by models"
+
+
+@pytest.mark.parametrize(
+    ("seen", "setting"),
+    [
+        (MachineSeen(others_cpu=0.97), "max_other_load"),
+        (MachineSeen(others_gpu=0.97), "max_other_load"),
+        (MachineSeen(others_gpu_memory=0.97), "max_other_load"),
+        (MachineSeen(temperatures={"GPU": 97.0}), "max_temperature"),
+    ],
+    ids=["processor", "gpu", "gpu memory", "temperature"],
+)
+def test_a_limit_that_stops_it_is_told_with_its_setting(seen: MachineSeen, setting: str) -> None:
+    gates, settings = Gates(), GateSettings(max_temperature=80)
+    now = datetime(2026, 11, 22)
+    for second in range(11):
+        reasons = gates.judge(settings, None, seen, second, now)
+    status = replace(STATUS, reason=reasons[0], holds=reasons)
+    state = status_text(status).splitlines()[1]
+    assert reasons[0].endswith(" allowed)")
+    assert state == f"State        paused: {reasons[0][:-1]}; the setting is {setting})"
 
 
 def test_why_it_is_not_connected_is_said_once() -> None:
