@@ -122,7 +122,7 @@ async def _started(config: CoordinatorConfig) -> AsyncIterator[_Parts]:
         stack.push_async_callback(store.close)
         directory = await Directory.load(store, time.time)
         tally = Tally()
-        dispatcher = Dispatcher(Scheduler(config.lease_s), time.monotonic, time.time)
+        dispatcher = Dispatcher(Scheduler(config.lease_s), time.monotonic, time.time, return_s=config.lease_s)
         dispatcher.enrolled = directory.enrolled
         limits = RequestLimits(config.queue_length, config.key_concurrency, config.patience_s, config.longest_wait_s)
         requests = InteractiveRequests(dispatcher, store, limits, tally, time.time)

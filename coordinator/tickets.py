@@ -59,7 +59,8 @@ class Requests(Protocol):
         """`mode`: how another worker goes on with a half-streamed answer. `wait`: for a model that cannot answer yet.
 
         Raises `RequestError` if no worker lends enough for it, `QueueFullError`, and `NoWorkerError` if no connected
-        worker could ever serve it as things are. For one that only stands back (its owner's pause, a gate) it waits.
+        worker could ever serve it as things are. For one that only stands back (its owner's pause, a gate) it waits,
+        and for one that may still come back after the coordinator's start.
         """
 
 

@@ -2,17 +2,18 @@
 
 Promises: every piece of `Work` handed to `submit` hears exactly one of `finished`, `hopeless` or its own `withdraw`; a
 message of a lease that is no longer valid reaches nobody; placement runs at once when something changes, once for each
-turn of the event loop. Decides nothing itself: placement is `scheduler.py`, retries are the work's own.
+turn of the event loop; nothing is hopeless while a worker has a lease's time to come back after the coordinator's own
+start. Decides nothing else itself: placement is `scheduler.py`, retries are the work's own.
 """
 
 import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordinator.dispatch.placement import Decision, Need, Oversized
-from coordinator.dispatch.scheduler import Grant, Hopeless, Lost, Scheduler
+from coordinator.dispatch.scheduler import Grant, Lost, Scheduler
 from coordinator.links import WorkerLink
 from gogrid.ids import JobId, Sha256, WorkerId
 from gogrid.protocol.job_messages import Failed, Finished, JobMessage
@@ -21,6 +22,8 @@ from gogrid.protocol.tasks import Task
 from gogrid.protocol.worker_report import WorkerReport
 
 log = logging.getLogger(__name__)
+
+_MAY_COME_BACK = "workers that were here before the coordinator started may still come back"
 
 
 class Work(ABC):
@@ -79,7 +82,14 @@ class Connection:
 class Dispatcher:
     """Implements `coordinator.links.LinkHandler`."""
 
-    def __init__(self, scheduler: Scheduler, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        return_s: float = 0.0,
+    ) -> None:
+        """`return_s`: how long after the start workers that are enrolled are expected back."""
         self._scheduler = scheduler
         self._monotonic = monotonic
         self._wall = wall
@@ -94,6 +104,8 @@ class Dispatcher:
         self.enrolled: Callable[[], Collection[WorkerId]] = lambda: ()
         """Every worker that may work here, connected or not."""
         self._placing: asyncio.Handle | None = None
+        self._return_by: float | None = monotonic() + return_s
+        """Monotonic seconds; None: it has passed."""
 
     # work
 
@@ -110,7 +122,8 @@ class Dispatcher:
 
     def outlook(self, need: Need) -> Decision:
         """What planning says of a job before it is accepted."""
-        return self._scheduler.outlook(need)
+        outlook = self._scheduler.outlook(need)
+        return replace(outlook, hopeless=False) if outlook.hopeless and self._may_come_back() else outlook
 
     def retry(self, work: Work, avoid: WorkerId | None) -> None:
         """Work that was lost waits again."""
@@ -160,7 +173,9 @@ class Dispatcher:
         return self._scheduler.serves_in(model, count)
 
     def reasons(self, job_id: JobId) -> tuple[str, ...]:
-        return self._scheduler.reasons(job_id)
+        reasons = self._scheduler.reasons(job_id)
+        waits = job_id in self._works and self._scheduler.lease(job_id) is None
+        return (_MAY_COME_BACK,) if waits and not reasons and self._may_come_back() else reasons
 
     def oversized(self, need: Need) -> Oversized | None:
         """Why no worker lends enough for this, with the numbers; None: one does, or not all have told."""
@@ -221,6 +236,9 @@ class Dispatcher:
         now = self._monotonic()
         for lost in self._scheduler.expire(now):
             self._lost(lost)
+        if self._return_by is not None and self._return_by <= now:
+            self._return_by = None
+            self._place_soon()
         due = self._scheduler.next_due()
         if due is not None and due <= now:
             self._place_soon()
@@ -296,6 +314,11 @@ class Dispatcher:
 
     # inside
 
+    def _may_come_back(self) -> bool:
+        """A worker that may work here was not here yet since the start, and has time to come."""
+        in_time = self._return_by is not None and self._monotonic() < self._return_by
+        return in_time and self._scheduler.awaits_any(self.enrolled())
+
     def _moving(self, worker_id: WorkerId) -> list[Work]:
         """What a worker holds and somebody waits for."""
         held = (self._works.get(job_id) for job_id in self._scheduler.held_by(worker_id))
@@ -370,5 +393,5 @@ class Dispatcher:
                 continue
             if isinstance(instruction, Grant):
                 work.granted(self._connections[instruction.worker_id].link)
-            elif isinstance(instruction, Hopeless):
+            elif not self._may_come_back():
                 work.hopeless(instruction.reasons)

@@ -204,12 +204,16 @@ class Fleet:
         """A connected worker that could take it stands back for a while: for its owner, or behind a gate."""
         return bool(self._index(need).standing_back)
 
+    def awaits_any(self, enrolled: Collection[WorkerId]) -> bool:
+        """One of these was never here since the start, or went before it had told what it lends."""
+        return not all(one in self._members or one in self._away for one in enrolled)
+
     def oversized(self, need: Need, enrolled: Callable[[], Collection[WorkerId]]) -> Oversized | None:
         """See `placement.oversized`. One that has not told yet, or is `enrolled` and was never here, may lend it."""
         if self._index(need).possible:
             return None
         known = enrolled()
-        if not all(one in self._members or one in self._away for one in known):
+        if self.awaits_any(known):
             return None
         here = [self._candidate(worker_id, member) for worker_id, member in self._members.items()]
         return oversized(need, (*here, *(self._away[one] for one in known if one in self._away)))

@@ -177,6 +177,10 @@ class Scheduler:
         """Why no worker lends enough for this; None: one does, or it is not known of all that are `enrolled`."""
         return self._fleet.oversized(need, enrolled)
 
+    def awaits_any(self, enrolled: Collection[WorkerId]) -> bool:
+        """One of these was never here since the start."""
+        return self._fleet.awaits_any(enrolled)
+
     def held_by(self, worker_id: WorkerId) -> tuple[JobId, ...]:
         return self._fleet.held_by(worker_id) or tuple(self._away.get(worker_id, ()))
 

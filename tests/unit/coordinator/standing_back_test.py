@@ -1,4 +1,5 @@
-"""Requests whose only workers stand back for their owner: they wait for them, but not for ever, and know for whom."""
+"""Requests whose only workers stand back for their owner, or are not back since the coordinator's start: they wait for
+them, but not for ever, and know for whom."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from coordinator.records import KeyRecord, ModelKind, ModelRecord, Scope
 from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import DEFAULT_WAIT, Ticket
-from gogrid.ids import KeyId, Sha256
+from gogrid.ids import KeyId, Sha256, WorkerId
 from gogrid.protocol.job_messages import Started
 from gogrid.protocol.tasks import ChatMessage, ChatTask, CompletionTask, EmbeddingTask, ModelRef, Sampling
 from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, RefusedModel, WorkerReport
@@ -52,6 +53,7 @@ PAUSED = replace(READY, readiness=Readiness.PAUSED, reason="paused by its owner"
 class Desk:
     dispatcher: Dispatcher
     requests: InteractiveRequests
+    now: list[float]
 
     def worker(self, name: str, report: WorkerReport = PAUSED) -> MemoryLink:
         link = MemoryLink(name)
@@ -68,9 +70,10 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     store = await SqliteStore.open(tmp_path / "coordinator.db")
-    dispatcher = Dispatcher(Scheduler(30.0), lambda: 0.0, lambda: 1e9)
+    now = [100.0]
+    dispatcher = Dispatcher(Scheduler(30.0), lambda: now[0], lambda: 1e9, return_s=30.0)
     limits = RequestLimits(queued=2, per_key=2, patience_s=60.0)
-    yield Desk(dispatcher, InteractiveRequests(dispatcher, store, limits, Tally(), lambda: 1e9))
+    yield Desk(dispatcher, InteractiveRequests(dispatcher, store, limits, Tally(), lambda: 1e9), now)
     await store.close()
 
 
@@ -168,3 +171,55 @@ async def test_no_more_wait_for_paused_workers_than_may(desk: Desk) -> None:
         desk.ask(key=other)
     first.cancel("gone")
     desk.ask(key=other)
+
+
+async def test_a_restarted_coordinator_waits_for_the_worker_that_was_here_before(desk: Desk) -> None:
+    desk.dispatcher.enrolled = lambda: [WorkerId("a")]
+    ticket = desk.ask()
+    await asyncio.sleep(0)
+    assert reasons(ticket) == ("workers that were here before the coordinator started may still come back",)
+    link = desk.worker("a", READY)
+    await asyncio.sleep(0)
+    assert [assign.job_id for assign in link.assigned()] == [ticket.job_id]
+    assert reasons(ticket) == ()
+
+
+async def test_after_a_lease_nobody_waits_for_the_workers_of_before_any_more(desk: Desk) -> None:
+    desk.dispatcher.enrolled = lambda: [WorkerId("a")]
+    waiting = [desk.ask(), desk.ask()]
+    desk.now[0] += 29.0
+    desk.dispatcher.expire_leases()
+    await asyncio.sleep(0)
+    assert desk.dispatcher.waiting == 2
+    desk.now[0] += 1.0
+    desk.dispatcher.expire_leases()
+    for ticket in waiting:
+        assert "No worker is connected" in str(await refused(ticket))
+    with pytest.raises(NoWorkerError, match="No worker is connected"):
+        desk.ask()
+    assert desk.dispatcher.waiting == 0
+
+
+async def test_a_restarted_coordinator_waits_no_longer_when_all_are_back_and_none_can(desk: Desk) -> None:
+    desk.dispatcher.enrolled = lambda: [WorkerId("a"), WorkerId("b")]
+    desk.worker("a", replace(READY, engines=()))
+    ticket = desk.ask()
+    desk.worker("b", replace(READY, readiness=Readiness.UNABLE, reason="no sandbox works"))
+    assert "b: no sandbox works" in str(await refused(ticket))
+    with pytest.raises(NoWorkerError, match="No connected worker can serve"):
+        desk.ask()
+
+
+async def test_a_worker_that_was_here_since_the_start_and_left_is_not_waited_for(desk: Desk) -> None:
+    desk.dispatcher.enrolled = lambda: [WorkerId("a")]
+    desk.dispatcher.disconnected(desk.worker("a", READY), "the cable was pulled")
+    with pytest.raises(NoWorkerError, match="No worker is connected"):
+        desk.ask()
+
+
+async def test_a_client_that_does_not_wait_does_not_wait_for_workers_of_before_either(desk: Desk) -> None:
+    desk.dispatcher.enrolled = lambda: [WorkerId("a")]
+    error = await refused(desk.ask(wait=Wait(0.0)))
+    assert isinstance(error, NotReadyError)
+    assert "may still come back" in str(error)
+    assert desk.dispatcher.waiting == 0
