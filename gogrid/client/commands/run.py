@@ -22,17 +22,15 @@ from gogrid.client.errors import ClientError, RefusedError, UnreachableError
 from gogrid.client.follow import follow
 from gogrid.client.interrupts import as_ctrl_c
 from gogrid.client.job_text import stored
-from gogrid.client.patience import after
 from gogrid.client.script_output import ScriptOutput, ending, exit_code
 from gogrid.client.shell import Exit, Shell, UsageError
-from gogrid.client.tables import span
+from gogrid.client.waiting import told
 from gogrid.terminal import one_line
 
 if TYPE_CHECKING:
     from gogrid.client.shell import Commands
 
 _PAUSES_S = (0.5, 2.0)
-_PATIENCE_S = 1.5
 _LIMITS = "`limits`: "
 T = TypeVar("T")
 
@@ -192,23 +190,11 @@ def _see_through(client: GoGrid, arguments: argparse.Namespace, shell: Shell, jo
     return code
 
 
-def _say_what_it_waits_for(shell: Shell, job_id: str) -> None:
-    """Advice while nothing happens: if no worker has the job yet, why."""
-    with contextlib.suppress(ClientError), shell.client() as client:
-        job = client.job(job_id)
-        if job.state == "queued":
-            why = "; ".join(job.waiting_for) or "all workers are busy"
-            start = (
-                "" if job.estimated_start_s is None else f", starts in about {span(max(1.0, job.estimated_start_s))}"
-            )
-            shell.note(f"gogrid: {job_id} waits{start} ({why}). Ctrl-C cancels it.")
-
-
 def _show(client: GoGrid, arguments: argparse.Namespace, shell: Shell, job: Job) -> Job:
     output = ScriptOutput(shell, raw=arguments.raw)
     ended = job
     with (
-        after(_PATIENCE_S, lambda: _say_what_it_waits_for(shell, job.id)),
+        told(shell, job.id),
         contextlib.closing(follow(client, job.id, shell.note)) as pieces,
     ):
         for piece in pieces:
