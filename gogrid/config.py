@@ -100,7 +100,7 @@ def _read_file(path: Path, settings: tuple[Setting[object], ...]) -> dict[str, o
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        raise ConfigError(f"{path} cannot be read: {no_utf8(error)}.") from error
     except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     except RecursionError as error:
@@ -119,6 +119,12 @@ def _read_file(path: Path, settings: tuple[Setting[object], ...]) -> dict[str, o
             hint = f"did you mean {near}?" if near else f"known keys: {', '.join(known)}."
             raise ConfigError(f"{path}: there is no setting {key[:_QUOTED]}; {hint}")
     return flat
+
+
+def no_utf8(error: UnicodeDecodeError) -> str:
+    """Where a file is no text, and what to do about it."""
+    line = error.object.count(b"\n", 0, error.start) + 1
+    return f"line {line} is not UTF-8 text (byte 0x{error.object[error.start]:02x}); save the file as UTF-8"
 
 
 def cut(value: object) -> str:

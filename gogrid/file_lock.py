@@ -28,6 +28,10 @@ class FileLock:
         """Raises `LockHeldError`, or `FileLockError` if the file cannot be made or locked."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            where = f"The folder {self._path.parent} cannot be made ({error.strerror})"
+            raise FileLockError(f"{where}; choose one in a place where you may write.") from error
+        try:
             file = self._path.open("a+", encoding="ascii")
         except OSError as error:
             raise FileLockError(f"{self._path} cannot be opened: {error.strerror}.") from error

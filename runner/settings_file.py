@@ -16,7 +16,7 @@ from pathlib import Path
 import tomlkit
 from tomlkit.items import Table
 
-from gogrid.config import LARGEST_FILE, Setting, cut, no_such_setting, resolve
+from gogrid.config import LARGEST_FILE, Setting, cut, no_such_setting, no_utf8, resolve
 from gogrid.errors import ConfigError
 from gogrid.files import flush_folder
 from gogrid.regular_file import read_regular
@@ -112,6 +112,8 @@ def _write(path: Path, values: Mapping[str, Value], drop: tuple[str, ...]) -> tu
     except RuntimeError as error:
         why = "it lies too deep in itself" if isinstance(error, RecursionError) else "it is a link to itself"
         raise ConfigError(f"{path} cannot be read: {why}; mend it and try again.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read: {no_utf8(error)}; nothing was changed.") from error
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and try again.") from error
     if found is not None and not found.st_mode & 0o222:

@@ -16,13 +16,17 @@ class NotRunningError(GoGridError):
     """There is no worker to ask, or it does not answer."""
 
 
+class NobodyThereError(NotRunningError):
+    """Nobody listens at all."""
+
+
 def ask(path: Path, question: Ask) -> Answer:
     """Raises `NotRunningError`."""
     try:
         line = ask_line(path, encode_line(question), max_line=MAX_LINE)
     except NobodyListensError:
         start = f"gogrid-worker{'' if has_desktop(os.environ, sys.platform) else ' --headless'}"
-        raise NotRunningError(f"No worker is running here; start it with the same options: {start}") from None
+        raise NobodyThereError(f"No worker is running here; start it with the same options: {start}") from None
     except LocalSocketError as error:
         raise NotRunningError(str(error)) from error
     try:

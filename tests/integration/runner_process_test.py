@@ -157,7 +157,7 @@ def test_an_idle_runner_is_small(supervisor: subprocess.Popen[bytes]) -> None:
 
 
 def test_what_a_new_owner_meets(tmp_path: Path) -> None:
-    assert "No worker is running here" in one_line(worker(tmp_path, "status"), 2)
+    assert "This worker has not joined a coordinator yet; paste its token" in one_line(worker(tmp_path, "status"), 2)
     doctor = worker(tmp_path, "doctor", "--json")
     assert doctor.returncode == 1
     checks = {check["name"]: check for check in json.loads(doctor.stdout)}

@@ -18,7 +18,7 @@ from gogrid.places import WorkerPlaces
 from gogrid.terminal import visible
 from runner.control_messages import Answer, Ask, Refused
 from tray.commands.last_word import last_word
-from tray.control_client import NotRunningError, ask
+from tray.control_client import NobodyThereError, NotRunningError, ask
 from tray.instance import NoAppError, ask_app
 from tray.instance_messages import AppState, AppStatus, AskApp
 from tray.runner_command import runner_command
@@ -78,25 +78,34 @@ def running(context: Context, question: Ask) -> Answer:
     try:
         answer = ask(context.places.control, question)
     except NotRunningError as error:
-        raise _why_none(context) or error from None
+        raise _why_none(context, error) or error from None
     if isinstance(answer, Refused):
         raise RefusedError(f"The worker refuses: {answer.reason}")
     return answer
 
 
-def _why_none(context: Context) -> NotRunningError | None:
-    """What the app that runs here says of the worker that does not."""
+def _why_none(context: Context, found: NotRunningError) -> NotRunningError | None:
+    """What the app that runs here says of the worker that does not; without an app, what its folder shows."""
     try:
         app = ask_app(context.places.instance, AskApp())
     except NoAppError:
         last = last_word(context.places)
-        return NotRunningError(f"No worker is running here; the last one was given up: {last}") if last else None
+        if last:
+            return NotRunningError(f"No worker is running here; the last one was given up: {last}")
+        new = isinstance(found, NobodyThereError) and not context.places.membership.exists()
+        return _not_joined(context) if new else None
     if not isinstance(app, AppStatus) or app.runner is not None:
         return None
     if app.state is AppState.NOT_JOINED:
-        join = " ".join(("gogrid-worker", *context.named, "join TOKEN"))
-        return NotRunningError(f"This worker has not joined a coordinator yet; paste its token: {join}")
-    return NotRunningError(f"GoGrid is here, its worker is not: {app.sentence}")
+        return _not_joined(context)
+    if app.state is AppState.STARTING:
+        return NotRunningError("The worker is starting and does not answer yet; ask again in a few seconds.")
+    return NotRunningError(f"GoGrid runs here, but its worker does not: {app.sentence}")
+
+
+def _not_joined(context: Context) -> NotRunningError:
+    join = " ".join(("gogrid-worker", *context.named, "join TOKEN"))
+    return NotRunningError(f"This worker has not joined a coordinator yet; paste its token: {join}")
 
 
 def maybe_running(context: Context, question: Ask) -> Answer | None:
