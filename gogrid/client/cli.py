@@ -15,6 +15,8 @@ from gogrid.client.errors import ClientError, NotTextError, ProfileError, Refuse
 from gogrid.client.shell import Action, Exit, UsageError, standard_shell
 
 _COMMANDS = (login, chat, run, jobs, listings, demo)
+_CODES = ((ProfileError, "cannot"), (UnreachableError, "unreachable"))
+"""What `--json` calls a failure that is not the coordinator's refusal; `failed` otherwise."""
 _EPILOG = (
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or no way to the coordinator; `run` ends with the script's "
     "own code, or 125 when GoGrid itself failed."
@@ -46,9 +48,9 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         shell.failure(str(error) + again, error.code)
         return arguments.failure or Exit.REFUSED
     except ClientError as error:
-        cannot = isinstance(error, ProfileError | UnreachableError)
-        shell.failure(str(error), "cannot" if cannot else "failed")
-        return arguments.failure or (Exit.CANNOT if cannot else Exit.REFUSED)
+        code = next((code for kind, code in _CODES if isinstance(error, kind)), "failed")
+        shell.failure(str(error), code)
+        return arguments.failure or (Exit.REFUSED if code == "failed" else Exit.CANNOT)
 
 
 def parser() -> CommandParser:

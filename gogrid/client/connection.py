@@ -14,7 +14,7 @@ import msgspec
 import gogrid
 from gogrid.client.errors import AnswerError, RefusedError
 from gogrid.client.profile import Profile
-from gogrid.client.reach import not_text, reachable
+from gogrid.client.reach import not_text, reachable, usable_proxies
 from gogrid.client.sse import EventDecoder, ServerEvent
 from gogrid.client.trust import pinned_context
 
@@ -62,16 +62,19 @@ class Connection:
     """Requests to the coordinator of one profile; closes with `close`."""
 
     def __init__(self, profile: Profile) -> None:
+        """Raises: ProfileError, if the certificate or a proxy of the environment is not usable."""
         plain = profile.certificate is None
         self.url = profile.url
-        self._http = httpx.Client(
-            base_url=profile.url,
-            headers={"authorization": f"Bearer {profile.key}", "user-agent": f"gogrid/{gogrid.__version__}"},
-            verify=True if profile.certificate is None else pinned_context(profile.certificate),
-            # A proxy named in the environment must never see a key in plain text.
-            trust_env=not plain,
-            timeout=_timeout(SILENCE_S),
-        )
+        pinned = True if profile.certificate is None else pinned_context(profile.certificate)
+        with usable_proxies():
+            self._http = httpx.Client(
+                base_url=profile.url,
+                headers={"authorization": f"Bearer {profile.key}", "user-agent": f"gogrid/{gogrid.__version__}"},
+                verify=pinned,
+                # A proxy named in the environment must never see a key in plain text.
+                trust_env=not plain,
+                timeout=_timeout(SILENCE_S),
+            )
 
     def close(self) -> None:
         self._http.close()

@@ -131,10 +131,14 @@ def load_profiles(path: Path) -> dict[str, Profile]:
             tables = tomllib.load(file)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"{path} is not UTF-8 text; mend it, or delete it and log in again.") from error
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path} is not valid TOML: {error}; mend it, or delete it and log in again.") from error
+    except RecursionError as error:
+        raise ProfileError(f"{path} is not usable: its lists or tables lie too deep in one another.") from error
     return {name: _parsed(path, name, table) for name, table in tables.items()}
 
 
@@ -179,7 +183,7 @@ def save_profile(path: Path, name: str, profile: Profile) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise ProfileError(f"{path} cannot be written: {error}.") from error
+        raise ProfileError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _table(name: str, profile: Profile) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from gogrid.client.errors import NotTextError, UnreachableError
+from gogrid.client.errors import NotTextError, ProfileError, UnreachableError
 from gogrid.terminal import one_line
 
 _QUOTED = 20
@@ -37,6 +37,16 @@ def reachable(url: str) -> Iterator[None]:
         raise UnreachableError(f"{url} is not an address that can be used: {_brief(error)}.") from error
     except UnicodeEncodeError as error:
         raise not_text(error) from error
+
+
+@contextmanager
+def usable_proxies() -> Iterator[None]:
+    """Around the making of an HTTP client, which reads the proxies of the environment. Raises: ProfileError."""
+    try:
+        yield
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        said = one_line(str(error)).rstrip(". ")
+        raise ProfileError(f"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY is not usable: {said}.") from error
 
 
 def not_text(error: UnicodeEncodeError) -> NotTextError:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gogrid.client.errors import AnswerError, ProfileError
-from gogrid.client.reach import reachable
+from gogrid.client.reach import reachable, usable_proxies
 from gogrid.identity import client_context, fingerprint, short_pin, spki_pin
 
 _MOST_BYTES = 64 << 10
@@ -39,16 +39,18 @@ def fetch_identity(url: str) -> CoordinatorIdentity:
     """Ask `url` who it says it is; nothing is trusted and nothing is given away.
 
     Raises:
-        UnreachableError, AnswerError
+        UnreachableError, AnswerError, ProfileError
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     pem = bytearray()
+    with usable_proxies():
+        http = httpx.Client(verify=context, timeout=_PATIENCE_S)
     with (
+        http,
         reachable(url),
-        httpx.Client(verify=context, timeout=_PATIENCE_S) as http,
         http.stream("GET", f"{url}/identity.pem") as response,
     ):
         if response.status_code != 200:

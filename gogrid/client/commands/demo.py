@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
         tempfile.TemporaryDirectory(prefix="gogrid-demo-") as name,
         LocalGrid(Path(name)) as grid,
     ):
-        _Demo(grid, shell).run(models)
+        _Demo(grid, shell, stays=arguments.keep).run(models)
         if arguments.keep:
             shell.line("Running until Ctrl-C.")
             while True:
@@ -44,8 +44,9 @@ def run(arguments: argparse.Namespace, shell: Shell) -> int:
 
 
 class _Demo:
-    def __init__(self, grid: LocalGrid, shell: Shell) -> None:
+    def __init__(self, grid: LocalGrid, shell: Shell, *, stays: bool) -> None:
         self._grid = grid
+        self._stays = stays
         self._shell = shell
         self._say: Callable[[str], None] = shell.line if not shell.json else lambda text: None
         self._stream: Callable[[str], None] = shell.text if not shell.json else lambda text: None
@@ -93,8 +94,10 @@ class _Demo:
             self._shell.value(figures)
             return
         self._say("\n" + table(("what", "this machine"), tuple(figures.items())))
-        endpoint = self._grid.endpoint
-        self._say(
-            "\nAny OpenAI client (leave it running for that: make demo KEEP=1):\n"
-            f"  OPENAI_BASE_URL={endpoint.plain_url}/v1 OPENAI_API_KEY={self._grid.admin_key}"
-        )
+        self._say("\n" + invitation(self._grid.endpoint.plain_url, self._grid.admin_key, stays=self._stays))
+
+
+def invitation(plain_url: str, key: str, *, stays: bool) -> str:
+    """How to point another program at the demo; `stays`: whether it is left running."""
+    how = "" if stays else " (leave it running for that: gogrid demo --keep, or make demo KEEP=1)"
+    return f"Any OpenAI client{how}:\n  OPENAI_BASE_URL={plain_url}/v1 OPENAI_API_KEY={key}"

@@ -1,12 +1,14 @@
 """Where the login is kept, and which one is used."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gogrid.client.connection import Connection
 from gogrid.client.errors import ProfileError
 from gogrid.client.profile import (
     Profile,
@@ -18,6 +20,8 @@ from gogrid.client.profile import (
     resolve_profile,
     save_profile,
 )
+from gogrid.client.trust import fetch_identity
+from gogrid.identity import create_identity
 
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 SAVED = Profile("https://grid:8443", "ggk_saved", PEM)
@@ -155,7 +159,8 @@ def test_profile_names_are_plain(name: str) -> None:
     ("content", "words"),
     [
         (b"[default", "not valid TOML"),
-        (b"\xff", "cannot be read"),
+        (b"\xff", "is not UTF-8 text; mend it, or delete it and log in again."),
+        (b"a=" + b"[" * 3000, "lie too deep"),
         (b"url = 'x'\n", "outside any"),
         (b"[default]\nurl = 'grid'\n", "url or key is missing"),
         (b"[default]\nurl = 1\nkey = 'x'\n", "url is not usable"),
@@ -172,6 +177,23 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path: Path, content: bytes, wo
     assert str(file) in str(caught.value)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows says that it may not be opened")
+def test_a_folder_in_place_of_the_file_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError) as caught:
+        load_profiles(tmp_path)
+    assert str(caught.value) == f"{tmp_path} cannot be read: Is a directory."
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://x", "\udcff", "foo:bar"], ids=["scheme", "bytes", "port"])
+def test_a_proxy_that_is_not_usable_is_one_line(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    pem = create_identity("test", datetime.now(UTC)).pem.decode()
+    with pytest.raises(ProfileError, match=r"HTTPS_PROXY, .* is not usable"):
+        Connection(Profile("https://127.0.0.1:1", "ggk_x", pem))
+    with pytest.raises(ProfileError, match=r"HTTPS_PROXY, .* is not usable"):
+        fetch_identity("https://127.0.0.1:1")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
