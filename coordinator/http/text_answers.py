@@ -2,8 +2,8 @@
 
 Promises: the status line is sent only when the first answer has begun, so a request that fails before has its true
 status; only a stream that waits long begins before, with comment lines that say how far its model is or which workers
-it waits for, so that no proxy takes it for dead; a stream ends with `[DONE]` exactly if it is complete, else with one
-`error` event.
+it waits for, so that no proxy takes it for dead, and one that has begun says the same while it looks for another
+worker; a stream ends with `[DONE]` exactly if it is complete, else with one `error` event.
 """
 
 import asyncio
@@ -147,15 +147,15 @@ async def reply_streaming(
 
     `first` is called when the first token goes out. Raises only before the response has begun.
     """
-    first_batch = _FirstBatch(gather, limits.loading_s)
-    batch = await first_batch.soon()
+    waiting = _Waiting(gather)
+    batch = await waiting.soon(limits.loading_s)
     await send_start(send, 200, _STREAM_HEADERS)
     buffer = bytearray()
     timed = False
     try:
         while batch is None:
-            await _write(send, _comment(gather, first_batch.loading), limits)
-            batch = await first_batch.soon()
+            await _write(send, _comment(waiting.comment()), limits)
+            batch = await waiting.soon(limits.loading_s)
         for chunk in answer.opening():
             _event(buffer, chunk)
         while batch:
@@ -170,7 +170,7 @@ async def reply_streaming(
             if not timed and any(isinstance(item, Tokens) for _, item in batch):
                 timed = True
                 first()
-            batch = await _next_batch(send, gather, limits)
+            batch = await _next_batch(send, waiting, limits)
     except ClientGoneError:
         raise
     except CoordinatorError as error:
@@ -184,48 +184,55 @@ async def reply_streaming(
     await send_body(send, bytes(buffer), more=False)
 
 
-class _FirstBatch:
-    """The first batch that says more than how far the model is with loading."""
+class _Waiting:
+    """For the next batch that says more than how far the model is with loading, here or at the next worker."""
 
-    def __init__(self, gather: Gather, patience_s: float) -> None:
-        self._gather, self._patience_s = gather, patience_s
+    def __init__(self, gather: Gather) -> None:
+        self._gather = gather
         self._progress: Progress | None = None
 
-    async def soon(self) -> list[Numbered] | None:
-        """None: it has not come within the patience."""
+    async def soon(self, patience_s: float) -> list[Numbered] | None:
+        """None: it has not come within the patience; empty: all is said."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._patience_s
+        until = loop.time() + patience_s
         try:
             while batch := await self._gather.batch(max(0.0, until - loop.time())):
                 if not all(isinstance(item, Progress) for _, item in batch):
+                    self._progress = None
                     return batch
                 self._progress = next((item for _, item in reversed(batch) if isinstance(item, Progress)), None)
         except TimeoutError:
             return None
         return []
 
-    @property
-    def loading(self) -> str:
-        """How far the model is, in words; empty: nobody has said."""
-        return loading_of(self._progress).in_words if self._progress is not None else ""
+    def comment(self) -> str:
+        """In one line: for whom it waits now, or how far the model is; empty: nobody has said."""
+        why = self._gather.waiting_for
+        if not why:
+            return loading_of(self._progress).in_words if self._progress is not None else ""
+        self._progress = None
+        named = "; ".join(" ".join(reason.split())[:_LONGEST_REASON] for reason in why[:_REASONS])
+        more = f"; and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
+        return f"waiting for a worker ({named}{more})"
 
 
-async def _next_batch(send: Send, gather: Gather, limits: Limits) -> list[Numbered]:
+async def _next_batch(send: Send, waiting: _Waiting, limits: Limits) -> list[Numbered]:
+    """Once an answer has begun: what it waits for is told as often as before, that it only takes long less often."""
+    loop = asyncio.get_running_loop()
+    quiet_until = loop.time() + limits.keep_alive_s
     while True:
-        try:
-            return await gather.batch(limits.keep_alive_s)
-        except TimeoutError:
-            await _write(send, _comment(gather, ""), limits)
+        batch = await waiting.soon(min(limits.loading_s, limits.keep_alive_s))
+        if batch is not None:
+            return batch
+        comment = waiting.comment()
+        if comment or loop.time() >= quiet_until:
+            await _write(send, _comment(comment), limits)
+            quiet_until = loop.time() + limits.keep_alive_s
 
 
-def _comment(gather: Gather, loading: str) -> bytearray:
-    """One line that no client takes for an event, whatever a worker calls itself or its reason."""
-    why = gather.waiting_for
-    if not why:
-        return bytearray(f": {loading or _STILL_HERE}\n\n".encode())
-    named = "; ".join(" ".join(reason.split())[:_LONGEST_REASON] for reason in why[:_REASONS])
-    more = f"; and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
-    return bytearray(f": waiting for a worker ({named}{more})\n\n".encode())
+def _comment(words: str) -> bytearray:
+    """One line that no client takes for an event."""
+    return bytearray(f": {words or _STILL_HERE}\n\n".encode())
 
 
 def _event(buffer: bytearray, value: ChatChunk | TextReply | ErrorBody) -> None:

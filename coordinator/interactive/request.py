@@ -169,11 +169,9 @@ class InteractiveWork(Work):
             case Failed():
                 link.consumed(self._job.id, self.epoch, size)
                 self._failed(link.worker.id, message)
-            case Vectors():
+            case Vectors() | Started() | Progress():
                 self._hand_out(message, link, size)
-            case Started() | Progress() if not self._said.begun:
-                self._hand_out(message, link, size)
-            case Started() | Progress() | Log():
+            case Log():
                 link.consumed(self._job.id, self.epoch, size)
 
     def lost(self, worker_id: WorkerId, why: str) -> None:

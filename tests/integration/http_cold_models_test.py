@@ -1,7 +1,9 @@
 """What the official `openai` client and a plain one see of models that cannot serve yet."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from itertools import chain, repeat, takewhile
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,7 @@ import pytest
 from coordinator.errors import NotReadyError
 from coordinator.http.services import Limits
 from coordinator.interactive.loading import Loading, Wait
-from gogrid.protocol.job_messages import Progress
+from gogrid.protocol.job_messages import Finished, Progress, Started, TextDone, Tokens
 from gogrid.protocol.worker_report import (
     Device,
     DeviceKind,
@@ -105,6 +107,63 @@ async def test_a_stream_that_waits_for_a_worker_says_for_which_and_why(url: str,
     async with openai.AsyncOpenAI(api_key=USER, base_url=url + "/v1", max_retries=0) as official:
         stream = await official.chat.completions.create(model=CHAT, messages=HELLO, stream=True)  # type: ignore[arg-type]
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "hello big world"
+
+
+async def test_a_stream_that_is_moved_in_mid_answer_says_whom_it_waits_for_and_how_far_the_next_worker_is(
+    url: str, backend: Backend
+) -> None:
+    tickets, seen = backend.requests.tickets, list[str]()
+
+    def until_seen(comment: str) -> Iterator[Step]:
+        while comment not in seen:
+            yield 0.01
+
+    def moved(_task: object, _number: int) -> Iterator[Step]:
+        yield from (Started(device="cpu"), Tokens(seq=0, text="hello ", token_ids=(0,)))
+        tickets[0].waiting_for = ("one: paused\r\n\ndata: by its owner",)
+        yield from until_seen(": waiting for a worker (one: paused data: by its owner)")
+        tickets[0].waiting_for = ("one: on battery",)
+        yield from until_seen(": waiting for a worker (one: on battery)")
+        tickets[0].waiting_for = ()
+        yield Progress(stage=LoadStage.LOADING, fraction=0.4)
+        yield from until_seen(": loading 40%")
+        yield Started(device="cpu")
+        yield from until_seen(": still here")
+        yield Tokens(seq=1, text="world", token_ids=(1,))
+        yield Finished(result=TextDone(finish_reason="stop", prompt_tokens=1, completion_tokens=2))
+
+    backend.requests.script = moved  # type: ignore[assignment]
+    await _read_stream(url, seen)
+    begun, ended = (next(at for at, line in enumerate(seen) if word in line) for word in ("hello", "world"))
+    assert all(begun < at < ended for at, line in enumerate(seen) if line.startswith(":"))
+    assert seen[-1] == "data: [DONE]"
+
+
+async def _read_stream(url: str, seen: list[str]) -> None:
+    async with (
+        asyncio.timeout(10),
+        httpx.AsyncClient(base_url=url, headers=AUTH) as client,
+        client.stream("POST", "/v1/chat/completions", json={"model": CHAT, "messages": HELLO, "stream": True}) as reply,
+    ):
+        async for line in reply.aiter_lines():
+            if line:
+                seen.append(line)
+
+
+async def test_a_worker_that_only_takes_long_is_told_less_often_than_one_that_is_waited_for(tmp_path: Path) -> None:
+    backend = Backend(tmp_path, Limits(loading_s=0.02, keep_alive_s=60.0))
+    silent, told = list[str](), list[str]()
+    said = (Started(device="cpu"), Tokens(seq=0, text="x", token_ids=(0,)))
+    async with serving(backend) as address:
+        backend.requests.script = lambda _task, _number: [*said, 0.1, LOADING]
+        await _read_stream(address, silent)
+        backend.requests.waiting_for = ("one: paused by its owner",)
+        backend.requests.script = lambda _task, _number: chain(  # type: ignore[assignment,return-value]
+            said, takewhile(lambda _: sum(line.startswith(":") for line in told) < 3, repeat(0.01)), [LOADING]
+        )
+        await _read_stream(address, told)
+    assert not any(line.startswith(":") for line in silent)
+    assert ": waiting for a worker (one: paused by its owner)" in told
 
 
 async def test_a_stream_that_failed_while_it_waited_says_why(url: str, backend: Backend) -> None:

@@ -20,7 +20,7 @@ from coordinator.store.sqlite_store import SqliteStore
 from coordinator.tally import Tally
 from coordinator.tickets import Again, Answer
 from gogrid.ids import JobId, WorkerId
-from gogrid.protocol.job_messages import EmbeddingDone, Finished, JobMessage, Started, Tokens, Vectors
+from gogrid.protocol.job_messages import EmbeddingDone, Finished, JobMessage, Progress, Started, Tokens, Vectors
 from gogrid.protocol.messages import Drain, Refuse
 from gogrid.protocol.tasks import (
     ChatTask,
@@ -31,6 +31,7 @@ from gogrid.protocol.tasks import (
     ResumeMode,
     Sampling,
 )
+from gogrid.protocol.worker_report import LoadStage
 from tests.fakes.answer_values import CHAT, CRASH, IN_COMPANY, KEY, MODEL, REF, REPORT, YIELD, done, said
 from tests.fakes.links import MemoryLink
 
@@ -101,8 +102,10 @@ async def test_a_lost_worker_is_followed_by_one_that_goes_on_where_it_stopped(gr
     (assign,) = second.assigned()
     assert assign.epoch == 2
     assert assign.task == msgspec.structs.replace(CHAT, resume=Resume(token_ids=(1, 2, 3), mode=ResumeMode.FAST))
-    grid.says(second, Started(device="cpu"), said(4), done(4))
-    assert await read(ticket) == [Started(device="cpu"), said(1, 2), said(3), said(4), done(4)]
+    loads = Progress(stage=LoadStage.LOADING, fraction=0.4)
+    grid.says(second, loads, Started(device="cpu"), said(4), done(4))
+    begun = Started(device="cpu")
+    assert await read(ticket) == [begun, said(1, 2), said(3), loads, begun, said(4), done(4)]
     assert (grid.tally.finished, grid.tally.tokens_in, grid.tally.tokens_out) == (1, 3, 4)
 
 
