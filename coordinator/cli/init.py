@@ -88,6 +88,7 @@ def _tell(shell: Shell, name: str, identity: Identity, key: ApiKey, address: Add
     words_of_key = fingerprint(identity.key.public_key().public_bytes_raw())
     commands = [
         f"gogrid-coordinator serve{shell.data_flag}",
+        f"gogrid-coordinator model add{shell.data_flag} FOLDER",
         f"gogrid-coordinator token create{shell.data_flag}",
         f"gogrid login https://{address} --pin {pin}",
     ]
@@ -101,10 +102,12 @@ def _tell(shell: Shell, name: str, identity: Identity, key: ApiKey, address: Add
             "",
             "Start it:",
             f"  {commands[0]}",
-            "Then let a machine join, with the token that this prints:",
+            "Give it a model, a Hugging Face folder with safetensors or one .gguf file:",
             f"  {commands[1]}",
-            "Use it from any machine (asks for a key):",
+            "Let a machine join, with the token that this prints:",
             f"  {commands[2]}",
+            "Use it from any machine (asks for a key):",
+            f"  {commands[3]}",
         ]
     )
     show(

@@ -83,7 +83,12 @@ def test_init_makes_everything_once_and_shows_the_key_once(tmp_path: Path) -> No
     assert answer["pin"] == load_identity(folder.identity_key, folder.identity_certificate).pin.hex()
     key = parse_api_key(answer["key"])
     assert key.secret.encode() not in folder.database.read_bytes()
-    assert answer["next"][2] == f"gogrid login https://grid.example.org:9000 --pin {answer['pin']}"
+    assert answer["next"] == [
+        "gogrid-coordinator serve",
+        "gogrid-coordinator model add FOLDER",
+        "gogrid-coordinator token create",
+        f"gogrid login https://grid.example.org:9000 --pin {answer['pin']}",
+    ]
     assert load_config(folder, {}, {}).port == 9000, "what it listens on is not what it says"
     before = folder.identity_key.read_bytes()
     again = admin.process("init")
