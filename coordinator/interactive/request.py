@@ -283,7 +283,8 @@ class InteractiveWork(Work):
         if self._link is not None:
             message = f"{model} cannot answer yet: it is {loading.in_words} on {self._link.worker.name}."
         else:
-            message = f"No worker was free for {model} in time ({why})."
+            waited = "is free for {} now" if self._wish.seconds == 0 else "was free for {} in time"
+            message = f"No worker {waited.format(model)} ({why})."
         self._fail(NotReadyError(message, self._retry_after(loading), loading), "no_worker")
 
     def _retry_after(self, loading: Loading) -> int:
@@ -331,4 +332,4 @@ def _lacks_room(message: JobMessage) -> bool:
 def no_worker(model: str, reasons: tuple[str, ...]) -> str:
     if not reasons:
         return f"No worker is connected, so {model} cannot answer now; start one with gogrid-worker."
-    return f"No connected worker can serve {model}: {'; '.join(reasons)}."
+    return f"No connected worker can serve {model} ({'; '.join(reasons)})."
