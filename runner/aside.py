@@ -33,9 +33,11 @@ class Aside:
                 self._under_way = task
                 return await asyncio.shield(task)
         except TimeoutError:
-            raise ConfigError(
-                f"The disk with the settings has not answered for {self._longest_s:g} s; see whether it hangs."
-            ) from None
+            raise ConfigError(hangs_for(self._longest_s)) from None
+
+
+def hangs_for(seconds: float) -> str:
+    return f"The disk with the settings has not answered for {seconds:g} s; see whether it hangs."
 
 
 def _heard(task: asyncio.Task[T]) -> None:

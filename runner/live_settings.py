@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 from gogrid.errors import ConfigError
 from gogrid.places import WorkerPlaces
-from runner.aside import Aside
+from runner.aside import LONGEST_S, Aside, hangs_for
 from runner.config import WorkerConfig
 from runner.control_messages import Done, Refused, Settings
+from runner.lookout import Lookout
 from runner.settings_file import FileStamp
 from runner.settings_source import SettingsSource
 from runner.speed import speed_file
 from runner.survey import taken_up
-
-_LOOK_S = 0.9
+from runner.threads import in_thread
 
 
 class LiveSettings:
@@ -51,21 +51,27 @@ class LiveSettings:
 
     async def watch(self) -> None:
         """Until cancelled."""
-        settings, speed = FileStamp(self._places.config), FileStamp(speed_file(self._places))
+        lookout = Lookout(FileStamp(self._places.config), FileStamp(speed_file(self._places)))
         hung = False
-        while True:
-            await asyncio.sleep(_LOOK_S)
-            try:
-                changed, measured = await self._aside.do(lambda: (settings.changed(), speed.changed()))
-            except ConfigError as error:
-                self._source.stay(str(error))
-                hung = True
-                continue
-            if changed or hung:
-                await self.reload()
-            if measured or hung:
-                self._measured()
-            hung = False
+        looking = asyncio.create_task(in_thread(lookout.until_changed, "settings watch"))
+        try:
+            while True:
+                await asyncio.wait((looking,), timeout=LONGEST_S)
+                if lookout.hangs(LONGEST_S):
+                    self._source.stay(hangs_for(LONGEST_S))
+                    hung = True
+                    continue
+                settings, speed = False, False
+                if looking.done():
+                    settings, speed = looking.result()
+                    looking = asyncio.create_task(in_thread(lookout.until_changed, "settings watch"))
+                if settings or hung:
+                    await self.reload()
+                if speed or hung:
+                    self._measured()
+                hung = False
+        finally:
+            looking.cancel()
 
     async def reload(self) -> str:
         """Take up what counts at once; why the settings stay as they were, in words, if they do."""

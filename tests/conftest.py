@@ -4,6 +4,7 @@ The environment is set before the libraries it concerns are imported.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # torch's threads sleep soon, as in the product
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else the programs under test would not hear Ctrl-C
 
 _IN_CI = os.environ.get("CI") == "true"
 _SHARED = (

@@ -1,5 +1,6 @@
 """What lies under, or in the place of, `config.toml` while a worker runs: it freezes and ends nothing."""
 
+import asyncio
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ from runner.config import WorkerConfig
 from runner.control_messages import AskReload, AskStatus, Done, Refused, WorkerStatus
 from runner.probes.all import Machine
 from runner.probes.base import Cpu, EngineBuild
+from runner.settings_file import FileStamp
 from runner.settings_source import SettingsSource
 from tests.unit.runner.app_guard_test import GB, made
 
@@ -51,3 +53,40 @@ async def test_a_pipe_in_the_settings_place_leaves_the_settings_as_they_were(tmp
     assert "too deep" in await runner._settings.reload()
     (tmp_path / "config.toml").write_text("")
     assert await runner._settings.reload() == ""
+
+
+async def test_a_disk_that_hangs_under_the_look_at_the_settings_is_told_of_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    class Hanging(FileStamp):
+        def changed(self) -> bool:
+            answers.wait()
+            return False
+
+    monkeypatch.setattr("runner.live_settings.FileStamp", Hanging)
+    monkeypatch.setattr("runner.live_settings.LONGEST_S", 0.02)
+    runner = await made(tmp_path, Machine(Cpu("c", 2, 16 * GB), EngineBuild(True, True), ()))
+    settings = runner._settings
+    told, fine = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Telling(SettingsSource):
+        def stay(self, trouble: str) -> None:
+            super().stay(trouble)
+            told.set()
+
+        def load(self) -> WorkerConfig:
+            config = super().load()
+            loop.call_soon_threadsafe(fine.set)
+            return config
+
+    settings._source = Telling(runner._places, {}, {})
+    watching = asyncio.create_task(settings.watch())
+    await told.wait()
+    assert "has not answered" in settings.trouble
+    answers.set()
+    await fine.wait()
+    assert settings.trouble == ""
+    watching.cancel()
