@@ -19,6 +19,7 @@ from coordinator.errors import StateError
 from gogrid.arguments import CommandParser
 from gogrid.errors import ConfigError, GoGridError, IdentityError
 from gogrid.extras import not_installed
+from gogrid.typed import typed
 
 DONE, REFUSED, CANNOT = 0, 1, 2
 
@@ -56,7 +57,7 @@ def _shell(args: argparse.Namespace) -> Shell:
         environment=os.environ,
         now=time.time(),
         as_json=bool(args.json),
-        data_flag=f" --data {args.data}" if args.data else "",
+        data_flag=f" {typed(('--data', args.data))}" if args.data else "",
     )
 
 

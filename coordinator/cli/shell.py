@@ -23,7 +23,7 @@ class Shell:
     """Wall clock at the start of the command, seconds since 1970."""
     as_json: bool
     data_flag: str
-    """` --data PATH` if the folder was named on the command line: for the commands that are printed."""
+    """` --data PATH`, quoted where need be, if it was given on the command line: for the commands that are printed."""
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:

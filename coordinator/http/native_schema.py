@@ -138,7 +138,7 @@ def _readiness(view: WorkerView) -> str:
 
 def _reason(view: WorkerView) -> str:
     if view.record.quarantined:
-        return f"{view.record.quarantined}; an admin lets it out: gogrid-coordinator worker release {view.record.name}"
+        return f"{view.record.quarantined}; an admin lets it out: gogrid-coordinator worker release {view.record.id}"
     if not view.connected:
         return "not connected"
     if view.report is None:

@@ -63,7 +63,7 @@ def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
 
 
 def test_one_paste_makes_a_worker(coordinator: Coordinator, tmp_path: Path) -> None:
-    data, token = tmp_path / "worker", coordinator.token()
+    data, token = tmp_path / "my worker", coordinator.token()
     data.mkdir()
     (data / "config.toml").write_text("# my worker\n[worker]\ncpu_cores = 1  # leave me one\n")
     cut = run("tray.cli", "--data", str(data), "join", "-", "--name", "x" * 65, text=token + "\n")
@@ -73,7 +73,7 @@ def test_one_paste_makes_a_worker(coordinator: Coordinator, tmp_path: Path) -> N
     assert joined.returncode == 0, joined.stderr
     assert joined.stdout.startswith("Joined office (pin ")
     assert f"at {coordinator.address} as " in joined.stdout
-    assert joined.stdout.endswith(f"\nNext: gogrid-worker --data {data} --headless\n")
+    assert joined.stdout.endswith(f"\nNext: gogrid-worker --data '{data}' --headless\n")
     host, port = coordinator.address.split(":")
     assert (data / "config.toml").read_text() == (
         f'# my worker\n[worker]\ncpu_cores = 1  # leave me one\n\n[coordinator]\nhost = "{host}"\nport = {port}\n'

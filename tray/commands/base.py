@@ -16,6 +16,7 @@ from gogrid.errors import GoGridError
 from gogrid.place_options import place_words
 from gogrid.places import WorkerPlaces
 from gogrid.terminal import visible
+from gogrid.typed import typed
 from runner.control_messages import Answer, Ask, Refused
 from tray.commands.last_word import last_word
 from tray.control_client import NobodyThereError, NotRunningError, ask
@@ -104,7 +105,7 @@ def _why_none(context: Context, found: NotRunningError) -> NotRunningError | Non
 
 
 def _not_joined(context: Context) -> NotRunningError:
-    join = " ".join(("gogrid-worker", *context.named, "join TOKEN"))
+    join = typed(("gogrid-worker", *context.named, "join", "TOKEN"))
     return NotRunningError(f"This worker has not joined a coordinator yet; paste its token: {join}")
 
 

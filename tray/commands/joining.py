@@ -14,6 +14,7 @@ from gogrid.arguments import CommandParser
 from gogrid.errors import GoGridError
 from gogrid.jointoken import JoinToken, parse
 from gogrid.terminal import one_line
+from gogrid.typed import typed
 from tray.app.window_process import has_desktop
 from tray.commands.base import REFUSED, Command, Context, RefusedError, call
 from tray.commands.consent import ask_at_terminal, is_yes, question
@@ -57,7 +58,7 @@ def _join(options: argparse.Namespace, context: Context) -> int:
         joined = context.places.membership.exists()
         starts = joined and _tell_app(context, StartRunner())
     if code == 0 and not options.json:
-        worker = " ".join(("gogrid-worker", *context.named))
+        worker = typed(("gogrid-worker", *context.named))
         start = worker if has_desktop(os.environ, sys.platform) else f"{worker} --headless"
         print(f"It starts now; see: {worker} status" if starts else f"Next: {start}")
     return code

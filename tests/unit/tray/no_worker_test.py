@@ -23,12 +23,13 @@ def places(tmp_path: Path) -> WorkerPlaces:
 
 def refusal(places: WorkerPlaces) -> str:
     with pytest.raises(NotRunningError) as told:
-        running(Context(places, ("--data", "here")), AskStatus())
+        running(Context(places, ("--data", "over here")), AskStatus())
     return str(told.value)
 
 
 def test_who_never_joined_is_told_to_join(places: WorkerPlaces) -> None:
-    said = "This worker has not joined a coordinator yet; paste its token: gogrid-worker --data here join TOKEN"
+    data = "\"over here\"" if sys.platform == "win32" else "'over here'"
+    said = f"This worker has not joined a coordinator yet; paste its token: gogrid-worker --data {data} join TOKEN"
     assert refusal(places) == said
 
 
