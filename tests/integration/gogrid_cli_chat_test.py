@@ -15,8 +15,9 @@ from coordinator.errors import JobFailedError, NoWorkerError
 from gogrid.client import ChatTurn, GoGrid
 from gogrid.client.cli import main
 from gogrid.client.profile import Profile, save_profile
-from gogrid.protocol.job_messages import Finished, Started, TextDone, Tokens
+from gogrid.protocol.job_messages import Finished, Progress, Started, TextDone, Tokens
 from gogrid.protocol.tasks import ChatTask
+from gogrid.protocol.worker_report import LoadStage
 from tests.fakes.backend import CHAT, USER, Step, Task, echo, paced
 from tests.fakes.https_grid import HttpsGrid, https_grid
 from tests.fakes.terminal import Terminal
@@ -117,6 +118,43 @@ def test_what_an_answer_waits_for_is_said_once_and_in_the_coordinators_words(
     assert shown.out == "hello\n"
     why = "one: other programs use 63% of the processor\\x1b[31m"
     assert shown.err == f"(waiting for a worker ({why}))\n"
+
+
+def test_how_far_a_model_is_is_no_figure_that_never_moves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def loads(task: Task, number: int) -> list[Step]:
+        steps = list(echo(task, number))
+        for fraction in (0.3, 0.0):
+            steps[:0] = [Progress(stage=LoadStage.CONVERTING, fraction=fraction, eta_s=-1.0), 0.3]
+        return steps
+
+    with https_grid(tmp_path / "grid", loading_s=0.05) as grid:
+        grid.backend.requests.script = loads
+        save_profile(tmp_path / "client.toml", "default", Profile(grid.url, USER, grid.identity.pem.decode()))
+        environment = {"GOGRID_CLIENT_CONFIG": str(tmp_path / "client.toml")}
+        assert main(["chat", CHAT, "hello"], environment) == 0
+        assert capsys.readouterr().err == "(converting)\n"
+        if os.name != "posix":
+            return
+        with Terminal(["chat", CHAT, "hello"], environment | {"TERM": "xterm"}) as terminal:
+            terminal.expect("\x1b7(converting 0%)\x1b8\x1b[J")
+            terminal.expect("\x1b7(converting 30%)\x1b8\x1b[J")
+            terminal.expect("hello\r\n")
+            assert terminal.wait() == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_what_is_waited_for_in_mid_answer_is_shown_until_it_goes_on(tmp_path: Path) -> None:
+    with https_grid(tmp_path / "grid", loading_s=0.05) as grid:
+        requests = grid.backend.requests
+        requests.waiting_for = ("one: paused by its owner\x1b[31m",)
+        requests.script = lambda task, number: [Started(device="cpu"), text("half"), 0.3, text(" and half"), DONE]
+        save_profile(tmp_path / "client.toml", "default", Profile(grid.url, USER, grid.identity.pem.decode()))
+        environment = {"GOGRID_CLIENT_CONFIG": str(tmp_path / "client.toml"), "TERM": "xterm"}
+        with Terminal(["chat", CHAT, "hello"], environment) as terminal:
+            terminal.expect("half")
+            terminal.expect("\r\n(waiting for a worker (one: paused by its owner\\x1b[31m))\x1b8\x1b[J")
+            terminal.expect("\x1b8\x1b[J and half\r\n")
+            assert terminal.wait() == 0
 
 
 def test_refusals_are_the_coordinators_own_sentence(

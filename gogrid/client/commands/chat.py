@@ -15,16 +15,20 @@ from gogrid.client.commands.options import command, number, whole
 from gogrid.client.errors import AnswerError, RefusedError, UnreachableError
 from gogrid.client.patience import after
 from gogrid.client.shell import Exit, Shell, UsageError, is_text
+from gogrid.client.status_line import StatusLine, columns_of, sentences_can_go
+from gogrid.terminal import one_line, visible
 
 if TYPE_CHECKING:
     from gogrid.client.shell import Commands
 
 _MOST_INPUT = 1 << 20
 _PATIENCE_S = 3.0
-_PATIENCE = "(waiting: all workers may be busy or paused, or one has to fetch and load the model first)"
+_PATIENCE = "(waiting: workers may be busy or paused, or one has to fetch and load the model)"
 _STILL_HERE = "still here"
 """What the coordinator says when it has nothing to say."""
 _NUMBERS = re.compile(r"[0-9]+")
+_HOW_FAR = re.compile(r"([a-z]+) [0-9]+%")
+"""Of a model that is on its way: `converting 30%`."""
 _HELP = "Type a message and Enter. /clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer."
 
 
@@ -131,6 +135,9 @@ class _Answer:
         self._shell = shell
         self._pieces: list[str] = []
         self._told = ""
+        self._status: StatusLine | None = None
+        if sentences_can_go(shell.stderr, shell.environment):
+            self._status = StatusLine(shell.stderr, lambda: columns_of(shell.stderr))
 
     @property
     def text(self) -> str:
@@ -147,31 +154,51 @@ class _Answer:
             waiting=self._waits,
         )
         with (
-            after(_PATIENCE_S, lambda: self._shell.note(_PATIENCE)) as something_came,
+            after(_PATIENCE_S, lambda: self._say(_PATIENCE)) as something_came,
             contextlib.closing(stream) as pieces,
         ):
             try:
                 for piece in pieces:
                     something_came()
+                    self._clear_status()
                     self._pieces.append(piece.text)
                     self._shell.text(piece.text)
                     reason = piece.finish_reason or reason
             except (RefusedError, UnreachableError, AnswerError):
+                self._clear_status()
                 # What is said about it begins a line of its own.
                 if self.text and not self.text.endswith("\n"):
                     self._shell.line("")
                 raise
+            finally:
+                if self._status is not None:
+                    self._status.end()
         if not self.text.endswith("\n"):
             self._shell.line("")
         if reason == "length":
             self._shell.note("(cut at the token limit)")
 
     def _waits(self, words: str) -> None:
-        """A line for each thing that is waited for, not for each percent of it; nothing inside an answer."""
+        """What the coordinator says meanwhile: as it changes on a terminal, elsewhere a line for each thing once."""
+        if self._status is not None:
+            self._say("" if words == _STILL_HERE else f"({words})")
+            return
         kind = _NUMBERS.sub("", words)
-        if kind not in (self._told, _STILL_HERE) and not self._pieces:
+        if kind not in (self._told, _STILL_HERE) and not self.text:
             self._told = kind
-            self._shell.note(f"({words})")
+            how_far = _HOW_FAR.fullmatch(words)
+            self._say(f"({how_far[1] if how_far else words})")
+
+    def _say(self, sentence: str) -> None:
+        if self._status is None:
+            self._shell.note(sentence)
+        else:
+            on_terminal = visible(self.text) if self._shell.stdout.isatty() else ""
+            self._status.show(one_line(sentence), on_terminal.rpartition("\n")[2])
+
+    def _clear_status(self) -> None:
+        if self._status is not None:
+            self._status.clear()
 
 
 def _whole(client: GoGrid, arguments: argparse.Namespace, turns: list[ChatTurn]) -> ChatAnswer:
