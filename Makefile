@@ -81,6 +81,7 @@ packages: $(VENV)/ready
 	$(BIN)/python packaging/app/freeze.py $(if $(ROOT_KEYS),--root-keys $(ROOT_KEYS)) $(if $(SEQ),--seq $(SEQ))
 	$(BIN)/python packaging/app/archive.py
 	$(BIN)/python packaging/linux/deb.py
+	packaging/linux/prepare
 	$(BIN)/python packaging/linux/appimage.py
 
 # Installs and purges the package on this machine: for a container or a machine of its own, as CI has.

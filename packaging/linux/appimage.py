@@ -1,7 +1,7 @@
 """The AppImage of the frozen app: an AppDir in a squashfs behind AppImage's own runtime.
 
-Needs mksquashfs and the type-2 runtime, `runtime-x86_64` of github.com/AppImage/type2-runtime, which nobody ships as a
-package: name it with --runtime or put it into build/. Without it only the AppDir is made, and the program says so.
+Needs mksquashfs and the type-2 runtime, which `packaging/linux/prepare` brings (another runtime: --runtime). Without
+them only the AppDir is made, and the program says so.
 """
 
 import argparse

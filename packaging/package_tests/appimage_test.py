@@ -26,7 +26,7 @@ RUNTIME = ROOT / "build" / f"runtime-{platform.machine()}"
 APP = ROOT / "dist" / "gogrid"
 
 pytestmark = [
-    pytest.mark.skipif(IMAGE is None, reason="no AppImage: packaging/linux/runtime builds what make packages lacked"),
+    pytest.mark.skipif(IMAGE is None, reason="no AppImage: packaging/linux/prepare says what make packages lacked"),
     pytest.mark.skipif(shutil.which("trayer") is None, reason="packaging/desktop_tests/prepare brings the desktop"),
     pytest.mark.timeout(300),
 ]
