@@ -150,6 +150,8 @@ def _check_here(updatable: Updatable, context: Context) -> UpdateState:
     if not settings.enabled:
         raise RefusedError("Updates are switched off here; switch them on with: gogrid-worker update on")
     work = updatable.work(context.places)
+    if trial := _trial(work):
+        raise RefusedError(trial)
     found = work.check(settings)
     for complaint in filter(None, (found.warning, *work.fetch(found, threading.Event()))):
         print(f"gogrid-worker: {one_line(complaint)}", file=sys.stderr)
@@ -158,7 +160,18 @@ def _check_here(updatable: Updatable, context: Context) -> UpdateState:
 
 def _own_state(updatable: Updatable, context: Context) -> UpdateState:
     work = updatable.work(context.places)
+    if trial := _trial(work):
+        return UpdateState(state="current", sentence=trial)
     return _state(work, work.note() or "No app runs here; look with: gogrid-worker update check", None)
+
+
+def _trial(work: UpdateWork) -> str:
+    """What is to be said while no app answers because a new version is being tried; empty: none is."""
+    version = work.tried()
+    return version and (
+        f"Version {version} is on trial here and does not answer yet; wait until it does or the version before it is"
+        " back, two minutes at most."
+    )
 
 
 def _state(work: UpdateWork, sentence: str, pinned: str | None) -> UpdateState:
@@ -186,6 +199,8 @@ def _switch_here(verb: str, updatable: Updatable, context: Context) -> str:
         work = updatable.work(context.places)
         if verb == "rollback":
             return work.roll_back()
+        if trial := _trial(work):
+            raise RefusedError(trial)
         settings = update_settings(msgspec.json.decode(fetch(context, ("config",)), type=Settings))
         ready = work.ready(settings.pinned)
         if ready is None:

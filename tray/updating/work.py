@@ -18,6 +18,7 @@ from updates.client.endpoints import Endpoint, check_address
 from updates.client.errors import AskError, CopyError, EndpointError, UnfitError
 from updates.client.fetch import fetch
 from updates.client.layout import Installation, read_copy
+from updates.client.probation import tried
 from updates.client.stage import stage
 from updates.client.switch import prove, ready, roll_back, switch, version_of
 from updates.engine_pack.system import os_version
@@ -72,6 +73,11 @@ class UpdateWork:
 
     def version_of(self, seq: int) -> str:
         return version_of(self._installation, seq)
+
+    def tried(self) -> str:
+        """The version that is on trial at this moment; empty: none is. Raises `StateFileError`."""
+        state = self._installation.load()
+        return self.version_of(state.installed) if tried(state) else ""
 
     def failed_once(self, seq: int) -> bool:
         """Raises `StateFileError`."""

@@ -22,7 +22,7 @@ from types import FrameType
 
 from updates.client.disk import only_one
 from updates.client.layout import Installation
-from updates.client.probation import PROBATION_S, Ended, Plan, after, chosen, plan
+from updates.client.probation import PROBATION_S, Ended, Plan, after, chosen, plan, speaks
 from updates.client.switch import version_of
 from updates.errors import StateFileError, UpdateError
 from updates.trust.trusted_state import TrustedState, start_undone
@@ -95,9 +95,9 @@ class Launch:
             return self._here
 
     def hand_over(self) -> Here | int:
-        """For commands that speak with what runs: the same version, and nothing is decided."""
+        """For commands that speak with what runs: the same version once it has proved itself; nothing is decided."""
         try:
-            return self._follow()
+            return self._pass_on(speaks, self.hand_over)
         except (UpdateError, OSError):
             return self._here
 
@@ -106,10 +106,14 @@ class Launch:
         return Here(self.launcher, self.installation.copy.seq)
 
     def _follow(self) -> Here | int:
-        seq = chosen(self.installation.load(), self.installation.copy.seq, self.installation.folder.present())
-        if seq == self.installation.copy.seq:
-            return self._here
-        return self._become(seq, self._follow)
+        return self._pass_on(chosen, self._follow)
+
+    def _pass_on(
+        self, choice: Callable[[TrustedState, int, frozenset[int]], int], again: "Callable[[], Here | int]"
+    ) -> Here | int:
+        own = self.installation.copy.seq
+        seq = choice(self.installation.load(), own, self.installation.folder.present())
+        return self._here if seq == own else self._become(seq, again)
 
     def _lead(self) -> Here | int:
         own = self.installation.copy.seq

@@ -38,8 +38,14 @@ class Plan:
 
 
 def chosen(state: TrustedState, own: int, present: frozenset[int]) -> int:
-    """What runs now, for who only wants to speak with it."""
+    """What runs now."""
     return state.installed if _fits(state, state.installed, own, present) else own
+
+
+def speaks(state: TrustedState, own: int, present: frozenset[int]) -> int:
+    """What runs for who only wants to speak with the one that works: none that is on trial, which may only crash."""
+    seq = state.last_good if on_trial(state) else state.installed
+    return seq if _fits(state, seq, own, present) else own
 
 
 def plan(state: TrustedState, own: int, present: frozenset[int]) -> Plan:
@@ -64,6 +70,11 @@ def after(ended: Ended, state: TrustedState, own: int, present: frozenset[int]) 
 
 def on_trial(state: TrustedState) -> bool:
     return state.installed != state.last_good
+
+
+def tried(state: TrustedState) -> bool:
+    """It has been started, and nobody knows yet what comes of it."""
+    return on_trial(state) and state.starting
 
 
 def _go_on(state: TrustedState, own: int, present: frozenset[int]) -> Plan:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.update_publisher import fresh
 from updates.client.boot import Pace
-from updates.client.probation import PROBATION_S, Ended, after, chosen, on_trial, plan
+from updates.client.probation import PROBATION_S, Ended, after, chosen, on_trial, plan, speaks, tried
 from updates.trust.trusted_state import TrustedState, proved, switched
 
 OLD, NEW = 5, 6
@@ -101,6 +101,23 @@ def test_the_one_before_is_gone_back_to_when_the_last_good_one_is_away():
 def test_who_only_speaks_with_what_runs_decides_nothing():
     assert chosen(on_new(), OLD, HERE) == NEW
     assert chosen(on_new(failed=(NEW,)), OLD, HERE) == OLD
+
+
+def test_a_command_does_not_fail_with_a_version_on_trial_that_only_crashes():
+    assert speaks(fresh(), OLD, frozenset()) == OLD
+    assert speaks(on_new(), OLD, HERE) == OLD
+    assert speaks(proved(on_new()), OLD, HERE) == NEW
+    next_one = switched(proved(on_new()), 7)
+    assert speaks(next_one, OLD, frozenset({NEW, 7})) == NEW
+    assert speaks(next_one, OLD, frozenset({7})) == OLD, "the good one is away"
+
+
+def test_a_version_is_being_tried_from_its_start_until_it_is_known_what_comes_of_it():
+    assert not tried(switched(good_old(), NEW))
+    assert tried(on_new())
+    assert tried(after(Ended.CRASHED, on_new(), OLD, HERE).state), "the second time"
+    assert not tried(after(Ended.TOO_LATE, on_new(), OLD, HERE).state)
+    assert not tried(proved(on_new()))
 
 
 SEQS = st.integers(0, 9)
