@@ -1,8 +1,7 @@
 """`python -m runner`: run the worker, or one of the errands that need the runner's own code.
 
 Started by `gogrid-worker`, whose name its messages bear. Logs lines to standard error; secrets are in none of them.
-Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run, 3 joined no coordinator
-yet, 4 a coordinator that refuses it for good, 5 to be started anew at once. A crash is 1, as Python ends by itself.
+Exit codes are those of `gogrid.worker_exit`.
 """
 
 import argparse
@@ -20,6 +19,7 @@ from gogrid.extras import not_installed
 from gogrid.place_options import add_place_options, named_places
 from gogrid.places import WorkerPlaces
 from gogrid.terminal import one_line
+from gogrid.worker_exit import WorkerExit
 from runner.config import SETTINGS, WorkerConfig
 from runner.errors import LinkError, NotJoinedError
 from runner.watch import end_with
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 
 _FLAGGED = tuple(setting for setting in SETTINGS if not setting.key.startswith("updates."))
 _ERRANDS = ("run", "join", "doctor", "config", "models", "bench", "engine")
-REFUSED = 1
-CANNOT_RUN = 2
-NOT_JOINED = 3
-TURNED_AWAY = 4
-START_ANEW = 5
 _STANDARD_ERROR = 2
 
 
@@ -64,19 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _bench(config, places)
         return _run(settings, config.log_level, places)
     except LinkError as error:
-        return _say(error, TURNED_AWAY if options.errand == "run" else REFUSED)
+        return _say(error, WorkerExit.TURNED_AWAY if options.errand == "run" else WorkerExit.REFUSED)
     except NotJoinedError as error:
-        return _say(error, NOT_JOINED)
+        return _say(error, WorkerExit.NOT_JOINED)
     except GoGridError as error:
-        return _say(error, CANNOT_RUN)
+        return _say(error, WorkerExit.CANNOT_RUN)
     except OSError as error:
         if options.errand == "run":
             raise  # a crash: it is tried again, for a disk may recover
-        return _say(f"{error.filename or 'this machine'}: {error.strerror or error}", CANNOT_RUN)
+        return _say(f"{error.filename or 'this machine'}: {error.strerror or error}", WorkerExit.CANNOT_RUN)
     except ModuleNotFoundError as error:
-        return _say(not_installed(error, "worker"), CANNOT_RUN)
+        return _say(not_installed(error, "worker"), WorkerExit.CANNOT_RUN)
     except KeyboardInterrupt:
-        return CANNOT_RUN
+        return WorkerExit.CANNOT_RUN
 
 
 def _run(settings: "SettingsSource", log_level: str, places: WorkerPlaces) -> int:
@@ -87,7 +82,7 @@ def _run(settings: "SettingsSource", log_level: str, places: WorkerPlaces) -> in
     for chatty in ("httpx", "httpcore", "asyncio", "quic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with logging_to(_STANDARD_ERROR, log_level.upper()):
-        return START_ANEW if asyncio.run(run(settings, places, publisher_folder())) else 0
+        return WorkerExit.START_ANEW if asyncio.run(run(settings, places, publisher_folder())) else 0
 
 
 def _join(config: WorkerConfig, places: WorkerPlaces, *, as_json: bool) -> int:
@@ -159,7 +154,7 @@ def _engine(config: WorkerConfig, places: WorkerPlaces, words: Sequence[str]) ->
         shown = engine_errand(places, config.device, words, publisher_folder())
         print(msgspec.json.encode(shown).decode())
     except OSError as error:
-        return _say(f"{error.filename or places.engines}: {error.strerror or error}", CANNOT_RUN)
+        return _say(f"{error.filename or places.engines}: {error.strerror or error}", WorkerExit.CANNOT_RUN)
     return 0
 
 

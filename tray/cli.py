@@ -1,7 +1,7 @@
 """`gogrid-worker`: run this machine as a worker, join a coordinator, ask how it is doing.
 
-Exit codes: 0 done, 1 refused or something is wrong, 2 wrong usage or cannot run. Whatever needs the runner's own code
-happens in a process of its own; a join token travels there by standard input, never on a command line.
+Exit codes are those of `gogrid.worker_exit`. Whatever needs the runner's own code happens in a process of its own; a
+join token travels there by standard input, never on a command line.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from gogrid.config import nearest
 from gogrid.errors import GoGridError
 from gogrid.place_options import add_place_options, named_places
 from gogrid.terminal import one_line
+from gogrid.worker_exit import WorkerExit
 from tray.app.run import run_app
-from tray.commands.base import REFUSED, Context, FailedError, RefusedError
+from tray.commands.base import Context, FailedError, RefusedError
 from tray.hidden_token import conceal
-from tray.supervision.restart import CANNOT_RUN
 from tray.updating.start import begin, version
 
 
@@ -46,16 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FailedError as error:
         return error.code
     except RefusedError as error:
-        return _complain(str(error), REFUSED)
+        return _complain(str(error), WorkerExit.REFUSED)
     except GoGridError as error:
-        return _complain(str(error), CANNOT_RUN)
+        return _complain(str(error), WorkerExit.CANNOT_RUN)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return 0
     except OSError as error:
-        return _complain(f"{error.filename or 'this machine'}: {error.strerror or error}", CANNOT_RUN)
+        return _complain(f"{error.filename or 'this machine'}: {error.strerror or error}", WorkerExit.CANNOT_RUN)
     except KeyboardInterrupt:
-        return CANNOT_RUN
+        return WorkerExit.CANNOT_RUN
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -15,6 +15,7 @@ from gogrid.file_lock import FileLock, LockHeldError
 from gogrid.place_options import place_words
 from gogrid.places import WorkerPlaces
 from gogrid.stop_signals import on_stop_signal
+from gogrid.worker_exit import WorkerExit
 from runner.control_messages import AskStatus, Refused
 from tray.app.deeds import Deeds
 from tray.app.icon_process import AppIcon
@@ -33,8 +34,6 @@ from tray.supervision.supervisor import Supervisor
 from tray.updating.start import Updatable
 from tray.updating.updater import Updater
 
-REFUSED = 1
-CANNOT_RUN = 2
 _LISTENS_WITHIN_S = 3.0
 _LOOK_AGAIN_S = 0.1
 
@@ -72,11 +71,11 @@ def _second_start(places: WorkerPlaces, *, headless: bool) -> int:
     """The one that runs comes to the front."""
     if headless:
         print(f"gogrid-worker: A worker runs on {places.data} already; see: gogrid-worker status", file=sys.stderr)
-        return CANNOT_RUN
+        return WorkerExit.CANNOT_RUN
     answer = _ask_first(places)
     if isinstance(answer, Refused):
         print(f"gogrid-worker: {answer.reason}", file=sys.stderr)
-        return REFUSED
+        return WorkerExit.REFUSED
     return 0
 
 

@@ -8,16 +8,8 @@ forgives what was before it, and so does its owner, who starts it anew.
 from dataclasses import dataclass
 from enum import Enum
 
-REFUSED = 1
-"""This program's exit code when the coordinator will have nothing of this worker."""
-CANNOT_RUN = 2
-"""Exit status of a runner that starting it again would not mend. 1 is a crash: Python itself ends with it."""
-NOT_JOINED = 3
-"""Exit status of a runner that belongs to no coordinator yet."""
-TURNED_AWAY = 4
-"""Exit status of a runner that its coordinator refuses for good."""
-START_ANEW = 5
-"""Exit status of a runner that has another engine now and wants to be started with it at once."""
+from gogrid.worker_exit import WorkerExit
+
 _SPEAKS = "gogrid-worker: "
 """How the line begins in which the runner says why it ends."""
 
@@ -66,14 +58,14 @@ class Restarts:
     def ended(self, status: int, ran_for_s: float, last_line: str = "") -> Life:
         """Args: `status` as of `subprocess`: negative for a signal; `last_line` of what the runner wrote."""
         said = last_line.removeprefix(_SPEAKS) if last_line.startswith(_SPEAKS) else ""
-        if status == 0:
+        if status == WorkerExit.DONE:
             return Life(Phase.GIVEN_UP, "the worker ended")
-        if status == START_ANEW:
+        if status == WorkerExit.START_ANEW:
             return Life(Phase.WAITS, "the worker starts anew with its engine")
-        if status == NOT_JOINED:
-            return Life(Phase.NOT_JOINED, "not joined to a coordinator yet", NOT_JOINED)
-        if status in (TURNED_AWAY, CANNOT_RUN):
-            code = REFUSED if status == TURNED_AWAY else CANNOT_RUN
+        if status == WorkerExit.NOT_JOINED:
+            return Life(Phase.NOT_JOINED, "not joined to a coordinator yet", WorkerExit.NOT_JOINED)
+        if status in (WorkerExit.TURNED_AWAY, WorkerExit.CANNOT_RUN):
+            code = WorkerExit.REFUSED if status == WorkerExit.TURNED_AWAY else WorkerExit.CANNOT_RUN
             return Life(Phase.GIVEN_UP, said or "the worker cannot run; its log says why", code)
         return self._crashed(
             f"was killed by signal {-status}" if status < 0 else f"ended with status {status}", ran_for_s
@@ -92,7 +84,7 @@ class Restarts:
                 Phase.GIVEN_UP,
                 f"the worker crashed {self._crashes} times in a row (last: {how}); it is not started again."
                 " See its log, run `gogrid-worker doctor`, then start it anew.",
-                CANNOT_RUN,
+                WorkerExit.CANNOT_RUN,
                 crashed=True,
             )
         delay_s = min(self._rules.longest_delay_s, self._rules.first_delay_s * 2 ** (self._crashes - 1))

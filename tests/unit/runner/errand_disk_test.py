@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.__main__ import CANNOT_RUN, main
+from gogrid.worker_exit import WorkerExit
+from runner.__main__ import main
 
 
 def test_a_measurement_whose_folder_cannot_be_made_is_no_traceback(
@@ -12,7 +13,7 @@ def test_a_measurement_whose_folder_cannot_be_made_is_no_traceback(
 ) -> None:
     (tmp_path / "file").write_text("")
     nowhere = tmp_path / "file" / "data"
-    assert main(["bench", "--config", str(tmp_path / "config.toml"), "--data", str(nowhere)]) == CANNOT_RUN
+    assert main(["bench", "--config", str(tmp_path / "config.toml"), "--data", str(nowhere)]) == WorkerExit.CANNOT_RUN
     said = capsys.readouterr().err
     assert said.startswith(f"gogrid-worker: {tmp_path / 'file'}")
     assert said.endswith(": Not a directory\n")

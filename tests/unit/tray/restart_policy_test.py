@@ -1,15 +1,7 @@
 """When the supervisor starts the runner again."""
 
-from tray.supervision.restart import (
-    CANNOT_RUN,
-    NOT_JOINED,
-    START_ANEW,
-    TURNED_AWAY,
-    Life,
-    Phase,
-    RestartRules,
-    Restarts,
-)
+from gogrid.worker_exit import WorkerExit
+from tray.supervision.restart import Life, Phase, RestartRules, Restarts
 
 RULES = RestartRules(first_delay_s=1, longest_delay_s=5, healthy_after_s=60, most_crashes=5)
 
@@ -27,7 +19,7 @@ def test_a_crashing_runner_comes_back_later_each_time_and_is_given_up_in_the_end
 def test_a_runner_that_has_its_engine_now_is_started_at_once_and_has_not_crashed() -> None:
     restarts = Restarts(RULES)
     for _ in range(20):
-        life = restarts.ended(START_ANEW, 0.1)
+        life = restarts.ended(WorkerExit.START_ANEW, 0.1)
         assert (life.phase, life.delay_s, life.crashed) == (Phase.WAITS, 0.0, False)
 
 
@@ -48,12 +40,14 @@ def test_an_owner_who_starts_it_anew_forgives_earlier_crashes() -> None:
 
 
 def test_a_runner_that_says_it_cannot_run_is_left_alone_and_its_word_is_kept() -> None:
-    for status, code in ((0, 0), (CANNOT_RUN, 2), (TURNED_AWAY, 1)):
+    for status, code in ((0, 0), (WorkerExit.CANNOT_RUN, 2), (WorkerExit.TURNED_AWAY, 1)):
         life = Restarts(RULES).ended(status, 0.1)
         assert (life.phase, life.exit_code, life.crashed) == (Phase.GIVEN_UP, code, False)
-    refused = Restarts(RULES).ended(TURNED_AWAY, 0.1, "gogrid-worker: The coordinator has revoked this worker.")
+    last_line = "gogrid-worker: The coordinator has revoked this worker."
+    refused = Restarts(RULES).ended(WorkerExit.TURNED_AWAY, 0.1, last_line)
     assert refused.reason == "The coordinator has revoked this worker."
-    assert Restarts(RULES).ended(CANNOT_RUN, 0.1, "Traceback …").reason == "the worker cannot run; its log says why"
+    silent = Restarts(RULES).ended(WorkerExit.CANNOT_RUN, 0.1, "Traceback …")
+    assert silent.reason == "the worker cannot run; its log says why"
 
 
 def test_a_runner_that_python_ends_or_windows_task_manager_kills_has_crashed() -> None:
@@ -62,6 +56,6 @@ def test_a_runner_that_python_ends_or_windows_task_manager_kills_has_crashed() -
 
 
 def test_a_runner_that_has_joined_nobody_is_neither_a_crash_nor_given_up() -> None:
-    life = Restarts(RULES).ended(NOT_JOINED, 0.1, "gogrid-worker: This worker has not joined …")
+    life = Restarts(RULES).ended(WorkerExit.NOT_JOINED, 0.1, "gogrid-worker: This worker has not joined …")
     assert life.phase is Phase.NOT_JOINED
     assert not life.crashed
