@@ -1,7 +1,7 @@
-"""The worker's settings: the seed's keys, our own, and a `GOGRID_*` twin for every one.
+"""The worker's settings: every key of `config.toml`, and a `GOGRID_*` variable for each.
 
-Built once, frozen, passed down. Precedence is flag > environment > file > default, also between the two names of the
-VRAM limit. Refuses, as one line, whatever it does not understand.
+Frozen and passed down; a changed file makes a new value. Precedence is flag > environment > file > default, also
+between the two names of the VRAM limit. Refuses, as one line, whatever it does not understand.
 """
 
 import re

@@ -1,4 +1,7 @@
-"""What stays true of this worker while it runs, found out once at start."""
+"""What this worker is and lends, as its coordinator and its owner are told: one frozen value for the settings of now.
+
+`survey.py` makes a fresh one whenever the settings change; what was found out about the machine stays the same.
+"""
 
 import platform
 import socket

@@ -1,1 +1,3 @@
-"""What a machine's owner meets of the worker: the command line, the supervisor of the runner and, later, the icon."""
+"""What a machine's owner meets of the worker: the command line, and the app with its
+supervisor of the runner, its icon and its window.
+"""
