@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.http.app import create_app
@@ -20,11 +21,12 @@ from coordinator.records import JobRecord, KeyRecord
 from coordinator.releases.offers import NoReleases
 from coordinator.releases.shelf import Shelf
 from coordinator.tickets import Submission
+from gogrid.client.profile import Profile, save_profile
 from gogrid.identity import create_identity, issue_leaf, save_leaf, server_context
 from gogrid.ids import JobId
 from gogrid.protocol.job_messages import OutputFile, PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonTask
-from tests.fakes.backend import Backend, FakeJobs
+from tests.fakes.backend import USER, Backend, FakeJobs
 
 T = TypeVar("T")
 Act = Callable[["ScriptedJobs", JobId, PythonTask], Awaitable[PythonDone | None]]
@@ -170,6 +172,21 @@ def https_grid(
         yield grid
     finally:
         grid.stop()
+
+
+def logged_in(grid: HttpsGrid, folder: Path) -> dict[str, str]:
+    """The environment of somebody who has logged in; the login lies in `folder`."""
+    file = folder / "client.toml"
+    save_profile(file, "default", Profile(grid.url, USER, grid.identity.pem.decode()))
+    return {"GOGRID_CLIENT_CONFIG": str(file)}
+
+
+def at_work(grid: HttpsGrid, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The same, in an empty working folder `here`."""
+    here = folder / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return logged_in(grid, folder)
 
 
 def ends(exit_code: int = 0, files: Sequence[OutputFile] = (), **more: object) -> PythonDone:

@@ -13,12 +13,11 @@ from gogrid.client import ChatTurn, GoGrid
 from gogrid.client.answers import ModelJobRequest
 from gogrid.client.cli import main
 from gogrid.client.errors import ClientError, NotTextError
-from gogrid.client.profile import Profile, save_profile
 from gogrid.ids import JobId
 from gogrid.protocol.job_messages import PythonDone
 from gogrid.protocol.tasks import ChatTask, PythonTask
-from tests.fakes.backend import CHAT, USER
-from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid
+from tests.fakes.backend import CHAT
+from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, at_work, ends, https_grid
 from tests.fakes.terminal import Terminal
 
 BAD = "caf\udce9"
@@ -33,13 +32,8 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpsGrid]:
 
 @pytest.fixture
 def environment(tmp_path: Path, grid: HttpsGrid, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    file = tmp_path / "client.toml"
-    save_profile(file, "default", Profile(grid.url, USER, grid.identity.pem.decode()))
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
     grid.seen.clear()
-    return {"GOGRID_CLIENT_CONFIG": str(file)}
+    return at_work(grid, tmp_path, monkeypatch)
 
 
 def piped(argv: list[str], given: bytes, environment: dict[str, str]) -> "subprocess.CompletedProcess[bytes]":

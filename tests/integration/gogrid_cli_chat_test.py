@@ -14,12 +14,11 @@ import pytest
 from coordinator.errors import JobFailedError, NoWorkerError
 from gogrid.client import ChatTurn, GoGrid
 from gogrid.client.cli import main
-from gogrid.client.profile import Profile, save_profile
 from gogrid.protocol.job_messages import Finished, Progress, Started, TextDone, Tokens
 from gogrid.protocol.tasks import ChatTask
 from gogrid.protocol.worker_report import LoadStage
-from tests.fakes.backend import CHAT, USER, Step, Task, echo, paced
-from tests.fakes.https_grid import HttpsGrid, https_grid
+from tests.fakes.backend import CHAT, Step, Task, echo, paced
+from tests.fakes.https_grid import HttpsGrid, https_grid, logged_in
 from tests.fakes.terminal import Terminal
 
 DONE = Finished(result=TextDone(finish_reason="stop", prompt_tokens=1, completion_tokens=1))
@@ -33,9 +32,7 @@ def grid(tmp_path: Path) -> Iterator[HttpsGrid]:
 
 @pytest.fixture
 def environment(tmp_path: Path, grid: HttpsGrid) -> dict[str, str]:
-    file = tmp_path / "client.toml"
-    save_profile(file, "default", Profile(grid.url, USER, grid.identity.pem.decode()))
-    return {"GOGRID_CLIENT_CONFIG": str(file)}
+    return logged_in(grid, tmp_path)
 
 
 def says(grid: HttpsGrid, *steps: Step) -> None:
@@ -112,8 +109,7 @@ def test_what_an_answer_waits_for_is_said_once_and_in_the_coordinators_words(
         requests = grid.backend.requests
         requests.waiting_for = ("one: other programs use 63% of the processor\x1b[31m",)
         requests.script = lambda task, number: [0.3, *echo(task, number)]
-        save_profile(tmp_path / "client.toml", "default", Profile(grid.url, USER, grid.identity.pem.decode()))
-        assert main(["chat", CHAT, "hello"], {"GOGRID_CLIENT_CONFIG": str(tmp_path / "client.toml")}) == 0
+        assert main(["chat", CHAT, "hello"], logged_in(grid, tmp_path)) == 0
     shown = capsys.readouterr()
     assert shown.out == "hello\n"
     why = "one: other programs use 63% of the processor\\x1b[31m"
@@ -129,8 +125,7 @@ def test_how_far_a_model_is_is_no_figure_that_never_moves(tmp_path: Path, capsys
 
     with https_grid(tmp_path / "grid", loading_s=0.05) as grid:
         grid.backend.requests.script = loads
-        save_profile(tmp_path / "client.toml", "default", Profile(grid.url, USER, grid.identity.pem.decode()))
-        environment = {"GOGRID_CLIENT_CONFIG": str(tmp_path / "client.toml")}
+        environment = logged_in(grid, tmp_path)
         assert main(["chat", CHAT, "hello"], environment) == 0
         assert capsys.readouterr().err == "(converting)\n"
         if os.name != "posix":
@@ -148,8 +143,7 @@ def test_what_is_waited_for_in_mid_answer_is_shown_until_it_goes_on(tmp_path: Pa
         requests = grid.backend.requests
         requests.waiting_for = ("one: paused by its owner\x1b[31m",)
         requests.script = lambda task, number: [Started(device="cpu"), text("half"), 0.3, text(" and half"), DONE]
-        save_profile(tmp_path / "client.toml", "default", Profile(grid.url, USER, grid.identity.pem.decode()))
-        environment = {"GOGRID_CLIENT_CONFIG": str(tmp_path / "client.toml"), "TERM": "xterm"}
+        environment = logged_in(grid, tmp_path) | {"TERM": "xterm"}
         with Terminal(["chat", CHAT, "hello"], environment) as terminal:
             terminal.expect("half")
             terminal.expect("\r\n(waiting for a worker (one: paused by its owner\\x1b[31m))\x1b8\x1b[J")

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from gogrid.client.cli import main
-from gogrid.client.profile import Profile, save_profile
 from gogrid.ids import JobId
 from gogrid.protocol.job_messages import PythonDone, PythonEnd
 from gogrid.protocol.tasks import PythonLimits, PythonTask
-from tests.fakes.backend import USER
-from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid
+from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, at_work, ends, https_grid
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +22,8 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpsGrid]:
 
 @pytest.fixture
 def environment(tmp_path: Path, grid: HttpsGrid, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    file = tmp_path / "client.toml"
-    save_profile(file, "default", Profile(grid.url, USER, grid.identity.pem.decode()))
     ends_with(grid, ends())
-    return {"GOGRID_CLIENT_CONFIG": str(file)}
+    return at_work(grid, tmp_path, monkeypatch)
 
 
 def ends_with(grid: HttpsGrid, done: PythonDone) -> None:

@@ -14,12 +14,11 @@ import pytest
 
 from coordinator.records import Attempt, JobOutcome, JobState, LeaseEnd
 from gogrid.client.cli import main
-from gogrid.client.profile import Profile, save_profile
 from gogrid.ids import JobId, WorkerId
 from gogrid.protocol.job_messages import OutputFile, PythonDone
 from gogrid.protocol.tasks import PythonTask
-from tests.fakes.backend import OTHER, USER, WORKER
-from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid
+from tests.fakes.backend import OTHER, WORKER
+from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, at_work, ends, https_grid
 from tests.fakes.terminal import Terminal
 
 
@@ -31,13 +30,9 @@ def grid(tmp_path: Path) -> Iterator[HttpsGrid]:
 
 @pytest.fixture
 def environment(tmp_path: Path, grid: HttpsGrid, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    (here / "script.py").write_text("print('hello')\n")
-    file = tmp_path / "client.toml"
-    save_profile(file, "default", Profile(grid.url, USER, grid.identity.pem.decode()))
-    return {"GOGRID_CLIENT_CONFIG": str(file)}
+    environment = at_work(grid, tmp_path, monkeypatch)
+    Path("script.py").write_text("print('hello')\n")
+    return environment
 
 
 def worker(grid: HttpsGrid, done: PythonDone, *lines: tuple[str, bytes]) -> None:

@@ -10,12 +10,11 @@ from coordinator.records import Attempt, JobState, LeaseEnd, LogLine
 from coordinator.tickets import Waiting
 from gogrid.client import waiting
 from gogrid.client.cli import main
-from gogrid.client.profile import Profile, save_profile
 from gogrid.ids import JobId
 from gogrid.protocol.job_messages import LINES_PER_LEASE, PythonDone
 from gogrid.protocol.tasks import PythonTask
-from tests.fakes.backend import USER, WORKER
-from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, ends, https_grid
+from tests.fakes.backend import WORKER
+from tests.fakes.https_grid import HttpsGrid, ScriptedJobs, at_work, ends, https_grid
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +25,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpsGrid]:
 
 @pytest.fixture
 def environment(tmp_path: Path, grid: HttpsGrid, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    file = tmp_path / "client.toml"
-    save_profile(file, "default", Profile(grid.url, USER, grid.identity.pem.decode()))
-    monkeypatch.chdir(tmp_path)
-    return {"GOGRID_CLIENT_CONFIG": str(file)}
+    return at_work(grid, tmp_path, monkeypatch)
 
 
 def test_what_a_job_waits_for_is_said_anew_when_it_changes(

@@ -7,7 +7,7 @@ killed. What they complain of is read all the time, so that none of them ever wa
 import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from runner.control_messages import ControlMessage, encode_line
@@ -42,16 +42,23 @@ def tell(process: asyncio.subprocess.Process, message: ControlMessage) -> bool:
 
 async def last_complaint(process: asyncio.subprocess.Process) -> str:
     """The last line of its standard error, when that has ended."""
-    assert process.stderr is not None  # noqa: S101  # it was asked for as a pipe
     last = b""
+    async for line in lines_of(process.stderr):
+        last = line or last
+    return last.decode("utf-8", errors="replace")
+
+
+async def lines_of(output: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
+    """Its lines without what surrounds them, until it ends; one without end is left out. It must be a pipe."""
+    assert output is not None  # noqa: S101  # it was asked for as a pipe
     while True:
         try:
-            line = await process.stderr.readline()
+            line = await output.readline()
         except ValueError:
-            continue  # a line without end: dropped by the reader, which goes on behind it
+            continue  # dropped by the reader, which goes on behind it
         if not line:
-            return last.decode("utf-8", errors="replace")
-        last = line.strip() or last
+            return
+        yield line.strip()
 
 
 async def end_child(process: asyncio.subprocess.Process) -> None:

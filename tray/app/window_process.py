@@ -6,7 +6,7 @@ A window that can be seen says so in one line on its standard output, `SHOWN`; o
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from tray.app.children import end_child, last_complaint, start_child, tell
+from tray.app.children import end_child, last_complaint, lines_of, start_child, tell
 from tray.instance_messages import ShowWindow
 
 SHOWN = "shown"
@@ -64,13 +64,6 @@ class AppWindow:
 
 async def _hear(process: asyncio.subprocess.Process, known: asyncio.Future[str]) -> None:
     """Until its output ends, so that it never waits for us."""
-    assert process.stdout is not None  # noqa: S101  # it was asked for as a pipe
-    while True:
-        try:
-            line = await process.stdout.readline()
-        except ValueError:
-            continue  # a line without end: dropped by the reader, which goes on behind it
-        if not line:
-            return
-        if line.strip() == SHOWN.encode() and not known.done():
+    async for line in lines_of(process.stdout):
+        if line == SHOWN.encode() and not known.done():
             known.set_result("")

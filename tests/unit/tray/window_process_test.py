@@ -32,6 +32,15 @@ async def test_a_window_that_can_be_seen_is_not_waited_for() -> None:
     assert await shown(f"import sys; print({SHOWN!r}, flush=True); sys.stdin.read()") == ("", [])
 
 
+@pytest.mark.timeout(30)
+async def test_a_line_without_end_hides_neither_the_window_nor_its_complaint() -> None:
+    endless = "import sys; [(print('x' * 200_000, file=to), to.flush()) for to in (sys.stdout, sys.stderr)]"
+    assert await shown(f"{endless}; print({SHOWN!r}, flush=True); sys.stdin.read()") == ("", [])
+    assert await shown(f"{endless}; sys.exit('gogrid-window: no toolkit')") == (
+        "no toolkit", ["the window ended: gogrid-window: no toolkit"],
+    )  # fmt: skip
+
+
 def tried(error: Exception, words: str) -> bool:
     """Whether pywebview's record passes."""
     try:
