@@ -28,7 +28,7 @@ def refusal(places: WorkerPlaces) -> str:
 
 
 def test_who_never_joined_is_told_to_join(places: WorkerPlaces) -> None:
-    data = "\"over here\"" if sys.platform == "win32" else "'over here'"
+    data = '"over here"' if sys.platform == "win32" else "'over here'"
     said = f"This worker has not joined a coordinator yet; paste its token: gogrid-worker --data {data} join TOKEN"
     assert refusal(places) == said
 
