@@ -97,11 +97,30 @@ class _ChangedMeanwhileError(Exception):
     """Somebody else has written the file since it was read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The file as it was found."""
+
+    target: Path
+    """The file itself, where `path` is a link to it."""
+    stamp: "FileStamp"
+    mode: int
+    document: tomlkit.TOMLDocument
+
+
 def _write(path: Path, values: Mapping[str, Value], drop: tuple[str, ...]) -> tuple[str, ...]:
+    found = _read(path)
+    dropped = _edit(found.document, values, drop, path)
+    if values or dropped:
+        _replace(path, found)
+    return dropped
+
+
+def _read(path: Path) -> _Read:
     try:
         target = path.resolve() if path.is_symlink() else path
         await_save(target)
-        read_as = FileStamp(target)
+        stamp = FileStamp(target)
         found = target.stat() if target.exists() else None
         text = read_regular(target, LARGEST_FILE).decode("utf-8") if found is not None else ""
         if not text and _just_emptied(target):
@@ -118,6 +137,13 @@ def _write(path: Path, values: Mapping[str, Value], drop: tuple[str, ...]) -> tu
         raise ConfigError(f"{path} cannot be read as TOML: {error}; mend it and try again.") from error
     if found is not None and not found.st_mode & 0o222:
         raise ConfigError(f"{path} is read-only and stays as it is; make it writable to change a setting.")
+    return _Read(target, stamp, 0o600 if found is None else found.st_mode & 0o777, document)
+
+
+def _edit(
+    document: tomlkit.TOMLDocument, values: Mapping[str, Value], drop: tuple[str, ...], path: Path
+) -> tuple[str, ...]:
+    """Returns: those of `drop` that stood there."""
     for key, value in values.items():
         table, _, name = key.partition(".")
         _table(document, table, path)[name] = value
@@ -127,10 +153,42 @@ def _write(path: Path, values: Mapping[str, Value], drop: tuple[str, ...]) -> tu
         if name in document.get(table, {}):
             document[table].pop(name)
             dropped.append(key)
-    if values or dropped:
-        mode = 0o600 if found is None else found.st_mode & 0o777
-        _replace(path, target, read_as, tomlkit.dumps(document), mode)
     return tuple(dropped)
+
+
+def _table(document: tomlkit.TOMLDocument, name: str, path: Path) -> Table:
+    table = document.setdefault(name, tomlkit.table())
+    if not isinstance(table, Table):
+        raise ConfigError(f"{path}: {name!r} stands outside any [section]; put it under the section it belongs to.")
+    return table
+
+
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+"""As it is: Windows would end each line once more."""
+
+
+def _replace(path: Path, found: _Read) -> None:
+    """Put the new text in the file's place, if the worker can start with it and nobody else has written there."""
+    target = found.target
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(fresh, _FRESH, found.mode), "wb") as file:
+            file.write(tomlkit.dumps(found.document).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        check_together(resolve(SETTINGS, flags={}, environment={}, file=fresh))
+        fresh.chmod(found.mode)
+        if found.stamp.changed():
+            raise _ChangedMeanwhileError
+        fresh.replace(target)
+        flush_folder(target.parent)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(str(fresh), str(path))) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 class FileStamp:
@@ -150,40 +208,6 @@ class FileStamp:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _table(document: tomlkit.TOMLDocument, name: str, path: Path) -> Table:
-    table = document.setdefault(name, tomlkit.table())
-    if not isinstance(table, Table):
-        raise ConfigError(f"{path}: {name!r} stands outside any [section]; put it under the section it belongs to.")
-    return table
-
-
-_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-"""As it is: Windows would end each line once more."""
-
-
-def _replace(path: Path, target: Path, read_as: FileStamp, text: str, mode: int) -> None:
-    """Put the new text in the file's place, if the worker can start with it and nobody else has written there."""
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(fresh, _FRESH, mode), "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        check_together(resolve(SETTINGS, flags={}, environment={}, file=fresh))
-        fresh.chmod(mode)
-        if read_as.changed():
-            raise _ChangedMeanwhileError
-        fresh.replace(target)
-        flush_folder(target.parent)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(str(fresh), str(path))) from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def _allowed(setting: Setting[object], text: str) -> Value:
