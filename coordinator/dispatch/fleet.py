@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from coordinator.dispatch.placement import (
+    NOTHING_HELD,
     Candidate,
     Cost,
     Decision,
@@ -153,7 +154,7 @@ class Fleet:
         """The worker holds this job from now on."""
         member = self._members[worker_id]
         member.needs[need.job_id] = need
-        member.held[need.model] = with_one_more(member.held.get(need.model, Held(0, 0)), need)
+        member.held[need.model] = with_one_more(member.held.get(need.model, NOTHING_HELD), need)
         if kind_of(need) in self._kept:
             self.keep_no_more(kind_of(need))
         self._note(worker_id)
@@ -352,7 +353,7 @@ def _compete(kept: Kind, need: Need) -> bool:
 
 
 def _scripts(needs: Iterable[Need]) -> Held:
-    held = Held(0, 0)
+    held = NOTHING_HELD
     for need in needs:
         if need.model is None:
             held = with_one_more(held, need)

@@ -84,6 +84,9 @@ class Held(msgspec.Struct, frozen=True):
     """One of the Python jobs has the GPU."""
 
 
+NOTHING_HELD = Held(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One connected worker as the planner sees it."""
@@ -243,23 +246,32 @@ def not_now(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]
         return "it does not answer at the moment"
     if sum(entry.count for entry in held.values()) >= STREAMS_PER_WORKER:
         return "it has as many jobs as a worker may have"
-    scripts = held.get(None, Held(0, 0))
     if need.model is None:
-        if wants_gpu(kind_of(need)) and (scripts.gpu or held.keys() - {None}):
-            return "its GPU is at work, and a script has it alone"
-        if scripts.cores + need.cores > candidate.cores:
-            return "all its cores run Python jobs"
-        free = candidate.ram_bytes - scripts.memory_bytes - _kept_from_scripts(candidate, held)
-        return _short("script", need.memory_bytes, free)
+        return _no_room_for_script(need, candidate, held)
+    return _no_room_for_model(need, need.model, candidate, held)
+
+
+def _no_room_for_script(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> str:
+    scripts = held.get(None, NOTHING_HELD)
+    if wants_gpu(kind_of(need)) and (scripts.gpu or held.keys() - {None}):
+        return "its GPU is at work, and a script has it alone"
+    if scripts.cores + need.cores > candidate.cores:
+        return "all its cores run Python jobs"
+    free = candidate.ram_bytes - scripts.memory_bytes - _kept_from_scripts(candidate, held)
+    return _short("script", need.memory_bytes, free)
+
+
+def _no_room_for_model(need: Need, model: Sha256, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> str:
+    scripts = held.get(None, NOTHING_HELD)
     if scripts.gpu:
         return "a script has its GPU"
-    if _running(need.model, held) >= _slots(need.model, candidate):
+    if _running(model, held) >= _slots(model, candidate):
         return "all its slots for this model are busy"
-    if need.model in candidate.loaded or need.model in held:
+    if model in candidate.loaded or model in held:
         return ""
     if candidate.shares_memory and need.memory_bytes > candidate.cap_bytes - scripts.memory_bytes:
         return f"{_short('model', need.memory_bytes, candidate.cap_bytes - scripts.memory_bytes)} beside its scripts"
-    busy = sum(entry.memory_bytes for model, entry in held.items() if model is not None)
+    busy = sum(entry.memory_bytes for other, entry in held.items() if other is not None)
     if busy + need.memory_bytes > candidate.cap_bytes:
         return "its memory is taken by models that are working"
     return ""
@@ -294,7 +306,7 @@ def _short(what: str, needed: int, free: int) -> str:
 def cost(need: Need, candidate: Candidate, held: Mapping[Sha256 | None, Held]) -> Cost:
     """Of giving the job to this worker, which can take it: the smallest is best."""
     if need.model is None:
-        scripts = held.get(None, Held(0, 0)).cores
+        scripts = held.get(None, NOTHING_HELD).cores
         return (0, 0, scripts / max(1, candidate.cores), 0.0, -candidate.ram_bytes, candidate.worker_id)
     distance = _distance(need, need.model, candidate)
     slow = 1 if candidate.device is DeviceKind.CPU else 0
