@@ -12,7 +12,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from gogrid.addresses import Address
 from gogrid.identity import client_context
 from gogrid.place_options import this_user
 from gogrid.places import WorkerPlaces
@@ -298,10 +297,8 @@ class _Runner:
         return Access(address.host, welcome.https_port, welcome.ticket, self._trust)
 
     def _dashboard(self) -> str:
-        welcome, address = self._link.welcome, self._link.address
-        if welcome is None or address is None:
-            return ""
-        return f"https://{Address(address.host, welcome.https_port)}"
+        access = self._access()
+        return access.base if access is not None else ""
 
     def _status(self) -> WorkerStatus:
         return worker_status(

@@ -6,7 +6,6 @@ version, because compiled modules are part of the pack. Signing is the release's
 """
 
 import contextlib
-import hashlib
 import py_compile
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from updates.engine_pack.manifest import (
     PackError,
     PackManifest,
     encode_manifest,
+    file_sha256,
 )
 from updates.engine_pack.sources import PackRequest, pip_download, uv_compile
 from updates.engine_pack.system import this_system
@@ -131,7 +131,9 @@ def _write(request: PackRequest, packages: list[PackedWheel], tree: Path, out: P
         raise PackError("The packages of this pack do not include torch.")
     paths = sorted(path for path in tree.rglob("*") if path.is_file())
     say(f"packing {len(paths)} files")
-    files = tuple(PackedFile(path.relative_to(tree).as_posix(), path.stat().st_size, _sha256(path)) for path in paths)
+    files = tuple(
+        PackedFile(path.relative_to(tree).as_posix(), path.stat().st_size, file_sha256(path)) for path in paths
+    )
     manifest = PackManifest(
         target=request.target,
         python=request.abi,
@@ -148,7 +150,7 @@ def _write(request: PackRequest, packages: list[PackedWheel], tree: Path, out: P
         for file, path in zip(files, paths, strict=True):
             _add(archive, file.path, path)
     fresh.replace(target)
-    return BuiltPack(target, _sha256(target), target.stat().st_size, manifest)
+    return BuiltPack(target, file_sha256(target), target.stat().st_size, manifest)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
@@ -162,8 +164,3 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
     info.file_size = content.stat().st_size
     with content.open("rb") as source, archive.open(info, "w") as target:
         shutil.copyfileobj(source, target, _PIECE)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

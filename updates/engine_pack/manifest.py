@@ -3,6 +3,7 @@
 Parsing is strict and bounded, and trusts nothing: the archive as a whole is signed like any other file of a release.
 """
 
+import hashlib
 import zipfile
 import zlib
 from pathlib import Path
@@ -102,6 +103,12 @@ def packed_manifest(archive: Path) -> PackManifest:
             return parse_manifest(file.read(LARGEST_MANIFEST + 1))
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise PackError(f"{archive} is no engine pack: {error}.") from error
+
+
+def file_sha256(path: Path) -> Digest:
+    """As a manifest lists it. Raises `OSError`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def encode_manifest(manifest: PackManifest) -> bytes:

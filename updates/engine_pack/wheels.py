@@ -7,7 +7,6 @@ same file with other contents.
 import base64
 import csv
 import fnmatch
-import hashlib
 import io
 import re
 import shutil
@@ -15,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from updates.archive import ArchiveError, Bounds, Unpacked, unpack
-from updates.engine_pack.manifest import LARGEST_PACK, MOST_FILES, PackedWheel, PackError
+from updates.engine_pack.manifest import LARGEST_PACK, MOST_FILES, PackedWheel, PackError, file_sha256
 
 LEFT_OUT = (
     *("torch/include/*", "torch/test/*", "torch/share/*", "torch/bin/*", "torchgen/packaged/*"),
@@ -59,7 +58,7 @@ def add_wheel(file: Path, site: Path, work: Path) -> PackedWheel:
         if target is not None and not _left_out(target.as_posix()):
             _move(raw / each.name, site / target, file.name)
     shutil.rmtree(raw)
-    return PackedWheel(name=name, version=version, file=file.name, sha256=_sha256(file))
+    return PackedWheel(name=name, version=version, file=file.name, sha256=file_sha256(file))
 
 
 def oldest_system(files: Iterable[str]) -> str:
@@ -112,13 +111,8 @@ def _left_out(path: str) -> bool:
 
 def _move(source: Path, target: Path, wheel: str) -> None:
     if target.exists():
-        if _sha256(target) != _sha256(source):
+        if file_sha256(target) != file_sha256(source):
             raise PackError(f"{wheel} brings another {target.name} than a package before it.")
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     source.rename(target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
