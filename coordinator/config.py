@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def _addresses(value: object) -> tuple[Address, ...]:
         raise ValueError(f"addresses such as grid.example.org:8443 ({error})") from error
 
 
-def _seconds(low: float, high: float) -> Any:
+def _seconds(low: float, high: float) -> Callable[[object], float]:
     def parse(value: object) -> float:
         allowed = ValueError(f"a duration from {_span(low)} to {_span(high)}")
         try:

@@ -11,6 +11,7 @@ from gogrid.protocol.worker_report import Device, Readiness
 
 MAX_LINE = 1 << 20
 """Bytes of one question or answer."""
+EngineState = Literal["", "coming", "missing"]
 
 
 class ControlMessage(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -152,7 +153,7 @@ class WorkerStatus(ControlMessage, frozen=True):
     """What the gates cannot look at on this machine, each in words."""
     engine: str = ""
     """What is done about its engine, in words: `fetching its engine: 42 % of 322 MB`; empty: nothing."""
-    engine_state: Literal["", "coming", "missing"] = ""
+    engine_state: EngineState = ""
     """It has none, and one is coming, or somebody has to do something; empty: it has one, or looks for none."""
     settings_trouble: str = ""
     """What is wrong with the settings' file, so that the settings stay as they were; empty: nothing."""

@@ -96,9 +96,15 @@ class SettingsSource:
             if winner.origin not in (str(file), "default"):
                 note = f"{done}; it does not count as long as {winner.origin} is given, which says {winner.value}."
                 return Done(note=note, key=key, counts="no")
-        counts: Counts = "joining" if key in AT_JOINING else "start" if key in AT_START or not running else "now"
+        counts = _counts(key, running=running)
         default = "" if value.strip() else f" (the default is {now.value or 'nothing'})"
         return Done(note=f"{done}{default}; it counts {_when(counts, running=running)}.", key=key, counts=counts)
+
+
+def _counts(key: str, *, running: bool) -> Counts:
+    if key in AT_JOINING:
+        return "joining"
+    return "start" if key in AT_START or not running else "now"
 
 
 def _done(changed: Changed, value: str, file: str) -> str:

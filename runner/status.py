@@ -60,7 +60,7 @@ def worker_status(
         dashboard=dashboard,
         unseen=unseen,
         engine=engine.words,
-        engine_state="" if not engine.note else "missing" if engine.trouble else "coming",
+        engine_state=engine.state,
         settings_trouble=settings_trouble,
         memory_in_use=pool.memory_held if pool is not None else 0,
     )

@@ -182,8 +182,7 @@ class WaitingJobs:
         if seq is None:
             self._count += 1
             seq = self._arrivals[need.job_id] = self._count
-        base = RESUMED_RANK if need.interactive and resumed else INTERACTIVE_RANK if need.interactive else need.priority
-        place = _Place(need, seq, base)
+        place = _Place(need, seq, _base_rank(need, resumed=resumed))
         if need.not_before > now:
             self._parked[need.job_id] = place
             heapq.heappush(self._later, (need.not_before, seq, need.job_id))
@@ -420,6 +419,12 @@ class _Turn:
 
     def __lt__(self, other: "_Turn") -> bool:
         return self.order < other.order
+
+
+def _base_rank(need: Need, *, resumed: bool) -> int:
+    if not need.interactive:
+        return need.priority
+    return RESUMED_RANK if resumed else INTERACTIVE_RANK
 
 
 def weight_of(need: Need) -> float:

@@ -105,8 +105,8 @@ def published(index: Index, checked: Checked, percent: int | None, now: float) -
         for signed in checked.publication.keys
     )
     first_epoch = checked.keys.key_epoch - len(keys) + 1
+    chosen = percent if percent is not None else fresh.steps[0].percent
     if line is None:
-        chosen = fresh.steps[0].percent if percent is None else percent
         line = Line(
             app=release.app,
             channel=release.channel,
@@ -118,7 +118,8 @@ def published(index: Index, checked: Checked, percent: int | None, now: float) -
     else:
         _refuse_older(line, fresh, keys, first_epoch)
         same = line.newest.seq == fresh.seq
-        chosen = percent if percent is not None else line.percent if same else fresh.steps[0].percent
+        if percent is None and same:
+            chosen = line.percent
         kept = line.releases[:-1] if same else line.releases[1 - KEPT_RELEASES :]
         line = msgspec.structs.replace(
             line,

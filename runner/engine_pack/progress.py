@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gogrid.sizes import format_size
+from runner.control_messages import EngineState
 
 
 class Stage(Enum):
@@ -68,4 +69,13 @@ class EngineProgress:
             return f"no engine yet: fetching ({self.percent} %)"
         if self.stage is Stage.WAITING and not self.sentence:
             return "no engine yet"
-        return self.words if self.words.startswith("no engine") else f"no engine yet: {self.words}" * bool(self.words)
+        if not self.words or self.words.startswith("no engine"):
+            return self.words
+        return f"no engine yet: {self.words}"
+
+    @property
+    def state(self) -> EngineState:
+        """For the icon; empty: no engine is lacking, or nothing is done about it."""
+        if not self.note:
+            return ""
+        return "missing" if self.trouble else "coming"
