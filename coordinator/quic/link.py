@@ -384,6 +384,7 @@ class QuicLink:
         if at is not None and now >= at:
             self._connection.handle_timer(now=now)
             self._take_quic_events()
+            self._due = True
         if self._gone:
             return
         if self._session is not None:
@@ -391,7 +392,7 @@ class QuicLink:
             self._handle(self._session.on_deadline(now))
         elif self._closing is None and now >= self._handshake_by:
             self._close_soon(Close(CloseCode.TIMEOUT, "The handshake took too long."))
-        self._flush_now()
+        self._flush()
 
     def _terminate(self, reason: str) -> None:
         if self._gone:

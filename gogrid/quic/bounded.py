@@ -66,10 +66,13 @@ class BoundedQuicConnection(QuicConnection):
         soon = len(data) >= FULL_DATAGRAM or not self._handshake_confirmed
         self._ack_delay = _ACK_SOON_S if soon else _ACK_LATER_S
         super().receive_datagram(data, addr, now)
-        if soon and self._handshake_confirmed:
-            space = self._spaces[Epoch.ONE_RTT]
-            if space.ack_at is not None:
-                space.ack_at = min(space.ack_at, now + _ACK_SOON_S)
+        space = self._spaces[Epoch.ONE_RTT]
+        if space.ack_at is None or not self._handshake_confirmed:
+            return
+        if soon:
+            space.ack_at = min(space.ack_at, now + _ACK_SOON_S)
+        elif space.ack_at <= now + _ACK_SOON_S:
+            space.ack_at = now
 
     def _serialize_transport_parameters(self) -> bytes:
         """What is announced, with our largest acknowledgement delay in place of aioquic's fixed 25 ms."""

@@ -27,7 +27,7 @@ from gogrid.protocol.session import Close, Ended, Nudge, Phase, Send, close_code
 from gogrid.protocol.worker_report import WorkerReport
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent, WorkerSession
 from gogrid.quic.bounded import BoundedQuicConnection
-from gogrid.quic.private import heard_at, peer_chain, session_secret, unsent, was_resumed
+from gogrid.quic.private import has_more, heard_at, peer_chain, session_secret, unsent, was_resumed
 from gogrid.quic.timer import LazyTimer
 from runner.errors import LinkError
 from runner.link.job_stream import QuicJobStream
@@ -60,6 +60,8 @@ class Connection(asyncio.DatagramProtocol):
         self._peer: Any = None
         self._session: WorkerSession | None = None
         self._flush_handle: asyncio.Handle | None = None
+        self._due = True
+        """Something may have to be sent of which no timer tells."""
         self._timer = LazyTimer(self._loop, self._on_timer)
         self._gathering: list[QuicJobStream] = []
         """Streams that have said something in this turn of the event loop, and may end in it."""
@@ -272,6 +274,7 @@ class Connection(asyncio.DatagramProtocol):
             self._flush_soon()
 
     def _flush_soon(self) -> None:
+        self._due = True
         if self._flush_handle is None and self._transport is not None:
             self._flush_handle = self._loop.call_soon(self._flush)
 
@@ -284,7 +287,8 @@ class Connection(asyncio.DatagramProtocol):
             return
         if self._session is not None:
             self._flush_outputs(self._session)
-        self._transmit()
+        if self._due or has_more(self._quic):
+            self._transmit()
         self._timer.need_by(self._deadline())
 
     def _flush_outputs(self, session: WorkerSession) -> None:
@@ -297,8 +301,10 @@ class Connection(asyncio.DatagramProtocol):
                     self._quic.close(error_code=output.code, reason_phrase=output.reason)
                 case Nudge():
                     self._quic.send_ping(0)
+            self._due = True
 
     def _transmit(self) -> None:
+        self._due = False
         if self._transport is not None:
             for data, _ in self._quic.datagrams_to_send(now=self._loop.time()):
                 self._transport.sendto(data)
@@ -325,6 +331,7 @@ class Connection(asyncio.DatagramProtocol):
         if at is not None and now >= at:
             self._quic.handle_timer(now=now)
             self._take_quic_events()
+            self._due = True
         if self._session is not None:
             self._session.heard(heard_at(self._quic))
             self._handle(self._session.on_deadline(now))

@@ -16,7 +16,13 @@ from gogrid.errors import IdentityError
 from gogrid.identity import create_identity, issue_leaf
 from gogrid.protocol import ALPN
 from gogrid.quic import private
-from gogrid.quic.bounded import CONNECTION_WINDOW, LARGEST_ACK_DELAY_MS, STREAM_WINDOW, BoundedQuicConnection
+from gogrid.quic.bounded import (
+    CONNECTION_WINDOW,
+    FULL_DATAGRAM,
+    LARGEST_ACK_DELAY_MS,
+    STREAM_WINDOW,
+    BoundedQuicConnection,
+)
 
 NOW = datetime.now(UTC)
 IDENTITY = create_identity("contract", NOW)
@@ -197,7 +203,7 @@ def test_each_end_is_told_how_late_acknowledgements_may_come() -> None:
 
 def test_small_packets_are_acknowledged_together_and_full_ones_soon() -> None:
     wire = Wire()
-    for size, latest in ((10, 0.140), (1400, 0.001)):
+    for size, latest in ((10, 0.140), (1150, 0.001)):
         wire.client.send_stream_data(0, bytes(size))
         wire.now += 0.5
         for data, _ in wire.client.datagrams_to_send(now=wire.now):
@@ -206,6 +212,20 @@ def test_small_packets_are_acknowledged_together_and_full_ones_soon() -> None:
         assert due is not None
         assert due == pytest.approx(wire.now + latest)
         wire.run()
+
+
+def test_a_small_packet_behind_full_ones_is_acknowledged_with_them_at_once() -> None:
+    """It is the last of what was said together: a timer of its own would wake both ends once more."""
+    wire = Wire()
+    wire.client.send_stream_data(0, bytes(1400))
+    wire.now += 0.5
+    sizes = []
+    for data, _ in wire.client.datagrams_to_send(now=wire.now):
+        sizes.append(len(data))
+        wire.server.receive_datagram(data, CLIENT, now=wire.now)
+    assert sizes[0] >= FULL_DATAGRAM > sizes[1]
+    assert len(wire.server.datagrams_to_send(now=wire.now)) == 1
+    assert wire.server._spaces[Epoch.ONE_RTT].ack_at is None
 
 
 def test_the_hooks_we_override_are_called_with_the_arguments_we_take() -> None:

@@ -257,6 +257,21 @@ async def test_what_a_worker_says_makes_the_coordinator_look_for_nothing_to_send
             assert len(looks) < 30
 
 
+async def test_a_timer_that_comes_too_early_looks_for_nothing_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with coordinator() as grid, worker(grid, grid.credentials(), WorkerNotes()) as link:
+        await wait_until(lambda: bool(grid.notes.heartbeats))
+        ends = (link._connection, grid.server.current(grid.notes.links[0].worker.id))
+        for end, quic in zip(ends, ("_quic", "_connection"), strict=True):
+            assert end is not None
+            await wait_until(lambda: not end._due and getattr(end, quic).get_timer() > end._loop.time() + 0.1)  # noqa: B023
+            looks: list[object] = []
+            monkeypatch.setattr(end, "_transmit", lambda: looks.append(1))  # noqa: B023
+            for _ in range(3):
+                end._on_timer()
+            assert not looks
+            monkeypatch.undo()
+
+
 async def test_a_stream_that_is_given_up_makes_room_for_another() -> None:
     def give_up(assign: Assign, stream: JobStream) -> None:
         stream.send(Tokens(seq=0, text="x", token_ids=(1,)))
