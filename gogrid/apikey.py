@@ -10,11 +10,11 @@ import secrets
 import zlib
 from dataclasses import dataclass, field
 
+from gogrid import base62
 from gogrid.errors import GoGridError
 from gogrid.ids import KeyId
 
 PREFIX = "ggk_"
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID, _SECRET, _CRC = 8, 43, 6
 _FORM = re.compile(rf"ggk_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})([0-9A-Za-z]{{{_CRC}}})")
 
@@ -61,9 +61,8 @@ def parse_api_key(text: str) -> ApiKey:
 
 
 def _random(length: int) -> str:
-    return "".join(secrets.choice(_DIGITS) for _ in range(length))
+    return "".join(secrets.choice(base62.DIGITS) for _ in range(length))
 
 
 def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode())
-    return "".join(_DIGITS[number // 62**place % 62] for place in reversed(range(_CRC)))
+    return base62.encode_number(zlib.crc32(body.encode()), _CRC)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gogrid import base62
 from gogrid.addresses import Address
 from gogrid.errors import TokenError
 
@@ -29,11 +30,7 @@ _NEEDS_APPROVAL = 1
 _PIN, _ID, _SEED = 32, 8, 20
 _FIXED = 3 + _PIN + _ID + _SEED + 4
 _CRC = 4
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOT_DIGIT = re.compile(r"[^0-9A-Za-z]")
-_BLOCK = 8
-_BLOCK_DIGITS = (0, 2, 3, 5, 6, 7, 9, 10, 11)
-"""Digits that 0 to 8 bytes take."""
 _LONGEST_INPUT = 4096
 
 
@@ -64,7 +61,7 @@ class JoinToken:
         size = _FIXED + len(addresses)
         body = bytes([_VERSION, _NEEDS_APPROVAL if self.needs_approval else 0, size])
         body += self.pin + bytes.fromhex(self.token_id) + self.seed + self.expires_at.to_bytes(4, "big") + addresses
-        return PREFIX + _to_base62(body + zlib.crc32(body).to_bytes(_CRC, "big"))
+        return PREFIX + base62.encode(body + zlib.crc32(body).to_bytes(_CRC, "big"))
 
 
 def mint(pin: bytes, addresses: Sequence[Address], expires_at: int, *, needs_approval: bool = False) -> JoinToken:
@@ -125,11 +122,11 @@ def _digits_of(text: str) -> str:
 
 def _checked_body(digits: str) -> bytes:
     """The payload without its CRC; tells a cut token from a mistyped one by the length the token itself names."""
-    raw = _from_base62(digits)
-    if len(digits) < _BLOCK_DIGITS[_BLOCK]:
+    raw = base62.decode(digits)
+    if len(digits) < base62.WHOLE_BLOCK:
         raise TokenError("This join token is cut short; copy all of it.")
     size = raw[2]
-    expected = _digits_for(size + _CRC)
+    expected = base62.encoded_length(size + _CRC)
     if size >= _FIXED and len(digits) < expected:
         raise TokenError(
             f"This join token is cut short: {len(digits) + len(PREFIX)} of {expected + len(PREFIX)} characters; "
@@ -179,33 +176,3 @@ def _unpack_addresses(data: bytes) -> tuple[Address, ...]:
     if not 0 < len(addresses) <= MAX_ADDRESSES or at != len(data):
         raise TokenError("This join token names no address that can be read; ask for a new one.")
     return tuple(addresses)
-
-
-# --- base62, in blocks so that a cut token still tells its length -----------------------------------------------------
-
-
-def _digits_for(size: int) -> int:
-    return size // _BLOCK * _BLOCK_DIGITS[_BLOCK] + _BLOCK_DIGITS[size % _BLOCK]
-
-
-def _to_base62(data: bytes) -> str:
-    digits: list[str] = []
-    for start in range(0, len(data), _BLOCK):
-        block = data[start : start + _BLOCK]
-        number, width = int.from_bytes(block, "big"), _BLOCK_DIGITS[len(block)]
-        digits.extend(_DIGITS[number // 62**place % 62] for place in reversed(range(width)))
-    return "".join(digits)
-
-
-def _from_base62(digits: str) -> bytes:
-    """The bytes; impossible blocks give what their digits can hold, for the checksum to judge."""
-    width = _BLOCK_DIGITS[_BLOCK]
-    data = bytearray()
-    for start in range(0, len(digits), width):
-        block = digits[start : start + width]
-        size = max(n for n, needed in enumerate(_BLOCK_DIGITS) if needed <= len(block))
-        number = 0
-        for digit in block:
-            number = number * 62 + _DIGITS.index(digit)
-        data += (number % (1 << 8 * size)).to_bytes(size, "big")
-    return bytes(data)
