@@ -1,6 +1,6 @@
 """The API keys in memory: says whose a bearer is, in constant time, or refuses it.
 
-The reason of a refusal is told only to who holds the key's secret; everybody else learns nothing but "not known".
+The reason of a refusal is told only to whoever holds the key's secret; everybody else learns nothing but "not known".
 """
 
 import hmac

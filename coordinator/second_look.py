@@ -1,7 +1,7 @@
 """One more look at the store for whoever is not known: what they hold may have been made a moment ago.
 
-The admin's commands write beside a running coordinator, which notices on a beat. Promises: who waits here has been
-looked for after it began to wait; all who wait share one look; however many come, a look begins `SPACING_S` after the
+The admin's commands write beside a running coordinator, which notices on a beat. Promises: for everyone who waits here
+a look begins after the waiting did; all who wait share one look; however many come, a look begins `SPACING_S` after the
 one before it at the earliest; nobody waits longer than `PATIENCE_S`. Whoever is known never comes here.
 """
 

@@ -143,7 +143,7 @@ def nearest(name: str, known: Sequence[str], alike: float = _ALIKE) -> str:
 
 
 def no_such_setting(name: str, known: Sequence[str]) -> str:
-    """One sentence for who named it on a command line."""
+    """One sentence for the person who named it on a command line."""
     near = nearest(name.strip().lower().replace("-", "_"), known)
     return f"There is no setting {name[:60]!r}; " + (f"did you mean {near}?" if near else "see all with: config show")
 

@@ -12,7 +12,7 @@ def named_path(given: str | Path, origin: str) -> Path:
     """Absolute, with `~` expanded.
 
     Args:
-        origin: who named it: `--data`, `GOGRID_WORKER_DATA`.
+        origin: what named it: `--data`, `GOGRID_WORKER_DATA`.
 
     Raises:
         ConfigError: it is not UTF-8, or `~` in it is nobody's home.

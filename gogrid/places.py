@@ -98,7 +98,7 @@ def worker_places(
         user: the numeric user id, 0 where there is none.
 
     Raises:
-        ConfigError: a place is not usable; names who named it.
+        ConfigError: a place is not usable; says what named it.
     """
     chosen_config = _chosen(config, "--config", environment, CONFIG_VARIABLE)
     chosen_data = _chosen(data, "--data", environment, DATA_VARIABLE)
@@ -165,4 +165,4 @@ def socket_path(direct: Path, environment: Mapping[str, str], user: int) -> Path
     short = runtime / "gogrid" / name if runtime is not None else None
     if short is not None and len(str(short).encode(errors="surrogateescape")) <= _SOCKET_PATH_LIMIT:
         return short
-    return Path(f"/tmp/gogrid-{user}") / name  # noqa: S108  # the folder is made 0700 and checked by who listens
+    return Path(f"/tmp/gogrid-{user}") / name  # noqa: S108  # the folder is made 0700 and checked by the listener

@@ -2,7 +2,7 @@
 
 Promises: a change of the file is seen within a second, and so is a newly measured speed; settings that are wrong, or
 lie on a disk that hangs, change nothing, and why is said for as long (`settings_source.py`); no look at the disk holds
-up the event loop. What follows from other settings is for who is told of them.
+up the event loop. What follows from changed settings is decided by `changed`.
 """
 
 import asyncio

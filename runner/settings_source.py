@@ -57,7 +57,7 @@ class SettingsSource:
         self.trouble = trouble
 
     def load_anyway(self) -> WorkerConfig:
-        """For who has to go on: without the file where that is no good, else the defaults; `trouble` says why."""
+        """For those who must go on: without the file where that is no good, else the defaults; `trouble` says why."""
         try:
             return self.load()
         except ConfigError as error:

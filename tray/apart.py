@@ -1,4 +1,4 @@
-"""Slow work in a thread that nobody waits for at the end: a connection that hangs must not hold up who quits."""
+"""Slow work in a thread that nobody waits for at the end: a connection that hangs must not hold up an exit."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ async def apart(deed: Callable[[], T], name: str) -> T:
             result = deed()
         except Exception as error:  # noqa: BLE001  # it is raised again where it is waited for
             problem = error
-        with suppress(RuntimeError):  # the loop is gone, and who waited with it
+        with suppress(RuntimeError):  # the loop is gone, and with it whoever waited
             loop.call_soon_threadsafe(tell, result, problem)
 
     threading.Thread(target=run, name=name, daemon=True).start()

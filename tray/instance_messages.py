@@ -57,7 +57,7 @@ class StartRunner(ControlMessage, frozen=True):
 
 
 class HoldRunner(ControlMessage, frozen=True):
-    """End the runner cleanly and start none before `StartRunner`: who joins another coordinator needs its folder.
+    """End the runner cleanly and start none before `StartRunner`: joining another coordinator needs its folder.
 
     `Done` when none runs. One who asks and is gone does not leave the worker stopped: the hold ends by itself.
     """

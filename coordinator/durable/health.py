@@ -1,7 +1,7 @@
 """What crashes say of jobs and of workers: events in, verdicts out; no clock, no store.
 
-A crash is a lease that ended because its worker vanished or froze, or what ran it died. A job that crashes everywhere
-is poison; a worker on which different jobs crash one after the other is sick.
+A crash is a lease that ended because its worker vanished or froze, or the process that ran it died. A job that crashes
+everywhere is poison; a worker on which different jobs crash one after the other is sick.
 """
 
 from collections import Counter

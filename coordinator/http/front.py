@@ -1,8 +1,8 @@
 """The door every request passes: who asks, which id it has, which headers every answer carries, and what fails how.
 
-Promises: every response carries `x-request-id` and the security headers; nobody passes without `auth.admit`; who holds
-a known key passes without waiting, and before another is refused the store is looked at once more; whatever goes wrong
-behind the door becomes one OpenAI error body, never a traceback; a client that hung up is not an error.
+Promises: every response carries `x-request-id` and the security headers; nobody passes without `auth.admit`; the holder
+of a known key passes without waiting, and before another is refused the store is looked at once more; whatever goes
+wrong behind the door becomes one OpenAI error body, never a traceback; a client that hung up is not an error.
 """
 
 import asyncio

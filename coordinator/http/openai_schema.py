@@ -93,7 +93,7 @@ class _TextRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def resume_mode(self) -> ResumeMode:
-        """How another worker goes on with the answer: who names a seed asks for the same text again."""
+        """How another worker goes on with the answer: whoever names a seed asks for the same text again."""
         if self.resume is None:
             return ResumeMode.FAST if self.seed is None else ResumeMode.EXACT
         return ResumeMode(self.resume)

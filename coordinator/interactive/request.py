@@ -1,9 +1,9 @@
 """One interactive request while it is not over: a ticket to the HTTP layer, work to dispatch.
 
 Promises: the client reads one answer, however many workers it took: what was handed out once is never handed out again,
-and the next worker goes on behind it. Only if none can within the client's patience, or the request is what workers are
-lost by, as far as can be told (`suspicion.py`), does the answer end with an error. The worker may send only as fast as
-the client reads.
+and the next worker goes on behind it. The answer ends with an error only if no worker can go on within the client's
+patience, or if the request itself seems to be what kills executors (`suspicion.py`). The worker may send only as fast
+as the client reads.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
-"""Whether a request may be what the executors that serve it die of: a core.
+"""Whether the executors that serve a request may be dying of it: a core.
 
-Promises: what died of a neighbour is not given up for it. A request whose executor died while it served others, and
-that had not got on there, is tried alone from then on, so that it is known whose fault it is; one that had got on stays
-among the others, but not for ever. What dies alone, or is lost again and again without getting on, is given up.
+Promises: a request is not given up for what its neighbour has done. A request whose executor died while it served
+others, and that had not got on there, is tried alone from then on, so that it is known whose fault it is; one that had
+got on stays among the others, but not for ever. What dies alone, or is lost again and again without getting on, is
+given up.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Who is let in: asks the directory what a session may not decide by itself, and answers whatever happens.
 
-Who offers a token that is not known, or not proved, is refused behind one more look at the store: it may have been made
-a moment ago. Meanwhile the connection stays a stranger's, with a stranger's limits.
+Whoever offers a token that is not known, or not proved, is refused only after one more look at the store: it may have
+been made a moment ago. Meanwhile the connection stays a stranger's, with a stranger's limits.
 """
 
 import logging

@@ -19,7 +19,7 @@ def ask_line(path: Path, line: bytes, *, max_line: int, timeout_s: float = TIMEO
     Raises:
         NobodyListensError: there is nobody to ask.
         NoAnswerError: there is, but no answer within that time, or one longer than `max_line` bytes.
-        LocalSocketError: who listens there is somebody else's program.
+        LocalSocketError: the program that listens there is another user's.
     """
     try:
         answer = exchange(path, line, max_line, timeout_s)

@@ -1,4 +1,4 @@
-"""The listening side: one connection after another asks lines, and is answered in order."""
+"""The listening side: one connection at a time; it sends questions, a line each, and gets their answers in order."""
 
 import asyncio
 import sys

@@ -1,9 +1,9 @@
 """How a coordinator lets a worker in, without I/O: its hello, a fresh challenge, its proof of a key or of a join token.
 
 Promises: before a worker has proved itself it gets 5 s, one stream and 4 KiB, and an unknown worker, an unknown token
-and a wrong signature get the same answer. What who holds a key may do beyond that is not decided here. A join that
-proves nothing is doubted before it is turned away: keys may be looked up anew meanwhile, and `judge_again` has the last
-word.
+and a wrong signature get the same answer. What the holder of a key may do beyond that is not decided here. A join that
+proves nothing is not turned away at once: `JoinDoubted` lets the shell look up keys anew, and `judge_again` then
+decides.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The engine packs of one worker, below `data/engines`, each in a folder named by the SHA-256 of its archive.
 
 Promises: a pack is there whole or not at all, whatever ends the process or the power; a folder that is not exactly what
-its manifest says is no pack. Who asks an installation to stop waits for no more than one piece of it, and nothing is
+its manifest says is no pack. An installation that is asked to stop does so within one piece, and nothing is
 left. What was left half done is removed by `sweep` and the next installation. One process changes a shelf at a time; a
 second one is told so.
 """

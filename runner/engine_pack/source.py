@@ -3,7 +3,7 @@
 Promises: nothing is installed that `updates.trust` does not believe, with a memory of its own for engine packs
 (`engines/updates/`); what is cut short goes on the next time or leaves nothing; what is on the disk afterwards stays
 below the cap. A pack for another system, a newer one, another accelerator or Python is refused before it is unpacked.
-Who asks it to stop waits for no more than one piece; a second process that fetches is told that there is one.
+Asked to stop, it does so within one piece; a second process that fetches is told that there is one.
 """
 
 import errno

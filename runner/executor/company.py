@@ -1,8 +1,9 @@
 """How long an idle engine waits for company: requests that begin together share their passes from first to last. Pure.
 
-Promises: who has been alone waits for nobody, and an engine that works never waits. When several were served at once
-before the engine fell idle, as many are waited for again, but never longer than `Patience` allows after the first, nor
-when the last one came a while ago. So a user who comes alone after a crowd waits once, and only for a moment.
+Promises: a request that has been alone waits for nobody, and an engine that works never waits. When several were served
+at once before the engine fell idle, as many are waited for again, but never longer than `Patience` allows after the
+first, nor when the last one came a while ago. So a user who comes alone after a crowd waits once, and only for a
+moment.
 """
 
 from dataclasses import dataclass

@@ -100,7 +100,7 @@ def set_coordinator(path: Path, address: Address) -> None:
 
 
 def _refused(error: TokenRefusedError, folder: Path, pin: bytes) -> TokenRefusedError:
-    """Who pastes a token twice has joined already."""
+    """Somebody who pastes a token twice has joined already."""
     try:
         membership = load_membership(folder)
     except IdentityError:

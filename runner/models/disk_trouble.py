@@ -1,4 +1,4 @@
-"""What a disk that is full or broken means for who needs a model: another worker may have room for it."""
+"""What a disk that is full or broken means for whoever needs a model: another worker may have room for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

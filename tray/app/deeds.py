@@ -64,7 +64,7 @@ class Deeds:
         self._running: set[asyncio.Task[None]] = set()
 
     async def answer(self, question: AppAsk) -> AppAnswer:
-        """To who asks over the app's socket."""
+        """To whoever asks over the app's socket."""
         match question:
             case AskApp():
                 return await self._status()
@@ -88,7 +88,7 @@ class Deeds:
         self._start(self._perform(action))
 
     def welcome(self) -> None:
-        """Who starts it for the first time sees how to join."""
+        """Somebody who starts it for the first time sees how to join."""
         self.perform(Action(Kind.WINDOW, "join"))
 
     async def look_up_autostart(self) -> None:

@@ -11,7 +11,7 @@ LABEL = "org.gogrid.worker"
 
 
 def launch_agent(program: Sequence[str], logs: Path) -> bytes:
-    """The text of the property list. Not kept alive: who quits the worker wants it quit."""
+    """The text of the property list. Not kept alive: somebody who quits the worker wants it to stay so."""
     return plistlib.dumps(
         {
             "Label": LABEL,

@@ -184,7 +184,7 @@ class Updater:
             self._wake.set()
 
     async def _frozen(self) -> str:
-        """Who stays silent, or answers with what does not count, is told of as well."""
+        """An endpoint that stays silent, or answers with what does not count, is told of as well."""
         try:
             return await asyncio.to_thread(self._work.frozen)
         except (UpdateError, OSError):

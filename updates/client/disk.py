@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 Step = Callable[[str], None]
-"""Told the name of what has just been done; for logs, and for who wants to know what a cut right there leaves."""
+"""Told the name of what has just been done; for logs, and for tests of what a power cut right there leaves."""
 
 _IN_THE_WAY_S, _LOOK_AGAIN_S = 1.0, 0.02
 
@@ -112,7 +112,7 @@ def only_one(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
     """Whether this process now holds the lock; let go at the end, by a crash, and when another program takes its place.
 
     Args:
-        patience_s: so long it is waited for who holds it.
+        patience_s: how long to wait for its holder.
 
     Raises `OSError` if the file cannot be made.
     """

@@ -2,7 +2,7 @@
 
 Promises: what lies there without `.unverified` was signed for exactly this release, version and target; a cut transfer
 goes on where it stopped; the first byte too many ends it, and so does a server so slow that it would never end; on a
-full disk everything that it took is given back, and nothing else has changed. Who asks it to stop waits for no byte and
+full disk everything that it took is given back, and nothing else has changed. Asked to stop, it waits for no byte and
 no hash. Runs in a thread.
 """
 

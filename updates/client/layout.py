@@ -4,9 +4,9 @@
       trusted-CHANNEL.json     what was seen, what is installed, what failed: the one file that decides what starts
       install-id               random, never sent: this machine's turn in a rollout
       note                     what became of the last update, for its owner and the coordinator
-      start.lock               held by who decides what starts, and watches it
-      state.lock               held for a moment by who changes `trusted-CHANNEL.json`
-      update.lock              held by who fetches, unpacks or takes away versions
+      start.lock               held by whoever decides what starts, and watches it
+      state.lock               held for a moment by whoever changes `trusted-CHANNEL.json`
+      update.lock              held by whoever fetches, unpacks or takes away versions
       downloads/               `….unverified` while it comes, without that when its signature was checked
       versions/SEQ/            one version, as its archive had it; complete if it is there
       versions/.SEQ.new, .SEQ.old   being unpacked, being removed
@@ -111,7 +111,7 @@ class AppFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by who decides what starts, and watches it."""
+        """Held by whoever decides what starts, and watches it."""
         return self.root / "start.lock"
 
     @contextmanager
@@ -132,7 +132,7 @@ class AppFolder:
             yield
 
     def fetching_if_free(self) -> AbstractContextManager[bool]:
-        """Whether this is who does so now. Raises `OSError`."""
+        """Whether this process is the one that does so now. Raises `OSError`."""
         return only_one(self.root / "update.lock")
 
     def version(self, seq: int) -> Path:

@@ -1,8 +1,7 @@
 """A network line on which whatever is waited for counts against a `Pace`: names, connecting, TLS, headers and bodies.
 
-The timeouts of an HTTP library begin anew with every byte, also within headers; these do not. Who asks it to stop
-waits for no byte either. Loaded only where somebody is asked: httpcore is some megabytes that an idle machine does not
-pay.
+The timeouts of an HTTP library begin anew with every byte, also within headers; these do not. Asked to stop, it waits
+for no byte either. Loaded only where somebody is asked: httpcore is some megabytes that an idle machine does not pay.
 """
 
 import socket

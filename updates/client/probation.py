@@ -43,7 +43,7 @@ def chosen(state: TrustedState, own: int, present: frozenset[int]) -> int:
 
 
 def speaks(state: TrustedState, own: int, present: frozenset[int]) -> int:
-    """What runs for who only wants to speak with the one that works: none that is on trial, which may only crash."""
+    """The copy for a command that only speaks with the running worker: none that is on trial, which may only crash."""
     seq = state.last_good if on_trial(state) else state.installed
     return seq if _fits(state, seq, own, present) else own
 

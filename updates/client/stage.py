@@ -1,7 +1,7 @@
 """Make a verified archive a version that can be started: unpacked, flushed, judged, and only then under its number.
 
 Promises: `versions/SEQ` is there completely or not at all, whenever this is cut short; on a full disk everything that
-it took is given back; who asks it to stop waits for no more than one piece. What starts does not change here;
+it took is given back; asked to stop, it does so within one piece. What starts does not change here;
 `switch.py` does that.
 """
 

@@ -1,6 +1,7 @@
 """Whether a program keeps the screen from going dark, asked of the session: a video, slides, a call.
 
-GNOME's session manager and the power management service of KDE and Xfce answer; who is not there is asked no more.
+GNOME's session manager and the power management service of KDE and Xfce answer; a service that is not there is not
+asked again.
 """
 
 from jeepney import DBusAddress

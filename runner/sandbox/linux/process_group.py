@@ -108,7 +108,7 @@ class ProcessGroup:
     def held_back(self) -> bool | None:
         """Whether the kernel made its processes wait because all together had had their processor quota.
 
-        Known when the period is over in which they had it. Who waits for busy processors is not held back. None:
+        Known when the period is over in which they had it. Waiting for busy processors does not count. None:
         nothing here can have a quota.
         """
         for hierarchy, folder in self._parts:
