@@ -33,7 +33,7 @@ from gogrid.ids import new_worker_id
 from gogrid.jointoken import JoinToken, mint
 from gogrid.protocol.worker_session import KeyProof, TokenProof, WorkerEvent
 from runner.link.connection import Connection, dial
-from runner.link.coordinator_link import CoordinatorLink, Credentials, join
+from runner.link.coordinator_link import CoordinatorLink, Credentials
 
 DIALS_AT_ONCE = 32
 """Real machines have processors of their own: more than these would only wait for ours, and time out."""
@@ -200,20 +200,6 @@ async def enrol(folder: StateFolder, count: int) -> list[Credentials]:
     finally:
         await store.close()
     return [Credentials(worker.id, key, pin) for worker, key in zip(workers, keys, strict=True)]
-
-
-async def join_all(token: JoinToken, count: int) -> list[Credentials]:
-    """Join `count` machines over the wire, one after the other, with a token that has as many uses.
-
-    Raises:
-        LinkError: the coordinator cannot be reached, or refuses.
-    """
-    credentials = []
-    for number in range(count):
-        key = create_worker_key()
-        joined = await join(token, key, f"sim-{number:04}")
-        credentials.append(Credentials(joined.worker_id, key, token.pin))
-    return credentials
 
 
 def loopback_host(number: int) -> str | None:

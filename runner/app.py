@@ -11,6 +11,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gogrid.identity import client_context
 from gogrid.place_options import this_user
@@ -49,6 +50,9 @@ from runner.statistics.recorder import Counters, Recorder
 from runner.status import worker_status
 from runner.survey import Survey, update_note
 from runner.work import Work
+
+if TYPE_CHECKING:
+    from runner.engine_pack.keeper import EngineKeeper
 
 log = logging.getLogger(__name__)
 _TICK_S = 5.0
@@ -147,21 +151,7 @@ class _Runner:
         self._control = ControlServer(places.control, answers.answer)
         self._stop = asyncio.Event()
         self._engine, self._anew = EngineProgress(), False
-        self._keeper = engine_keeper(
-            survey.machine,
-            places.engines,
-            publisher,
-            config.device,
-            lambda: self._settings.config.disk_cap,
-            Surroundings(
-                hold=self._no_fetching,
-                coordinator=self._access,
-                jobs=lambda: len(self._work.jobs),
-                answered=self._has_answered,
-                tell=self._tell_engine,
-                restart=self._start_anew,
-            ),
-        )
+        self._keeper = self._engine_keeper(publisher)
 
     async def run(self) -> bool:
         """Returns: whether to start anew."""
@@ -281,6 +271,25 @@ class _Runner:
             scripts_hold=self._scripts_hold,
             find=lambda: named(smallest_model(self._access), self._work.names),
             tested=lambda: self._work.leave(),
+        )
+
+    def _engine_keeper(self, publisher: Path | None) -> "EngineKeeper | None":
+        surroundings = Surroundings(
+            hold=self._no_fetching,
+            coordinator=self._access,
+            jobs=lambda: len(self._work.jobs),
+            answered=self._has_answered,
+            tell=self._tell_engine,
+            restart=self._start_anew,
+        )
+        config = self._settings.config
+        return engine_keeper(
+            self._survey.machine,
+            self._places.engines,
+            publisher,
+            config.device,
+            lambda: self._settings.config.disk_cap,
+            surroundings,
         )
 
     def _counters(self) -> Counters:

@@ -47,32 +47,26 @@ def choose_device(
     gpus = [one for found in findings for one in found.gpus]
     missing = "; ".join(found.problem for found in findings if found.problem)
     hindered = {one: _hindrance(one, engine, sandboxed) for one in gpus}
-    able = [one for one in gpus if not hindered[one]]
+    unused = _unused(gpus, max_vram, hindered)
     if wanted is DeviceChoice.CPU:
-        return _on_cpu(
-            cpu, max_ram, "CPU: chosen by its owner (worker.device = cpu)", _unused(gpus, max_vram, hindered)
-        )
-    if wanted is not DeviceChoice.AUTO:
-        able = [one for one in able if one.kind.value == wanted.value]
-    if gpu:
-        named = [one for at, one in enumerate(gpus) if _is_named(gpu, at, one)]
-        able = [one for one in able if one in named]
-        if not able:
-            problem = f"worker.gpu = {gpu}, but {_lack_of(named, gpus, hindered, missing)}"
-            unused = _cpu_device(cpu, max_ram, f"not used: worker.gpu = {gpu}", usable=False)
-            return Chosen(DeviceKind.CPU, (), 0, problem, (unused, *_unused(gpus, max_vram, hindered)), problem)
+        return _on_cpu(cpu, max_ram, "CPU: chosen by its owner (worker.device = cpu)", unused)
+    named = [one for at, one in enumerate(gpus) if not gpu or _is_named(gpu, at, one)]
+    of_kind = [one for one in named if wanted is DeviceChoice.AUTO or one.kind.value == wanted.value]
+    able = [one for one in of_kind if not hindered[one]]
     if able:
         best = max(able, key=lambda one: one.memory_bytes)
         others = _unused([one for one in gpus if one != best], max_vram, hindered)
         by_owner = wanted is not DeviceChoice.AUTO or bool(gpu)
         return _on_gpu(best, cpu, max_ram, max_vram, others, by_owner=by_owner)
+    if gpu:
+        lack = _lack_of(named, gpus, hindered, missing)
+        return _on_nothing(DeviceKind.CPU, f"worker.gpu = {gpu}", lack, cpu, max_ram, unused)
     if wanted is not DeviceChoice.AUTO:
-        problem = f"worker.device = {wanted.value}, but {_lack(DeviceKind(wanted.value), findings, hindered)}"
-        unused = _cpu_device(cpu, max_ram, f"not used: worker.device = {wanted.value}", usable=False)
         kind = DeviceKind(wanted.value)
-        return Chosen(kind, (), 0, problem, (unused, *_unused(gpus, max_vram, hindered)), problem)
+        lack = _lack(kind, findings, hindered)
+        return _on_nothing(kind, f"worker.device = {wanted.value}", lack, cpu, max_ram, unused)
     reason = "; ".join(dict.fromkeys(word for word in hindered.values() if word)) or missing or "no GPU found"
-    return _on_cpu(cpu, max_ram, f"CPU: {reason}", _unused(gpus, max_vram, hindered))
+    return _on_cpu(cpu, max_ram, f"CPU: {reason}", unused)
 
 
 def _lack(kind: DeviceKind, findings: tuple[GpuFindings, ...], hindered: dict[Gpu, str]) -> str:
@@ -121,6 +115,15 @@ def _on_gpu(
     device = Device(kind=gpu.kind, name=gpu.name, memory_bytes=gpu.memory_bytes, cap_bytes=cap, why=why)
     host = _cpu_device(cpu, max_ram, "not used for models: there is a GPU", usable=False)
     return Chosen(gpu.kind, (gpu.uuid,) if gpu.uuid else (), cap, why, (device, host, *others))
+
+
+def _on_nothing(
+    kind: DeviceKind, setting: str, lack: str, cpu: Cpu, max_ram: Limit, others: tuple[Device, ...]
+) -> Chosen:
+    """What the owner named cannot be used, so nothing is used in its place."""
+    problem = f"{setting}, but {lack}"
+    host = _cpu_device(cpu, max_ram, f"not used: {setting}", usable=False)
+    return Chosen(kind, (), 0, problem, (host, *others), problem)
 
 
 def _cpu_device(cpu: Cpu, max_ram: Limit, why: str, *, usable: bool) -> Device:

@@ -19,7 +19,7 @@ def load(tmp_path: Path, text: str = "", env: dict[str, str] | None = None, **fl
     return load_config(places, flags=keys, environment=env or {})
 
 
-SEED = """
+FIRST_RELEASE = """
 [coordinator]
 host = "your-server.com"
 port = 8443
@@ -35,7 +35,7 @@ pause_on_activity = true
 
 
 def test_the_first_releases_file_is_understood(tmp_path: Path) -> None:
-    config = load(tmp_path, SEED)
+    config = load(tmp_path, FIRST_RELEASE)
     assert (config.host, config.port) == ("your-server.com", 8443)
     assert config.max_vram == Limit(bytes=8 * 10**9)
     assert config.gates.pause_on_activity is True
@@ -62,13 +62,13 @@ def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
     assert (config.cpu_cores, config.max_ram, config.device) == (3, Limit(bytes=2 * 10**9), DeviceChoice.CPU)
 
 
-def test_the_seeds_variables(tmp_path: Path) -> None:
+def test_the_first_releases_variables_are_understood(tmp_path: Path) -> None:
     env = {
         "GOGRID_COORDINATOR_HOST": "grid.example.org",
         "GOGRID_COORDINATOR_PORT": "9000",
         "GOGRID_UPDATE_ENDPOINTS": "https://a/u, https://b/u https://c/u",
     }
-    config = load(tmp_path, SEED, env)
+    config = load(tmp_path, FIRST_RELEASE, env)
     assert (config.host, config.port) == ("grid.example.org", 9000)
     assert config.update_endpoints == ("https://a/u", "https://b/u", "https://c/u")
 
