@@ -28,8 +28,20 @@ from coordinator.dispatch.placement import (
     with_one_more,
 )
 from gogrid.ids import JobId, Sha256, WorkerId
-from gogrid.protocol.worker_report import Device, DeviceKind, Readiness, WorkerReport
+from gogrid.protocol.worker_report import DeviceKind, Readiness, WorkerReport
 
+_NO_REPORT = WorkerReport(
+    software="",
+    hostname="",
+    platform="",
+    readiness=Readiness.UNABLE,
+    reason="",
+    devices=(),
+    engines=(),
+    sandbox="",
+    python_jobs=False,
+)
+"""What is known of a worker that has just connected."""
 _KINDS = 512
 """For so many kinds of jobs what the rules said is kept."""
 _CHANGES = 8192
@@ -365,34 +377,34 @@ def _loads(report: WorkerReport, model: Sha256) -> bool:
 
 
 def _candidate(worker_id: WorkerId, member: _Member) -> Candidate:
-    report = member.report
-    device = _model_device(report.devices if report is not None else ())
+    report = member.report if member.report is not None else _NO_REPORT
+    device = next((device for device in report.devices if device.usable), None)
     return Candidate(
         worker_id=worker_id,
         name=member.name,
         barred=_barred(member),
         stands_back=_stands_back(member),
-        known=report is not None,
+        known=member.report is not None,
         silent=member.silent,
-        engines=frozenset(report.engines if report is not None else ()),
-        python_jobs=report is not None and report.python_jobs,
+        engines=frozenset(report.engines),
+        python_jobs=report.python_jobs,
         device=device.kind if device is not None else DeviceKind.CPU,
         cap_bytes=device.cap_bytes if device is not None else 0,
-        ram_bytes=max((d.cap_bytes for d in report.devices if d.kind is DeviceKind.CPU), default=0) if report else 0,
-        cores=report.cores if report is not None else 1,
-        loaded={model.digest: model for model in report.loaded} if report is not None else {},
-        cached=frozenset(report.cached if report is not None else ()),
-        refused={model.digest: model.reason for model in report.refused} if report is not None else {},
-        gpu_scripts=report is not None and report.gpu_scripts,
+        ram_bytes=max((each.cap_bytes for each in report.devices if each.kind is DeviceKind.CPU), default=0),
+        cores=report.cores,
+        loaded={model.digest: model for model in report.loaded},
+        cached=frozenset(report.cached),
+        refused={model.digest: model.reason for model in report.refused},
+        gpu_scripts=report.gpu_scripts,
         tokens_per_s=_pace(report),
         shares_memory=device is not None and device.kind is not DeviceKind.CUDA,
-        loading={model.digest: model.memory_bytes for model in report.loading} if report is not None else {},
+        loading={model.digest: model.memory_bytes for model in report.loading},
     )
 
 
-def _pace(report: WorkerReport | None) -> float:
+def _pace(report: WorkerReport) -> float:
     """Tokens a second as measured; 0 for what is no speed: a worker may say anything."""
-    told = report.speed.tokens_per_s if report is not None and report.speed is not None else 0.0
+    told = report.speed.tokens_per_s if report.speed is not None else 0.0
     return told if 0 < told < FASTEST else 0.0
 
 
@@ -409,7 +421,3 @@ def _barred(member: _Member) -> str:
 def _stands_back(member: _Member) -> bool:
     paused = member.report is not None and member.report.readiness is Readiness.PAUSED
     return paused and not member.quarantined and not member.draining
-
-
-def _model_device(devices: tuple[Device, ...]) -> Device | None:
-    return next((device for device in devices if device.usable), None)
