@@ -19,8 +19,9 @@ from tests.fakes.update_publisher import DAY, Publisher, fresh
 from tests.fakes.update_server import Served, serving
 from tests.fakes.worker_status import READY
 from tray.supervision.restart import Life, Phase
+from tray.updating.ripeness import Waits
 from tray.updating.settings import UpdateSettings
-from tray.updating.updater import Updater, Waits
+from tray.updating.updater import Updater
 from tray.updating.work import Found, UpdateWork
 from updates.client.boot import Here
 from updates.client.endpoints import DEFAULT_PATH

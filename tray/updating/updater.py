@@ -13,44 +13,24 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from runner.control_messages import Answer, Ask, AskPause, AskResume, AskStatus, WorkerStatus
 from tray.apart import apart
 from tray.instance_messages import UpdateState
 from tray.supervision.restart import Life, Phase
+from tray.updating.ripeness import ReadyVersion, Waits, next_look_s, ripe
 from tray.updating.settings import UpdateSettings
 from updates.client.disk import problem_of
 from updates.client.errors import StoppedError
-from updates.client.schedule import Rhythm, asked, asked_by_hand, due, started
+from updates.client.schedule import asked, asked_by_hand, due, started
 from updates.errors import UpdateError
 
 if TYPE_CHECKING:
     from tray.updating.work import UpdateWork
 
 T = TypeVar("T")
-_SOON_S = 180.0
-"""After the start a coordinator is expected at any moment."""
 _RESTARTING = "restarting into a new version"
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """In seconds."""
-
-    rhythm: Rhythm = field(default_factory=Rhythm)
-    look: float = 0.5
-    """While something is about to happen."""
-    soon: float = 2.0
-    """While a machine that nobody watches has something ready."""
-    idle: float = 10.0
-    jobs_end: float = 120.0
-    """Before jobs that still run are moved."""
-    unattended: float = 3600.0
-    """Nobody watches: a machine that always works is not waited for any longer."""
-    after_failure: float = 3600.0
-    """Before a version that failed here once is tried again without being asked for."""
 
 
 class Updater:
@@ -214,13 +194,17 @@ class Updater:
 
     def _ripe(self, status: WorkerStatus | None) -> bool:
         """Whether to switch without being asked."""
-        if status is None or not status.connected or not self._proved or self.state.state == "off":
+        if status is None or self.state.state == "off":
             return False
-        waited = time.monotonic() - self._ready_since
-        if self._failed_once and waited < self._waits.after_failure:
-            return False
-        wanted = not self._attended or self._urgent or self._found_at_start
-        return wanted and (not status.jobs or waited >= self._waits.unattended)
+        waited_s = time.monotonic() - self._ready_since
+        return ripe(
+            ReadyVersion(waited_s, self._found_at_start, self._failed_once, self._urgent),
+            self._waits,
+            proved=self._proved,
+            reached=status.connected,
+            attended=self._attended,
+            busy=bool(status.jobs),
+        )
 
     def _begin(self, status: WorkerStatus | None) -> str:
         """Start to switch; why not, in words."""
@@ -267,11 +251,14 @@ class Updater:
 
     def _pause(self) -> float:
         """Until the next look."""
-        if not self._proved and time.monotonic() - self._began < _SOON_S:
-            return self._waits.look
-        if self._ready is not None and not self._attended:
-            return self._waits.soon
-        return max(self._waits.look, min(self._waits.idle, self._schedule.next_at - time.time()))
+        return next_look_s(
+            self._waits,
+            proved=self._proved,
+            runs_for_s=time.monotonic() - self._began,
+            anything_ready=self._ready is not None,
+            attended=self._attended,
+            check_in_s=self._schedule.next_at - time.time(),
+        )
 
     def _become(
         self,
