@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,10 @@ from tests.torch_models import smollm2
 
 ROOT = Path(__file__).parents[3]
 ECHO = Load(engine="echo", model_path="", device=DeviceKind.CPU, threads=1, cap_bytes=1 << 30)
+
+_LAYERS = 30
+"""Of SmolLM2-135M."""
+_LAYER = b"\x01"
 
 
 class Executor:
@@ -124,17 +129,36 @@ def test_input_closed_in_the_middle_of_a_long_step_ends_it_within_a_second(execu
 
 @pytest.mark.torch
 @pytest.mark.timeout(400)
-def test_input_closed_while_torch_computes_ends_it_within_a_second() -> None:
-    computing = Executor()
+def test_input_closed_while_torch_computes_ends_it_in_the_middle_of_its_forward_pass() -> None:
+    program = (
+        "import os, runpy\n"
+        "from torch.nn.modules.module import register_module_forward_pre_hook\n"
+        "def told(module, inputs):\n"
+        f"    if 'DecoderLayer' in type(module).__name__: os.write(2, {_LAYER!r})\n"
+        "register_module_forward_pre_hook(told)\n"
+        "runpy.run_module('runner.executor', run_name='__main__')\n"
+    )
+    computing = Executor(program=("-c", program))
     try:
         path = str(smollm2())
         computing.send(Load(engine="torch", model_path=path, device=DeviceKind.CPU, threads=2, cap_bytes=3 << 30))
         while not isinstance(computing.receive(), Ready):
-            pass
+            assert computing.process.poll() is None
+        assert computing.process.stderr
+        layers = computing.process.stderr.fileno()
+        os.set_blocking(layers, False)
+        with suppress(BlockingIOError):
+            os.read(layers, 1 << 16)  # it has tried itself
+        os.set_blocking(layers, True)
         computing.send(Submit(request=1, task=chat("Count the stars. " * 1200, max_tokens=0)))
-        time.sleep(0.5)
-        status, took = computing.end()
-        assert (status, took < 1) == (0, True)
+        begun = 0
+        while begun < 2:
+            told = os.read(layers, 1 << 16)
+            assert told, "it ended by itself"
+            begun += told.count(_LAYER)
+        status, _ = computing.end()
+        begun += computing.process.stderr.read().count(_LAYER)
+        assert (status, begun < _LAYERS) == (0, True)
     finally:
         computing.close()
 
