@@ -1,6 +1,7 @@
 """Names of things that cross process borders.
 
-Every id is opaque text with a prefix, so that a log line tells what it names. Only this module makes ids.
+Every id is opaque text with a prefix, so that a log line tells what it names. Ids of jobs and workers are made here and
+nowhere else; a key's id is a part of the key (`apikey.py`).
 """
 
 import secrets

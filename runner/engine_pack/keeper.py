@@ -80,30 +80,32 @@ class EngineKeeper:
             return True
 
     async def _look(self, coordinator: Access) -> None:
-        """One question and what follows from it."""
-        failed = True
+        """Once, and then settle when to look again."""
         try:
-            await self._check_files()
-            if not await self._newer_is_here():
-                self._become(Stage.ASKING)
-                found = await in_thread(
-                    lambda _stop: self._source.check(coordinator.base, coordinator.trust), "engine check"
-                )
-                if found.offer is not None:
-                    await self._fetch(found)
-                    await self._newer_is_here()
-                elif found.sentence and self._runs is None:
-                    self._failed(found.sentence)
-                else:
-                    failed = False
-                    self._become(Stage.REST)
-            failed = failed and self._progress.stage is not Stage.READY
+            settled = await self._get_newer(coordinator)
         except StoppedError:
             return  # it is due still
         except (UpdateError, RunnerError, OSError) as error:
             self._failed(str(error))
+            settled = False
         rhythm = self._waits.rhythm
-        self._schedule = asked(self._schedule, time.time(), rhythm, random.random(), failed=failed)  # noqa: S311
+        self._schedule = asked(self._schedule, time.time(), rhythm, random.random(), failed=not settled)  # noqa: S311
+
+    async def _get_newer(self, coordinator: Access) -> bool:
+        """Whether this worker has now what it should have; else it is tried again soon."""
+        await self._check_files()
+        if await self._newer_is_here():
+            return True
+        self._become(Stage.ASKING)
+        found = await in_thread(lambda _stop: self._source.check(coordinator.base, coordinator.trust), "engine check")
+        if found.offer is not None:
+            await self._fetch(found)
+            return await self._newer_is_here()
+        if found.sentence and self._runs is None:
+            self._failed(found.sentence)
+            return False
+        self._become(Stage.REST)
+        return True
 
     async def _check_files(self) -> None:
         """Once a day, not at the start: every file of the pack in use."""
