@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.state.folder import StateFolder, default_root
-from gogrid.addresses import Address, parse_address
-from gogrid.config import Resolved, Setting, integer, resolve, text
+from gogrid.addresses import DEFAULT_PORT, Address, parse_address
+from gogrid.config import Resolved, Setting, integer, log_level, resolve, text
 from gogrid.errors import ConfigError, GoGridError
 from gogrid.jointoken import MAX_ADDRESSES
 from gogrid.named_path import named_path
 from gogrid.sizes import parse_duration
 
 DATA_VARIABLE = "GOGRID_COORDINATOR_DATA"
-DEFAULT_PORT = 8443
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +102,6 @@ def _span(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def _level(value: object) -> str:
-    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
-        raise ValueError("one of " + ", ".join(LOG_LEVELS))
-    return value.lower()
-
-
 def _name() -> str:
     return socket.gethostname() or "coordinator"
 
@@ -184,7 +176,7 @@ KEEP_JOBS = Setting(
     "GOGRID_COORDINATOR_KEEP_JOBS",
     "Life of ended jobs.",
 )
-LOG_LEVEL = Setting("coordinator.log_level", _level, "info", "GOGRID_COORDINATOR_LOG_LEVEL", "How much is logged.")
+LOG_LEVEL = Setting("coordinator.log_level", log_level, "info", "GOGRID_COORDINATOR_LOG_LEVEL", "How much is logged.")
 
 SETTINGS: tuple[Setting[Any], ...] = (
     NAME,

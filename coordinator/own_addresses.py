@@ -4,9 +4,9 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
-from coordinator.config import DEFAULT_PORT, CoordinatorConfig
+from coordinator.config import CoordinatorConfig
 from coordinator.state.folder import Serving
-from gogrid.addresses import Address
+from gogrid.addresses import DEFAULT_PORT, Address
 from gogrid.jointoken import MAX_ADDRESSES
 
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not listened on

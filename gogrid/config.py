@@ -21,6 +21,7 @@ T = TypeVar("T")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 LARGEST_FILE = 1 << 20
 """Bytes of a settings' file; a longer one is none."""
+LOG_LEVELS = ("debug", "info", "warning", "error")
 _QUOTED = 200
 _ALIKE = 0.5
 _ALIKE_WITH_TABLE = 0.85
@@ -164,6 +165,12 @@ def boolean(value: object) -> bool:
     if isinstance(value, str) and value.lower() in ("0", "false", "no", "off"):
         return False
     raise ValueError("true or false")
+
+
+def log_level(value: object) -> str:
+    if isinstance(value, str) and value.lower() in LOG_LEVELS:
+        return value.lower()
+    raise ValueError("one of " + ", ".join(LOG_LEVELS))
 
 
 def integer(low: int, high: int) -> Callable[[object], int]:

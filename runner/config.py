@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from gogrid.config import Resolved, Setting, boolean, integer, port, resolve, text
+from gogrid.addresses import DEFAULT_PORT
+from gogrid.config import Resolved, Setting, boolean, integer, log_level, port, resolve, text
 from gogrid.errors import ConfigError
 from gogrid.places import WorkerPlaces
 from gogrid.sizes import exact_duration, exact_size, parse_duration, parse_size
@@ -20,8 +21,6 @@ from runner.limits import Limit, limit, limit_in_gb
 from updates.client.endpoints import ALLOWED, check_address
 from updates.client.errors import EndpointError
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-DEFAULT_PORT = 8443
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,63}")
 
 
@@ -220,12 +219,6 @@ def _notifications(value: object) -> Notifications:
         raise ValueError("one of " + ", ".join(choice.value for choice in Notifications)) from None
 
 
-def _level(value: object) -> str:
-    if isinstance(value, str) and value.lower() in LOG_LEVELS:
-        return value.lower()
-    raise ValueError("one of " + ", ".join(LOG_LEVELS))
-
-
 def _size(value: object) -> int:
     allowed = ValueError("a size with its unit such as 100GB")
     if not isinstance(value, str):
@@ -294,7 +287,7 @@ _NAME: Setting[str | None] = Setting("worker.name", text, None, "GOGRID_WORKER_N
 _NOTIFICATIONS = Setting(
     "worker.notifications", _notifications, Notifications.TROUBLE, "GOGRID_NOTIFICATIONS", "none, trouble or all"
 )
-_LOG = Setting("worker.log_level", _level, "info", "GOGRID_LOG_LEVEL", "debug, info, warning or error")
+_LOG = Setting("worker.log_level", log_level, "info", "GOGRID_LOG_LEVEL", "debug, info, warning or error")
 
 SETTINGS: tuple[Setting[Any], ...] = (
     _HOST, _PORT, _UPDATES, _ENDPOINTS, _PIN, _MAX_VRAM_GB, _MAX_VRAM, _MAX_RAM, _CORES, _DISK, _DEVICE, _GPU,

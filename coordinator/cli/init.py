@@ -8,12 +8,12 @@ from pathlib import Path
 
 from coordinator.cli.output import show
 from coordinator.cli.shell import Shell, Subparsers, verb
-from coordinator.config import DEFAULT_PORT, NAME, PUBLIC, load_config
+from coordinator.config import NAME, PUBLIC, load_config
 from coordinator.errors import StateError
 from coordinator.own_addresses import reachable_addresses
 from coordinator.records import KeyRecord, Scope
 from coordinator.releases.store import ReleaseStore
-from gogrid.addresses import Address, parse_address
+from gogrid.addresses import DEFAULT_PORT, Address, parse_address
 from gogrid.apikey import ApiKey, new_api_key
 from gogrid.files import make_folder, write_whole
 from gogrid.identity import Identity, create_identity, fingerprint, save_identity

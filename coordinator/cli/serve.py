@@ -3,7 +3,8 @@
 import argparse
 
 from coordinator.cli.shell import Shell, Subparsers, verb
-from coordinator.config import HTTP_LOOPBACK, LISTEN, LOG_LEVEL, LOG_LEVELS, NAME, PUBLIC, load_config
+from coordinator.config import HTTP_LOOPBACK, LISTEN, LOG_LEVEL, NAME, PUBLIC, load_config
+from gogrid.config import LOG_LEVELS
 
 
 def add(commands: Subparsers) -> None:
