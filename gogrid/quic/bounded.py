@@ -4,7 +4,8 @@ aioquic alone doubles its windows on the highest offset it has *seen*, so that a
 window make it allocate gigabytes (aiortc/aioquic#589). Here at most `CONNECTION_WINDOW` bytes are unhandled at any
 time, whatever a peer sends, and a peer can open only the streams it was allowed. Small packets, which tokens are, are
 acknowledged together: each acknowledgement is a packet of its own, and costs both ends as much as one with data
-(2.4 ms of processor time for a token of a single stream with one acknowledgement each, 1.5 ms with one for four).
+(2.4 ms of processor time for a token of a single stream with one acknowledgement each, 1.5 ms with one for four). A
+small packet behind full ones ends what was said together, and all of it is acknowledged at once.
 """
 
 from aioquic._buffer import Buffer
