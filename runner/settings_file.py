@@ -202,11 +202,13 @@ class FileStamp:
         before, self._last = self._last, self._stamp()
         return self._last != before
 
-    def _stamp(self) -> tuple[int, int, int] | None:
+    def _stamp(self) -> tuple[int, ...] | None:
         try:
             found = self._path.stat()
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            return (error.errno or 0,)
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 

@@ -1,12 +1,13 @@
 """Where a running worker's settings come from, how they are shown, and what becomes of a change.
 
 Knows the flags and the environment this worker was started with, so that it can say truthfully whether a value that
-was written counts, and from when. While the file is no good the settings stay as they were, and what is wrong with it
-is told for as long. The environment is given: nothing is read but the settings' file.
+was written counts, and from when. While the file is no good, or gone, the settings stay as they were, and what is wrong
+with it is told for as long. The environment is given: nothing is read but the settings' file.
 """
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from msgspec.structs import replace
@@ -29,12 +30,15 @@ class SettingsSource:
         self._places, self._flags, self._environment = places, flags, environment
         self._last: Settings | None = None
         """As they were when the file was last fine."""
+        self._file_counts = False
+        """There was one when they were read."""
         self.trouble = ""
         """Why they stay so, in words."""
 
     def load(self) -> WorkerConfig:
+        file_counts = _is_there(self._places.config)
         config = load_config(self._places, flags=self._flags, environment=self._environment)
-        self._last, self.trouble = self._resolved(), ""
+        self._last, self.trouble, self._file_counts = self._resolved(), "", file_counts
         return config
 
     def load_again(self) -> WorkerConfig | None:
@@ -42,6 +46,7 @@ class SettingsSource:
         await_save(self._places.config)
         before = self.trouble
         try:
+            self._refuse_none()
             fresh = self.load()
         except ConfigError as error:
             self.stay(str(error))
@@ -70,11 +75,18 @@ class SettingsSource:
     def shown(self) -> Settings:
         """Every setting and which place won; while the file is no good, as they were before, and what is wrong."""
         try:
+            self._refuse_none()
             return self._resolved()
         except ConfigError as error:
             if self._last is None:
                 raise
             return replace(self._last, trouble=str(error))
+
+    def _refuse_none(self) -> None:
+        """What the owner had limited is not lent because the file is away; whoever wants the defaults starts anew."""
+        file = self._places.config
+        if self._file_counts and not _is_there(file):
+            raise ConfigError(f"{file} is gone; put it back, or start the worker anew to go on without it.")
 
     def _resolved(self) -> Settings:
         found = resolve(SETTINGS, flags=self._flags, environment=self._environment, file=self._places.config)
@@ -105,6 +117,17 @@ def _counts(key: str, *, running: bool) -> Counts:
     if key in AT_JOINING:
         return "joining"
     return "start" if key in AT_START or not running else "now"
+
+
+def _is_there(file: Path) -> bool:
+    """Also what cannot be read, about which whoever reads it says more."""
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _done(changed: Changed, value: str, file: str) -> str:

@@ -1,6 +1,7 @@
 """A settings' file that is broken while its worker runs: nothing changes, and everybody who asks hears of it."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from gogrid.config import nearest
 from gogrid.errors import ConfigError
 from gogrid.places import WorkerPlaces, worker_places
 from runner.config import SETTINGS
+from runner.settings_file import FileStamp
 from runner.settings_source import SettingsSource
 
 KEYS = [setting.key for setting in SETTINGS]
@@ -46,6 +48,44 @@ def test_a_file_that_broke_leaves_the_settings_and_is_told_once(
     assert settings.load_again() is not None
     told = [record.message.partition(":")[0] for record in caplog.records]
     assert told == ["the settings stay as they were", "the settings are fine again"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a link needs rights there")
+@pytest.mark.parametrize("link_to_nothing", [False, True], ids=["gone", "link"])
+def test_a_file_that_is_taken_away_gives_nobody_more_than_its_owner_lent(
+    places: WorkerPlaces, link_to_nothing: bool
+) -> None:
+    places.config.write_text("[worker]\nmax_ram = '25%'\n")
+    settings = SettingsSource(places, {}, {})
+    settings.load()
+    places.config.unlink()
+    if link_to_nothing:
+        places.config.symlink_to(places.config.with_name("nowhere"))
+    assert settings.load_again() is None
+    assert "is gone; put it back" in settings.trouble
+    assert settings.shown().trouble == settings.trouble
+    assert value(settings, "worker.max_ram") == "25%"
+    places.config.unlink(missing_ok=True)
+    places.config.write_text("")
+    assert settings.load_again() is not None
+    assert settings.trouble == ""
+
+
+def test_a_worker_without_a_file_goes_on_without_one(places: WorkerPlaces) -> None:
+    settings = SettingsSource(places, {}, {})
+    settings.load()
+    assert settings.load_again() is not None
+    assert settings.shown().trouble == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a link needs rights there")
+def test_a_link_in_a_circle_where_no_file_was_is_seen_and_told(places: WorkerPlaces) -> None:
+    settings, seen = SettingsSource(places, {}, {}), FileStamp(places.config)
+    settings.load()
+    places.config.symlink_to(places.config)
+    assert seen.changed()
+    assert settings.load_again() is None
+    assert "cannot be read" in settings.trouble
 
 
 def test_settings_that_were_never_fine_are_refused(places: WorkerPlaces) -> None:
