@@ -85,10 +85,12 @@ class ReleaseFolder:
     def open_file(self, name: str) -> Iterator[BinaryIO]:
         """A file of the release. Raises `FolderError`."""
         path = self.files / name
+        if path.exists() and not path.is_file():
+            raise FolderError(f"{path} is no file; the release names one.")
         try:
             with path.open("rb") as file:
                 yield file
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise FolderError(f"The release names {name}, which is not in {self.files}.") from None
 
 
@@ -156,6 +158,8 @@ def _signed(path: Path) -> SignedDocument:
 
 
 def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise FolderError(f"{path} is no file; a release folder has one there.")
     try:
         with path.open("rb") as file:
             return file.read(LARGEST_RELEASE + 1)

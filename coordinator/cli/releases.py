@@ -43,10 +43,8 @@ def run_publish(args: argparse.Namespace, shell: Shell) -> int:
     folder = Path(args.folder).expanduser()
     if not folder.is_dir():
         raise ConfigError(f"{folder} {'is not a folder' if folder.exists() else 'does not exist'}; {_MADE_BY}.")
-    store = ReleaseStore(shell.folder)
-    if args.root_keys:
-        store.trust(Path(args.root_keys).expanduser())
-    line = store.publish(ReleaseFolder(folder), percent, shell.now)
+    root_keys = Path(args.root_keys).expanduser() if args.root_keys else None
+    line = ReleaseStore(shell.folder).publish(ReleaseFolder(folder), percent, shell.now, root_keys)
     show(_value(line), _words(line, shell.now), shell.as_json)
     return 0
 

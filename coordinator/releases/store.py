@@ -1,7 +1,8 @@
 """The folder `releases/` of a state folder: the root keys, the index, and the files by their hash.
 
 Promises: what the index names is on disk before the index is; the index is replaced as a whole, flushed, its folder
-too, so that a power cut leaves the old offer or the new one; two commands never change it at the same time.
+too, so that a power cut leaves the old offer or the new one; two commands never change it at the same time; root keys
+that come with a release are kept only after that release was taken.
 """
 
 from collections.abc import Callable, Iterator
@@ -82,30 +83,21 @@ class ReleaseStore:
             ConflictError: others are here.
             StateError: `source` holds none.
         """
-        try:
-            with source.open("rb") as file:
-                data = file.read(LARGEST_ANCHORS + 1)
-            anchors = parse_anchors(data)
-        except FileNotFoundError:
-            raise StateError(f"There is no file {source}.") from None
-        except TrustError as error:
-            raise StateError(f"{source}: {error}") from None
-        if self._anchors.exists():
-            if self.anchors() != anchors:
-                raise ConflictError(
-                    f"This coordinator trusts other root keys already; remove {self._anchors} if these replace them."
-                )
-            return
-        write_whole(self._anchors, data, private=False, replace=False)
+        given = _root_keys(source)
+        self._require_same(given)
+        self._keep(given)
 
-    def check(self, folder: ReleaseFolder, now: float) -> Checked:
+    def check(self, folder: ReleaseFolder, now: float, anchors: Anchors | None = None) -> Checked:
         """A release folder that machines would believe; every file is read.
+
+        Args:
+            anchors: the root keys to judge by; None: those that are kept here.
 
         Raises:
             ConflictError: they would not.
             StateError: something is missing.
         """
-        anchors = self.anchors()
+        anchors = anchors or self.anchors()
         try:
             checked = check_publication(folder.read(), anchors, now)
             folder.check_files(checked)
@@ -115,9 +107,18 @@ class ReleaseStore:
             raise StateError(str(error)) from None
         return checked
 
-    def publish(self, folder: ReleaseFolder, percent: int | None, now: float) -> Line:
-        """Take over what a release folder holds, and offer it. Raises like `check`, and `StorageFullError`."""
-        checked = self.check(folder, now)
+    def publish(self, folder: ReleaseFolder, percent: int | None, now: float, root_keys: Path | None = None) -> Line:
+        """Take over what a release folder holds, and offer it.
+
+        Args:
+            root_keys: the publisher's root-keys.json; kept if none is here yet and the release is taken.
+
+        Raises like `trust` and `check`, and `StorageFullError`.
+        """
+        given = None if root_keys is None else _root_keys(root_keys)
+        if given is not None:
+            self._require_same(given)
+        checked = self.check(folder, now, given.anchors if given else None)
 
         def change(index: Index) -> Index:
             after = published(index, checked, percent, now)
@@ -129,16 +130,33 @@ class ReleaseStore:
             return after
 
         release = checked.release
-        return self.change(change).line(release.app, release.channel)
+        return self._change(change, given).line(release.app, release.channel)
 
     def change(self, change: Callable[[Index], Index]) -> Index:
         """Replace the index by what `change` makes of it, and remove the files that are named no more."""
+        return self._change(change, None)
+
+    def _change(self, change: Callable[[Index], Index], given: "_RootKeys | None") -> Index:
         make_folder(self._root)
         with self._alone():
+            if given is not None:
+                self._require_same(given)  # again: another command may have kept some
             after = change(self.read())
             write_whole(self._index, msgspec.json.encode(after), private=True, replace=True)
+            if given is not None:
+                self._keep(given)
             self._remove_unnamed(after)
         return after
+
+    def _require_same(self, given: "_RootKeys") -> None:
+        if self._anchors.exists() and self.anchors() != given.anchors:
+            raise ConflictError(
+                f"This coordinator trusts other root keys already; remove {self._anchors} if these replace them."
+            )
+
+    def _keep(self, given: "_RootKeys") -> None:
+        if not self._anchors.exists():
+            write_whole(self._anchors, given.data, private=False, replace=False)
 
     def _remove_unnamed(self, index: Index) -> None:
         """Files of releases that are not kept, and what a cut `publish` left; nobody else stores one meanwhile."""
@@ -158,3 +176,21 @@ class ReleaseStore:
             yield
         finally:
             lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _RootKeys:
+    data: bytes
+    anchors: Anchors
+
+
+def _root_keys(source: Path) -> _RootKeys:
+    """Raises `StateError`."""
+    try:
+        with source.open("rb") as file:
+            data = file.read(LARGEST_ANCHORS + 1)
+        return _RootKeys(data, parse_anchors(data))
+    except FileNotFoundError:
+        raise StateError(f"There is no file {source}.") from None
+    except TrustError as error:
+        raise StateError(f"{source}: {error}") from None

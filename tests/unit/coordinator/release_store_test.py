@@ -1,8 +1,12 @@
 """What a coordinator takes as a release and offers of it: only what machines would believe, and never backwards."""
 
+import os
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from coordinator.cli.doctor import _Trouble, _updates
@@ -13,7 +17,7 @@ from coordinator.releases.shelf import Shelf
 from coordinator.releases.store import ReleaseStore
 from coordinator.state.folder import StateFolder
 from tests.fakes.release_folders import add_keys, release_folder, root_keys
-from tests.fakes.update_publisher import APP, CHANNEL, DAY, FILE, NOW, TARGET, Publisher, fresh, install
+from tests.fakes.update_publisher import APP, CHANNEL, DAY, FILE, NOW, TARGET, Publisher, fresh, install, public
 from updates.release_folder import ReleaseFolder
 from updates.trust.answer import parse_answer, parse_keys_answer
 from updates.trust.verdict import Documents, Install, evaluate
@@ -217,6 +221,72 @@ def test_other_root_keys_replace_nothing(store: ReleaseStore, tmp_path: Path):
     other.write_bytes((tmp_path / "same.json").read_bytes().replace(b'"first_epoch":1', b'"first_epoch":2'))
     with pytest.raises(ConflictError, match="other root keys"):
         store.trust(other)
+
+
+def _no_document(folder: ReleaseFolder) -> None:
+    folder.release.unlink()
+
+
+def _no_signature(folder: ReleaseFolder) -> None:
+    folder.release.with_name("release.json.minisig").unlink()
+
+
+def _tampered(folder: ReleaseFolder) -> None:
+    (folder.files / "gogrid.zip").write_bytes(FILE[:-1] + b"x")
+
+
+def _pipe_for_a_file(folder: ReleaseFolder) -> None:
+    (folder.files / "gogrid.zip").unlink()
+    os.mkfifo(folder.files / "gogrid.zip")
+
+
+def _pipe_for_the_files(folder: ReleaseFolder) -> None:
+    folder.files.rename(folder.root / "away")
+    os.mkfifo(folder.files)
+
+
+def _pipe_for_the_document(folder: ReleaseFolder) -> None:
+    folder.release.unlink()
+    os.mkfifo(folder.release)
+
+
+def _nothing(folder: ReleaseFolder) -> None:
+    pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+@pytest.mark.parametrize(
+    ("spoil", "roots", "percent"),
+    [
+        pytest.param(_nothing, "others", None, id="wrong-roots"),
+        pytest.param(_nothing, "right", 7, id="rollout-not-signed"),
+        pytest.param(_no_document, "right", None, id="no-release"),
+        pytest.param(_no_signature, "right", None, id="no-signature"),
+        pytest.param(_tampered, "right", None, id="tampered"),
+        pytest.param(_pipe_for_a_file, "right", None, id="pipe-as-a-file"),
+        pytest.param(_pipe_for_the_files, "right", None, id="pipe-as-files"),
+        pytest.param(_pipe_for_the_document, "right", None, id="pipe-as-release"),
+    ],
+)
+def test_root_keys_of_a_refused_release_are_not_kept(
+    tmp_path: Path, spoil: Callable[[ReleaseFolder], None], roots: str, percent: int | None
+):
+    store = ReleaseStore(StateFolder(tmp_path / "state"))
+    right = root_keys(tmp_path / "right.json")
+    others = tmp_path / "others.json"
+    strangers = [public(name) for name in ("stranger", "stranger2", "stranger3")]
+    others.write_bytes(msgspec.json.encode({"schema": 1, "threshold": 2, "root_keys": strangers}))
+    folder = release_folder(tmp_path / "r", Publisher())
+    spoil(folder)
+    with pytest.raises((ConflictError, StateError)):
+        store.publish(folder, percent, NOW, {"right": right, "others": others}[roots])
+    assert not (tmp_path / "state" / "root-keys.json").exists()
+    assert offered(store) is None
+    good = release_folder(tmp_path / "good", Publisher())
+    store.publish(good, None, NOW, right)
+    assert (tmp_path / "state" / "root-keys.json").read_bytes() == right.read_bytes()
+    with pytest.raises(ConflictError, match="other root keys"):
+        store.publish(good, None, NOW, others)
 
 
 def test_a_damaged_index_offers_nothing_and_says_so(store: ReleaseStore, tmp_path: Path):
