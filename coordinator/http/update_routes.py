@@ -38,11 +38,12 @@ def update_routes(services: Services, visitors: Visitors) -> list[LeanRoute]:
     async def update(scope: Scope, receive: Receive, send: Send, target: str, version: str) -> None:
         http = _visit(scope, visitors)
         query = _query(http)
+        runs, known = _number(query, "seq"), _number(query, "ts")
         offer = services.releases.update(_app(query), _channel(query), target)
         if offer is None:
             current = True
         elif "seq" in query:
-            current = offer.release_seq <= _number(query, "seq") and offer.ts_seq <= _number(query, "ts")
+            current = offer.release_seq <= runs and offer.ts_seq <= known
         else:
             current = offer.version == version
         if offer is None or current:
@@ -112,7 +113,9 @@ def _channel(query: dict[str, str]) -> str:
 def _number(query: dict[str, str], name: str) -> int:
     text = query.get(name, "0")
     if not _NUMBER.fullmatch(text):
-        raise HttpRefusal(400, f"{name} must be a whole number, not {text[:40]!r}.", "invalid_value")
+        raise HttpRefusal(
+            400, f"{name} must be a whole number of at most 16 digits, not {text[:40]!r}.", "invalid_value"
+        )
     return int(text)
 
 

@@ -92,6 +92,16 @@ async def test_what_is_asked_for_and_what_comes(http: httpx.AsyncClient, address
     assert (await http.get(address)).status_code == status
 
 
+@pytest.mark.parametrize(
+    "query", ["seq=x", "seq=-1&ts=1e99", "seq=1&ts=1e99", "ts=x", "seq=" + "9" * 17], ids=lambda query: query[:14]
+)
+@pytest.mark.parametrize("where", [CHECK, "/updates/linux-aarch64/1.0"], ids=["offered", "nothing-offered"])
+async def test_a_number_that_is_none_is_not_answered_as_nothing_newer(http: httpx.AsyncClient, where: str, query: str):
+    reply = await http.get(f"{where}?{query}")
+    assert reply.status_code == 400
+    assert "must be a whole number of at most 16 digits" in reply.json()["error"]["message"]
+
+
 async def test_nothing_published_is_nothing_new(tmp_path: Path):
     transport = httpx.ASGITransport(create_app(Backend(tmp_path).services))
     async with httpx.AsyncClient(transport=transport, base_url="https://grid") as client:
