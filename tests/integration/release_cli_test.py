@@ -18,6 +18,8 @@ import pytest
 
 from coordinator.cli.main import main as coordinator
 from updates.release_cli.main import main as release
+from updates.release_cli.sign import _put_in_place
+from updates.release_folder import ReleaseFolder
 
 SECRET = "four words not guessed"
 APP = b"an app, packed" * 1000
@@ -234,6 +236,67 @@ def test_wrong_words_are_answered_in_one_line(desk: Path, tmp_path: Path, words:
     assert code in (1, 2)
     assert said.count("\n") == 1
     assert said.startswith("gogrid-release")
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--version", "v1.1.0"], id="version"),
+        pytest.param(["--app", "Worker"], id="app"),
+        pytest.param(["--revoke", "5"], id="revokes-itself"),
+        pytest.param(["--security-floor", "6"], id="above-itself"),
+        pytest.param(["--artifact", "darwin-aarch64=GoGrid.AppImage,os=new"], id="system"),
+        pytest.param(["--notes", "x" * 16385], id="notes"),
+    ],
+)
+def test_a_refused_sign_leaves_nothing_and_the_corrected_command_goes_on(
+    desk: Path, tmp_path: Path, words: list[str], capsys
+):
+    folder = tmp_path / "q"
+    shutil.copytree(desk / "r1" / "keys", folder / "keys")
+    before = everything(folder)
+    (tmp_path / "GoGrid.AppImage").write_bytes(b"another")
+    words = [word.replace("=GoGrid", f"={tmp_path / 'GoGrid'}") for word in words]
+    try:
+        code = sign(desk, folder, "--seq", "5", *words)
+    except SystemExit as exit_:
+        code = int(str(exit_.code))
+    assert code in (1, 2)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "regex" not in said
+    assert "Expected" not in said
+    assert everything(folder) == before
+    if words[0] == "--version":
+        assert "is not a version" in said
+        assert sign(desk, folder, "--seq", "5", version="1.1.0") == 0
+        assert everything(folder) == sorted(
+            [*before, "files", "release.json", "release.json.minisig"]
+            + [f"files/{name}{end}" for name in ("gogrid.zip", "GoGrid.AppImage") for end in ("", ".minisig")]
+        )
+
+
+def test_what_cannot_be_put_in_place_whole_is_taken_back(tmp_path: Path):
+    staged, folder = ReleaseFolder(tmp_path / "staged"), ReleaseFolder(tmp_path / "r")
+    staged.files.mkdir(parents=True)
+    folder.root.mkdir()
+    (staged.files / "gogrid.zip").write_bytes(APP)
+    (staged.root / "release.json.minisig").write_bytes(b"")
+    with pytest.raises(FileNotFoundError):
+        _put_in_place(staged, folder)
+    assert everything(folder.root) == []
+
+
+def test_a_revoked_keys_id_is_asked_for_in_words(desk: Path, tmp_path: Path, capsys):
+    with pytest.raises(SystemExit):
+        run("keys", "make", tmp_path / "r", "--release-key", desk / "release.pub",
+            "--timestamp-key", desk / "timestamp.pub", "--revoke", "xyz")  # fmt: skip
+    assert "16 hexadecimal digits" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_running_coordinator_offers_what_is_published_within_a_second(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from updates.errors import FolderError, UpdateError
 from updates.release_cli.secret_keys import Passphrases, opened, passphrase_option, read_public
-from updates.release_cli.shell import DAY_S, Json, Shell, Subparsers, days, document, moment, show, verb, whole
+from updates.release_cli.shell import DAY_S, Json, Shell, Subparsers, days, document, moment, shaped, show, verb, whole
 from updates.release_folder import ReleaseFolder, signatures_of, write_new
-from updates.trust.documents import KEYS_COMMENT, LARGEST_KEYS, parse_keys
+from updates.trust.documents import KEYS_COMMENT, LARGEST_KEYS, KeyId, parse_keys
 
 
 def add(commands: Subparsers) -> None:
@@ -21,7 +21,9 @@ def add(commands: Subparsers) -> None:
     making.add_argument(
         "--timestamp-key", action="append", type=Path, required=True, metavar="PUB", help="may be repeated"
     )
-    making.add_argument("--revoke", action="append", default=[], metavar="ID", help="a key that counts no more")
+    making.add_argument(
+        "--revoke", action="append", type=_key_id, default=[], metavar="ID", help="a key that counts no more"
+    )
     making.add_argument("--epoch", type=whole(1, 1 << 40), metavar="N", help="default: one more than the newest there")
     making.add_argument("--expires", type=days, default=365 * DAY_S, metavar="DAYS", help="default: 365d")
     signing = verb(verbs, "sign", run_sign, "Sign such a document with one or more root keys.")
@@ -30,12 +32,16 @@ def add(commands: Subparsers) -> None:
     passphrase_option(signing)
 
 
+def _key_id(text: str) -> str:
+    return shaped(KeyId, "a key's id: 16 hexadecimal digits, as keygen shows it")(text.upper())
+
+
 def run_make(args: argparse.Namespace, shell: Shell) -> int:
     folder = ReleaseFolder(args.folder)
     before = [parse_keys(signed.data) for signed in folder.read_keys()]
     newest = before[-1] if before else None
     epoch = args.epoch or (newest.key_epoch + 1 if newest else 1)
-    revoked = dict.fromkeys([*(newest.revoked if newest else ()), *(key_id.upper() for key_id in args.revoke)])
+    revoked = dict.fromkeys([*(newest.revoked if newest else ()), *args.revoke])
     value: dict[str, Json] = {
         "schema": 1,
         "key_epoch": epoch,

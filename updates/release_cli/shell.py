@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
+import msgspec
+
 Json = None | bool | int | float | str | Sequence["Json"] | dict[str, "Json"]
 Subparsers = Any
 """What `add_subparsers` returns; argparse gives its type no public name."""
@@ -76,3 +78,23 @@ def days(text: str) -> int:
     if not text.endswith("d") or not (number.isascii() and number.isdecimal()) or not 1 <= int(number) <= 3650:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1d to 3650d")
     return int(number) * DAY_S
+
+
+def fits(text: str, kind: object) -> bool:
+    """Whether a text is what a document's field may be: `Version` and its like of `trust.documents`."""
+    try:
+        msgspec.convert(text, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def shaped(kind: object, words: str) -> Callable[[str], str]:
+    """An argparse type: a text that a document's field may be. `words`: what that is."""
+
+    def parse(text: str) -> str:
+        if not fits(text, kind):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
+        return text
+
+    return parse

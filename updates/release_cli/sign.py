@@ -2,7 +2,7 @@
 
 Promises: `release_seq` is above that of the release before, what that one revoked stays revoked and its security floor
 is not lowered; an engine pack is signed for the target, Python and oldest system that it says itself; files are copied
-and hashed in small pieces; nothing that exists is overwritten.
+and hashed in small pieces; nothing that exists is overwritten; all of a release comes into its folder, or nothing.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +20,31 @@ from updates.client.disk import flush_folder
 from updates.engine_pack.manifest import packed_manifest
 from updates.errors import FolderError, UpdateError
 from updates.release_cli.secret_keys import Passphrases, Signer, opened, passphrase_option
-from updates.release_cli.shell import DAY_S, Json, Shell, Subparsers, days, document, moment, show, verb, whole
+from updates.release_cli.shell import (
+    DAY_S,
+    Json,
+    Shell,
+    Subparsers,
+    days,
+    document,
+    fits,
+    moment,
+    shaped,
+    show,
+    verb,
+    whole,
+)
 from updates.release_folder import ReleaseFolder, signature_beside, write_new
 from updates.trust.documents import (
     ENGINE_APP,
     RELEASE_COMMENT,
     WORKER_APP,
+    Dotted,
+    Name,
+    Notes,
+    PythonAbi,
     Release,
+    Version,
     file_url,
     parse_keys,
     parse_release,
@@ -43,6 +62,8 @@ _ENDINGS = {
     ".msi": "msi",
     ".rpm": "rpm",
 }
+_VERSION = "a version: a digit, then letters, digits, . + - (64 in all), for instance 1.4.0"
+_LABEL = "a name: a letter or digit, then small letters, digits, - (63 in all), for instance stable"
 _NO_SEQUENCE = (
     "Say which release came before with --previous FOLDER, or this one's number with --seq (the first: --seq 1)."
 )
@@ -62,7 +83,9 @@ def add(commands: Subparsers) -> None:
     parser = verb(commands, "sign", run, "Sign files as one release and put everything into a folder.")
     parser.add_argument("folder", type=Path, help="the release folder; its keys/ are there already")
     parser.add_argument("--key", type=Path, required=True, metavar="SECRET", help="a release key")
-    parser.add_argument("--version", required=True, help="shown to people, for instance 1.4.0")
+    parser.add_argument(
+        "--version", type=shaped(Version, _VERSION), required=True, help="shown to people, for instance 1.4.0"
+    )
     files = "TARGET=FILE[,os=N][,python=ABI]"
     parser.add_argument(
         "--artifact", action="append", required=True, metavar=files, help="what updates download (.zip)"
@@ -70,8 +93,8 @@ def add(commands: Subparsers) -> None:
     parser.add_argument("--installer", action="append", default=[], metavar=files, help="what people download")
     parser.add_argument("--previous", type=Path, metavar="FOLDER", help="the release before this one")
     parser.add_argument("--seq", type=whole(1, 1 << 52), metavar="N", help="default: one more than the previous")
-    parser.add_argument("--app", default=WORKER_APP, help=f"default: {WORKER_APP}")
-    parser.add_argument("--channel", default="stable", help="default: stable")
+    parser.add_argument("--app", type=shaped(Name, _LABEL), default=WORKER_APP, help=f"default: {WORKER_APP}")
+    parser.add_argument("--channel", type=shaped(Name, _LABEL), default="stable", help="default: stable")
     parser.add_argument("--notes", default="", help="what is new, for people")
     parser.add_argument("--notes-file", type=Path, metavar="FILE", help="the same from a file")
     parser.add_argument(
@@ -90,8 +113,7 @@ def add(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace, shell: Shell) -> int:
     folder = ReleaseFolder(args.folder)
-    if folder.release.exists():
-        raise FolderError(f"{folder.release} exists already; nothing was written over it.")
+    _require_empty(folder)
     keys = [parse_keys(signed.data) for signed in folder.read_keys()]
     if not keys:
         raise FolderError(f"{folder.keys} holds no keys yet; `gogrid-release keys make` makes them.")
@@ -108,23 +130,56 @@ def run(args: argparse.Namespace, shell: Shell) -> int:
         artifacts = list(map(_as_it_says, artifacts))
     installers = [_file(text, "--installer") for text in args.installer]
     _require_distinct(artifacts, installers)
+    value = _header(args, shell, seq, keys[-1].key_epoch, before)
     with opened(args.key, Passphrases(args.passphrase_fd)) as signer:
         if signer.public.id not in keys[-1].of(keys[-1].release_keys):
             raise UpdateError(
                 f"{args.key} is no release key of epoch {keys[-1].key_epoch}; machines would refuse this."
             )
-        value = _header(args, shell, seq, keys[-1].key_epoch, before)
-        value["platforms"] = {file.target: _signed(file, folder, value, signer, url=True) for file in artifacts}
-        value["installers"] = [_signed(file, folder, value, signer, url=False) for file in installers]
-        data = document(value)
-        release = parse_release(data)
-        write_new(signature_beside(folder.release), signer.sign(data, RELEASE_COMMENT))
-        write_new(folder.release, data)
+        with tempfile.TemporaryDirectory(prefix=".signing-", dir=folder.root) as place:
+            staged = ReleaseFolder(Path(place))
+            value["platforms"] = {file.target: _signed(file, staged, value, signer, url=True) for file in artifacts}
+            value["installers"] = [_signed(file, staged, value, signer, url=False) for file in installers]
+            data = document(value)
+            release = parse_release(data)
+            write_new(signature_beside(staged.release), signer.sign(data, RELEASE_COMMENT))
+            write_new(staged.release, data)
+            _put_in_place(staged, folder)
     words = (
         f"Release {seq} ({release.version}) is signed in {folder.root}; `gogrid-release timestamp` makes it the newest."
     )
     show({"folder": str(folder.root), "release_seq": seq, "version": release.version}, words, shell)
     return 0
+
+
+def _parts(folder: ReleaseFolder) -> tuple[Path, Path, Path]:
+    """What `sign` puts into a folder; the last makes it a release."""
+    return folder.files, signature_beside(folder.release), folder.release
+
+
+def _require_empty(folder: ReleaseFolder) -> None:
+    for path in reversed(_parts(folder)):
+        if path == folder.files and path.is_dir() and not any(path.iterdir()):
+            continue
+        if os.path.lexists(path):
+            raise FolderError(f"{path} exists already; nothing was written over it.")
+
+
+def _put_in_place(staged: ReleaseFolder, folder: ReleaseFolder) -> None:
+    """All parts, or none."""
+    _require_empty(folder)
+    if folder.files.is_dir():
+        folder.files.rmdir()
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for source, target in zip(_parts(staged), _parts(folder), strict=True):
+            source.rename(target)
+            moved.append((source, target))
+    except BaseException:
+        for source, target in reversed(moved):
+            target.rename(source)
+        raise
+    flush_folder(folder.root)
 
 
 def _previous(args: argparse.Namespace) -> Release | None:
@@ -151,6 +206,8 @@ def _header(
             )
         floor = args.security_floor
     notes = args.notes_file.read_text(encoding="utf-8") if args.notes_file else args.notes
+    if not fits(notes, Notes):
+        raise UpdateError(f"The notes have {len(notes)} characters; at most {16 << 10} are allowed.")
     return {
         "schema": 1,
         "app": args.app,
@@ -177,6 +234,12 @@ def _file(text: str, flag: str) -> _File:
     if not equals or not _TARGET.fullmatch(target) or not known.keys() <= {"os", "python"}:
         raise UpdateError(
             f"{flag} {text!r} is not TARGET=FILE[,os=N][,python=ABI], for instance linux-x86_64=gogrid.zip."
+        )
+    if not fits(known.get("os", ""), Dotted):
+        raise UpdateError(f"{flag} {text!r}: os= is the oldest system as at most four numbers, for instance os=2.31.")
+    if not fits(known.get("python", ""), PythonAbi):
+        raise UpdateError(
+            f"{flag} {text!r}: python= is at most 16 small letters and digits, for instance python=cp311."
         )
     if not path.is_file():
         raise FolderError(f"There is no file {path}.")

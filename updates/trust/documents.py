@@ -46,6 +46,8 @@ KeyText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/=]{56}\Z")]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Size = Annotated[int, Meta(ge=1, le=16 << 30)]
 Dotted = Annotated[str, Meta(pattern=r"^([0-9]{1,6}(\.[0-9]{1,6}){0,3})?\Z")]
+PythonAbi = Annotated[str, Meta(pattern=r"^[a-z0-9]{0,16}\Z")]
+Notes = Annotated[str, Meta(max_length=16 << 10)]
 SequenceList = Annotated[tuple[Sequence, ...], Meta(max_length=256)]
 
 AnyDocument = TypeVar("AnyDocument", bound="Document")
@@ -104,7 +106,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     size: Size
     format: Annotated[str, Meta(pattern=r"^[a-z0-9.]{1,16}\Z")]
     os_min: Dotted = ""
-    python_abi: Annotated[str, Meta(pattern=r"^[a-z0-9]{0,16}\Z")] = ""
+    python_abi: PythonAbi = ""
 
     @property
     def name(self) -> str:
@@ -135,7 +137,7 @@ class Release(_Dated, frozen=True, kw_only=True):
     release_seq: Sequence
     key_epoch: Sequence
     version: Version
-    notes: Annotated[str, Meta(max_length=16 << 10)]
+    notes: Notes
     pub_date: Moment
     issued_at: Moment
     security_floor: Known = 0
