@@ -55,7 +55,7 @@ class Desk:
 
     def rotate(self, name: str) -> None:
         """From now on another key signs releases, and the one before counts no more."""
-        old = read_public(self._folder / f"{self._release_key}.pub").id
+        old = read_public(self._folder / f"{self._release_key}.pub", "release").id
         self._make_key("release", name)
         self._name_keys(self._folder, name, "--revoke", old)
         self._release_key = name

@@ -249,7 +249,7 @@ def everything(folder: Path) -> list[str]:
         pytest.param(["--app", "Worker"], id="app"),
         pytest.param(["--revoke", "5"], id="revokes-itself"),
         pytest.param(["--security-floor", "6"], id="above-itself"),
-        pytest.param(["--artifact", "darwin-aarch64=GoGrid.AppImage,os=new"], id="system"),
+        pytest.param(["--artifact", "darwin-aarch64=other.zip,os=new"], id="system"),
         pytest.param(["--notes", "x" * 16385], id="notes"),
     ],
 )
@@ -259,8 +259,8 @@ def test_a_refused_sign_leaves_nothing_and_the_corrected_command_goes_on(
     folder = tmp_path / "q"
     shutil.copytree(desk / "r1" / "keys", folder / "keys")
     before = everything(folder)
-    (tmp_path / "GoGrid.AppImage").write_bytes(b"another")
-    words = [word.replace("=GoGrid", f"={tmp_path / 'GoGrid'}") for word in words]
+    (tmp_path / "other.zip").write_bytes(b"another")
+    words = [word.replace("other.zip", str(tmp_path / "other.zip")) for word in words]
     try:
         code = sign(desk, folder, "--seq", "5", *words)
     except SystemExit as exit_:
@@ -278,6 +278,16 @@ def test_a_refused_sign_leaves_nothing_and_the_corrected_command_goes_on(
             [*before, "files", "release.json", "release.json.minisig"]
             + [f"files/{name}{end}" for name in ("gogrid.zip", "GoGrid.AppImage") for end in ("", ".minisig")]
         )
+
+
+def test_a_key_made_for_another_role_is_not_listed(desk: Path, tmp_path: Path, capsys):
+    to = tmp_path / "root-keys.json"
+    assert run("roots", desk / "root-1.pub", desk / "release.pub", "--to", to) == 1
+    assert f"{desk / 'release.pub'} was made as a release key, not as a root key" in capsys.readouterr().err
+    swapped = ["--release-key", desk / "timestamp.pub", "--timestamp-key", desk / "release.pub"]
+    assert run("keys", "make", tmp_path / "r", *swapped) == 1
+    assert "was made as a timestamp key, not as a release key" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_put_in_place_whole_is_taken_back(tmp_path: Path):

@@ -47,7 +47,7 @@ def run_keygen(args: argparse.Namespace, shell: Shell) -> int:
 
 
 def run_roots(args: argparse.Namespace, shell: Shell) -> int:
-    keys = [read_public(path) for path in args.public]
+    keys = [read_public(path, "root") for path in args.public]
     if len(keys) < args.threshold:
         raise UpdateError(
             f"{args.threshold} root keys must sign, but only {len(keys)} {'is' if len(keys) == 1 else 'are'} named: "

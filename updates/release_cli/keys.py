@@ -46,8 +46,8 @@ def run_make(args: argparse.Namespace, shell: Shell) -> int:
         "schema": 1,
         "key_epoch": epoch,
         "expires": moment(shell.now + args.expires),
-        "release_keys": [read_public(path).text for path in args.release_key],
-        "timestamp_keys": [read_public(path).text for path in args.timestamp_key],
+        "release_keys": [read_public(path, "release").text for path in args.release_key],
+        "timestamp_keys": [read_public(path, "timestamp").text for path in args.timestamp_key],
         "revoked": list(revoked),
     }
     data = document(value)

@@ -7,6 +7,7 @@ line for all that are left), never from the command line or the environment, whe
 import argparse
 import getpass
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ _LARGEST_KEY_FILE = 8 << 10
 _OPERATIONS, _MEMORY = 1 << 22, 1 << 27
 """Work and bytes that scrypt takes for one try of a passphrase: about half a second, 128 MB."""
 _PASSPHRASE_BYTES = 4096
+_MADE_FOR = re.compile(r"GoGrid (root|release|timestamp) public key")
 
 
 class SecretKeyError(UpdateError):
@@ -127,8 +129,8 @@ def public_path(path: Path) -> Path:
     return path.with_suffix(".pub")
 
 
-def read_public(path: Path) -> PublicKey:
-    """A minisign public key file. Raises `UpdateError`."""
+def read_public(path: Path, role: str) -> PublicKey:
+    """A minisign public key file. Raises `UpdateError`: it is none, or `make_key` made it for another role."""
     try:
         with path.open("rb") as file:
             lines = file.read(_LARGEST_KEY_FILE).decode("ascii", "replace").splitlines()
@@ -136,4 +138,7 @@ def read_public(path: Path) -> PublicKey:
         raise SecretKeyError(f"There is no public key {path}.") from None
     if len(lines) != 2:
         raise SecretKeyError(f"{path} is no minisign public key: it has {len(lines)} lines, not two.")
+    made = _MADE_FOR.search(lines[0])
+    if made is not None and made[1] != role:
+        raise SecretKeyError(f"{path} was made as a {made[1]} key, not as a {role} key; name the right file.")
     return parse_public_key(lines[1])
