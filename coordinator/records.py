@@ -213,6 +213,8 @@ class LeaseEnd(Enum):
     """What ran it died, and ran others, too: none of them is surely to blame."""
     VANISHED = "vanished"
     """The worker had begun, and its connection ended or its lease ran out."""
+    FENCED = "fenced"
+    """The worker could not reach the coordinator, gave the job up in time, came back and said so."""
     YIELDED = "yielded"
     """The worker gave it back: it drains or stops, its owner wants a model's memory, a file did not arrive."""
     OWNER_RETURNED = "owner_returned"

@@ -44,7 +44,7 @@ _WITHOUT_RESULT = {
     FailCode.INTERNAL: LeaseEnd.ERRORED,
     FailCode.YIELDED: LeaseEnd.YIELDED,
     FailCode.CANCELLED: LeaseEnd.YIELDED,
-    FailCode.FENCED: LeaseEnd.VANISHED,
+    FailCode.FENCED: LeaseEnd.FENCED,
 }
 """Failures that say something of the worker, not of the job."""
 

@@ -1,7 +1,8 @@
 """What crashes say of jobs and of workers: events in, verdicts out; no clock, no store.
 
 A crash is a lease that ended because its worker vanished or froze, or the process that ran it died. A job that crashes
-everywhere is poison; a worker on which different jobs crash one after the other is sick.
+everywhere is poison; a worker on which different jobs crash one after the other is sick. A worker that lost its
+coordinator and says so itself when it is back is alive, and the job hardly to blame: see `FENCES_PER_CRASH`.
 """
 
 from collections import Counter
@@ -14,6 +15,9 @@ POISON_CRASHES = 3
 POISON_WORKERS = 2
 POISON_ON_ONE = 5
 """A job is dead after so many crashes on at least two workers, or so many on one."""
+FENCES_PER_CRASH = 3
+"""So many leases that workers gave up by themselves, for want of a coordinator, count as one crash of the job: it may
+be what freezes those machines."""
 BACK_OFF_S = (1.0, 5.0, 25.0)
 """Before the second lease, the third, and every later one."""
 _JITTER = 0.2
@@ -32,8 +36,13 @@ def is_poison(crashed_on: Sequence[WorkerId]) -> bool:
     )
 
 
+def fence_counts(fences: int) -> bool:
+    """Whether a job's `fences`-th fenced lease, from 1 on, is held against it as a crash."""
+    return fences % FENCES_PER_CRASH == 0
+
+
 def back_off_s(crashes: int, jitter: float) -> float:
-    """How long a job waits after its `crashes`-th crash. `jitter`: evenly spread over 0..1."""
+    """How long a job waits after its `crashes`-th crash, or fenced lease. `jitter`: evenly spread over 0..1."""
     return BACK_OFF_S[min(max(crashes, 1), len(BACK_OFF_S)) - 1] * (1 - _JITTER + 2 * _JITTER * jitter)
 
 

@@ -15,7 +15,7 @@ from coordinator.dispatch.dispatcher import Work
 from coordinator.dispatch.placement import Need
 from coordinator.durable.final import final_record
 from coordinator.durable.gathering import Began, Gathering, NoResult, Told
-from coordinator.durable.health import back_off_s, is_poison, refused_back_off_s
+from coordinator.durable.health import back_off_s, fence_counts, is_poison, refused_back_off_s
 from coordinator.durable.steps import Batch, Steps
 from coordinator.links import WorkerLink
 from coordinator.records import JobOutcome, JobRecord, JobState, LeaseEnd, LogLine, Report
@@ -122,6 +122,8 @@ class DurableWork(Work):
         self._yielded_by: WorkerId | None = None
         self._refusals = 0
         """In a row."""
+        self._fences = 0
+        """Since this process took the job up; what they have counted for as crashes is on disk."""
         self._watchers: list[asyncio.Future[None]] = []
 
     @property
@@ -251,12 +253,18 @@ class DurableWork(Work):
         self._heard = False
         if end is LeaseEnd.IN_COMPANY and self.alone:
             end = LeaseEnd.CRASHED  # only a worker that lies says so: it would go on like this for ever
+        if end is LeaseEnd.FENCED:
+            self._fences += 1
+            if fence_counts(self._fences):
+                end = LeaseEnd.VANISHED  # or a job that freezes every machine would go on like this for ever
         self.alone = self.alone or end in (LeaseEnd.CRASHED, LeaseEnd.IN_COMPANY)
         if not end.is_crash:
             again = self._yielded_by == worker_id
             self._yielded_by = worker_id if end.is_yield else None
             self._refusals = self._refusals + 1 if end is LeaseEnd.REFUSED else 0
             delay_s = refused_back_off_s(self._refusals) or (YIELDED_RETRY_S if again else 0.0)
+            if end is LeaseEnd.FENCED:
+                delay_s = back_off_s(self._fences, self._keeper.jitter())
             self.steps.add(partial(self._keeper.give_back, self, worker_id, end, why, delay_s))
             return
         self.crashed_on.append(worker_id)

@@ -43,7 +43,7 @@ class AttemptShape(msgspec.Struct, frozen=True):
     started_at: float | None
     ended_at: float
     ended: str
-    """`crashed`, `errored`, `crashed_in_company`, `vanished`, `yielded` or `owner_returned`."""
+    """`crashed`, `errored`, `crashed_in_company`, `vanished`, `fenced`, `yielded` or `owner_returned`."""
     why: str
 
 

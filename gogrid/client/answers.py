@@ -174,7 +174,7 @@ class Attempt(Value, frozen=True):
     worker: str
     worker_name: str
     ended: str
-    """`crashed`, `errored`, `crashed_in_company`, `vanished`, `yielded` or `owner_returned`."""
+    """`crashed`, `errored`, `crashed_in_company`, `vanished`, `fenced`, `yielded` or `owner_returned`."""
     why: str = ""
     started_at: float | None = None
     ended_at: float = 0.0

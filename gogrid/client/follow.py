@@ -18,6 +18,7 @@ _ENDED = {
     "owner_returned": "its worker's owner took the machine back",
     "yielded": "its worker gave it back",
     "vanished": "its worker was lost",
+    "fenced": "its worker could not reach the coordinator",
 }
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0)
 

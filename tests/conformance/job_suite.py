@@ -213,6 +213,7 @@ class LeaseSuite:
             LeaseEnd.ERRORED,
             LeaseEnd.IN_COMPANY,
             LeaseEnd.VANISHED,
+            LeaseEnd.FENCED,
             LeaseEnd.YIELDED,
             LeaseEnd.OWNER_RETURNED,
         ]

@@ -60,6 +60,7 @@ ENDS = {
     LeaseEnd.OWNER_RETURNED: "its worker's owner took the machine back (paused by its owner)",
     LeaseEnd.YIELDED: "its worker gave it back (paused by its owner)",
     LeaseEnd.VANISHED: "its worker was lost (paused by its owner)",
+    LeaseEnd.FENCED: "its worker could not reach the coordinator (paused by its owner)",
     LeaseEnd.CRASHED: "what ran it died (paused by its owner)",
     None: "its try came to nothing",
 }

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.records import (
-    JobState,
-)
+from coordinator.durable.health import FENCES_PER_CRASH, POISON_CRASHES, POISON_ON_ONE
+from coordinator.records import JobRecord, JobState, LeaseEnd
 from gogrid.ids import WorkerId
 from gogrid.protocol.job_messages import FailCode, Failed, Started
 from gogrid.protocol.messages import Heartbeat, Refuse
-from tests.fakes.durable import CRASH, MODEL, SCRIPT_DONE, WALL, Desk, open_desk
+from tests.fakes.durable import CRASH, MODEL, SCRIPT_DONE, WALL, Desk, held, open_desk
+from tests.fakes.links import MemoryLink
+
+FENCED = Failed(code=FailCode.FENCED, message="The worker could not reach its coordinator and gave the job up.")
 
 
 @pytest.fixture
@@ -61,6 +63,51 @@ async def test_a_poison_job_is_dead_after_three_crashes_on_two_workers_and_may_b
     holder = next(link for link in links.values() if desk.dispatcher.holds(record.id, link.worker.id))
     desk.says(holder, record, 4, SCRIPT_DONE)
     assert await desk.state(record) is JobState.DONE
+
+
+async def fence(desk: Desk, links: dict[WorkerId, MemoryLink], record: JobRecord, epoch: int) -> None:
+    """Whoever has the job loses its link, fences itself after 24 s, and is back to say so before the lease ends."""
+    await desk.until(lambda: desk.dispatcher.leased == 1)
+    await desk.jobs.close()
+    name = next(name for name in links if desk.dispatcher.holds(record.id, name))
+    desk.says(links[name], record, epoch, Started(device="cpu"))
+    desk.dispatcher.disconnected(links[name], "no answer")
+    await desk.pass_time(25.0)
+    links[name] = desk.worker(name, held(record, epoch))
+    desk.says(links[name], record, epoch, FENCED)
+    await desk.quiet()
+    await desk.pass_time(31.0)
+    for link in links.values():
+        desk.dispatcher.heartbeat(link, Heartbeat(seq=2))
+    await desk.jobs.close()
+
+
+async def test_workers_that_fence_themselves_and_come_back_kill_no_innocent_job(desk: Desk) -> None:
+    links = {link.worker.id: link for link in (desk.worker("a"), desk.worker("b"))}
+    record = await desk.submit()
+    for epoch in (1, 2, 3):
+        await fence(desk, links, record, epoch)
+    ends = [attempt.ended for attempt in await desk.store.attempts(record.id)]
+    assert ends == [LeaseEnd.FENCED, LeaseEnd.FENCED, LeaseEnd.VANISHED]
+    assert (await desk.record(record)).crashes == 1
+    await desk.until(lambda: desk.dispatcher.leased == 1)
+    await desk.jobs.close()
+    holder = next(link for name, link in links.items() if desk.dispatcher.holds(record.id, name))
+    desk.says(holder, record, 4, SCRIPT_DONE)
+    assert await desk.state(record) is JobState.DONE
+    assert [desk.directory.worker(name).quarantined for name in links] == ["", ""]  # type: ignore[union-attr]
+
+
+async def test_a_job_that_freezes_every_machine_until_it_fences_itself_is_dead_in_the_end(desk: Desk) -> None:
+    links = {link.worker.id: link for link in (desk.worker("a"), desk.worker("b"))}
+    record = await desk.submit()
+    fences = 0
+    while not (await desk.record(record)).state.final:
+        fences += 1
+        assert fences <= POISON_ON_ONE * FENCES_PER_CRASH
+        await fence(desk, links, record, fences)
+    assert (await desk.record(record)).state is JobState.DEAD
+    assert fences >= POISON_CRASHES * FENCES_PER_CRASH
 
 
 async def test_a_job_that_crashes_five_times_on_the_only_worker_is_dead(desk: Desk) -> None:

@@ -114,7 +114,7 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (FailCode.CRASHED, LeaseEnd.CRASHED),
         (FailCode.INTERNAL, LeaseEnd.ERRORED),
-        (FailCode.FENCED, LeaseEnd.VANISHED),
+        (FailCode.FENCED, LeaseEnd.FENCED),
         (FailCode.YIELDED, LeaseEnd.YIELDED),
         (FailCode.CANCELLED, LeaseEnd.YIELDED),
         (FailCode.NO_ROOM, LeaseEnd.REFUSED),

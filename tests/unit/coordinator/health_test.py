@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.durable.health import WorkerHealth, after_crash, after_success, back_off_s, is_poison
+from coordinator.durable.health import WorkerHealth, after_crash, after_success, back_off_s, fence_counts, is_poison
 from gogrid.ids import JobId, WorkerId
 
 A, B, C = WorkerId("a"), WorkerId("b"), WorkerId("c")
@@ -22,6 +22,10 @@ A, B, C = WorkerId("a"), WorkerId("b"), WorkerId("c")
 )
 def test_three_crashes_on_two_workers_or_five_on_one_are_poison(crashed_on: list[WorkerId], poison: bool) -> None:
     assert is_poison(crashed_on) is poison
+
+
+def test_every_third_fenced_lease_is_held_against_its_job() -> None:
+    assert [fences for fences in range(1, 10) if fence_counts(fences)] == [3, 6, 9]
 
 
 def test_the_waits_grow_and_are_spread() -> None:
