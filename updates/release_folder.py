@@ -106,6 +106,12 @@ def signature_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.minisig")
 
 
+def require_folder(path: Path) -> None:
+    """Raises `FolderError`: a file named `path` has no folder to be in."""
+    if not path.parent.is_dir():
+        raise FolderError(f"There is no folder {path.parent}; make it first, or name another one.")
+
+
 def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write a file that must not be there yet; on disk when this returns. `private`: mode 0600.
 

@@ -280,6 +280,16 @@ def test_a_refused_sign_leaves_nothing_and_the_corrected_command_goes_on(
         )
 
 
+def test_a_folder_that_is_not_there_is_not_made_for_a_key(desk: Path, tmp_path: Path, capsys):
+    nowhere = tmp_path / "nowhere"
+    assert run("keygen", "root", nowhere / "deep" / "e.key") == 2
+    assert run("roots", desk / "root-1.pub", desk / "root-2.pub", "--to", nowhere / "root-keys.json") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [f"There is no folder {place}; make it first" in line for place, line in
+            zip((nowhere / "deep", nowhere), said, strict=True)] == [True, True]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_key_made_for_another_role_is_not_listed(desk: Path, tmp_path: Path, capsys):
     to = tmp_path / "root-keys.json"
     assert run("roots", desk / "root-1.pub", desk / "release.pub", "--to", to) == 1

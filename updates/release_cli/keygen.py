@@ -6,7 +6,7 @@ from pathlib import Path
 from updates.errors import UpdateError
 from updates.release_cli.secret_keys import Passphrases, make_key, passphrase_option, public_path, read_public
 from updates.release_cli.shell import Shell, Subparsers, document, show, verb, whole
-from updates.release_folder import write_new
+from updates.release_folder import require_folder, write_new
 from updates.trust.anchors import LEAST_THRESHOLD, parse_anchors
 
 ROLES = ("root", "release", "timestamp")
@@ -62,6 +62,7 @@ def run_roots(args: argparse.Namespace, shell: Shell) -> int:
         }
     )
     parse_anchors(data)
+    require_folder(args.to)
     write_new(args.to, data)
     words = f"{args.to} lists {len(keys)} root keys, {args.threshold} of which must sign."
     show({"file": str(args.to), "threshold": args.threshold, "ids": [key.id for key in keys]}, words, shell)

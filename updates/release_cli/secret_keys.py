@@ -16,7 +16,7 @@ from pathlib import Path
 import minisign
 
 from updates.errors import FolderError, UpdateError
-from updates.release_folder import write_new
+from updates.release_folder import require_folder, write_new
 from updates.trust.signatures import PublicKey, parse_public_key
 
 _LARGEST_KEY_FILE = 8 << 10
@@ -71,9 +71,10 @@ def make_key(path: Path, role: str, passphrases: Passphrases) -> PublicKey:
     """Make a secret key in `path` and its public half beside it (`.pub`); neither may exist.
 
     Raises:
-        UpdateError: one does, or there is no passphrase.
+        UpdateError: one does, their folder is not there, or there is no passphrase.
     """
     beside = public_path(path)
+    require_folder(path)
     for there in (path, beside):
         if os.path.lexists(there):
             raise FolderError(f"{there} exists already; nothing was made.")
