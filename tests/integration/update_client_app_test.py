@@ -4,6 +4,7 @@
 coordinator publishes a good version, then one that only crashes; nobody touches the worker meanwhile.
 """
 
+import asyncio
 import io
 import json
 import os
@@ -22,8 +23,11 @@ from typing import Any
 import httpx
 import pytest
 
+from gogrid.places import worker_places
 from tests.fakes.release_folders import release_folder, root_keys
 from tests.fakes.update_publisher import APP, CHANNEL, TARGET, Publisher, anchors
+from tray.instance import app_server
+from tray.instance_messages import AppAsk, AppState, AppStatus, UpdateState
 from updates.client.layout import AppFolder, Installation, read_copy
 from updates.trust.trusted_state import start_begun, switched
 
@@ -158,7 +162,8 @@ def until(true: Callable[[], object], what: str, limit_s: float = 60) -> float:
     return time.monotonic() - began
 
 
-def test_a_command_while_a_crashing_version_is_on_trial_says_to_wait(tmp_path: Path):
+def on_trial(tmp_path: Path) -> Installation:
+    """Release `OLD` is installed, and `BAD` has been started."""
     for place, seq, version, worker in (("installed", OLD, "1.0.0", _WORKER), ("data/app", BAD, "3.0.0", _CRASHES)):
         folder = tmp_path / place if seq == OLD else AppFolder(tmp_path / place).version(seq)
         folder.mkdir(parents=True)
@@ -169,6 +174,11 @@ def test_a_command_while_a_crashing_version_is_on_trial_says_to_wait(tmp_path: P
         AppFolder(tmp_path / "data/app"), read_copy(tmp_path / "installed"), tmp_path / "installed"
     )
     installation.change(lambda state: start_begun(switched(state, BAD)))
+    return installation
+
+
+def test_a_command_while_a_crashing_version_is_on_trial_says_to_wait(tmp_path: Path):
+    installation = on_trial(tmp_path)
     said = {}
     for verb in ("status", "check", "apply"):
         command = [str(tmp_path / "installed/gogrid-worker"), "--data", str(tmp_path / "data"), "update", verb]
@@ -184,6 +194,38 @@ def test_a_command_while_a_crashing_version_is_on_trial_says_to_wait(tmp_path: P
         "apply": (1, "", f"gogrid-worker: {wait}"),
     }
     assert installation.load().installed == BAD, "nothing was decided"
+
+
+async def test_a_version_that_answers_during_its_trial_is_said_to_run(tmp_path: Path):
+    on_trial(tmp_path)
+    app = AppStatus(
+        state=AppState.READY,
+        sentence="",
+        runner=None,
+        update=UpdateState(state="current"),
+        autostart=None,
+        icon=False,
+        pid=os.getpid(),
+    )
+
+    async def answer(question: AppAsk) -> AppStatus:
+        return app
+
+    places = worker_places(
+        config=None,
+        data=tmp_path / "data",
+        environment=os.environ,
+        platform="linux",
+        home=Path.home(),
+        user=os.getuid(),
+    )
+    server = app_server(places.instance, answer)
+    await server.open()
+    command = (tmp_path / "installed/gogrid-worker", "--data", tmp_path / "data", "update", "status")
+    status = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    said, _ = await status.communicate()
+    await server.close()
+    assert said.decode() == f"version 3.0.0 (release {BAD}, channel {CHANNEL})\n"
 
 
 @pytest.mark.timeout(180)

@@ -26,7 +26,8 @@ from tray.updating.start import FROM_SOURCE, Updatable, installed
 from tray.updating.work import UpdateWork
 from updates.client.boot import Here
 from updates.client.errors import CopyError
-from updates.client.layout import Copy, read_copy
+from updates.client.layout import Copy, Installation, read_copy
+from updates.client.probation import tried
 from updates.errors import UpdateError
 
 _VERBS = {
@@ -69,7 +70,9 @@ def _run(options: argparse.Namespace, context: Context) -> int:
         if options.verb in ("pin", "unpin", "on", "off"):
             return _set(options, context)
         if options.verb == "status":
-            return _show(options, updatable.installation.copy, _app_state(context) or _own_state(updatable, context))
+            running = _app_state(context)
+            copy = updatable.installation.copy if running is None else _answering(updatable.installation)
+            return _show(options, copy, running or _own_state(updatable, context))
         if options.verb == "check":
             return _show(options, updatable.installation.copy, _check(updatable, context))
         return _restart(options, updatable, context)
@@ -127,6 +130,17 @@ def _app_state(context: Context) -> UpdateState | None:
     except NoAppError:
         return None
     return answer.update if isinstance(answer, AppStatus) else None
+
+
+def _answering(installation: Installation) -> Copy:
+    """What runs where the app has answered: while a new version is on trial, the one before it only speaks here."""
+    state = installation.load()
+    if not tried(state):
+        return installation.copy
+    try:
+        return read_copy(installation.folder.version(state.installed))
+    except CopyError:
+        return installation.copy
 
 
 def _check(updatable: Updatable, context: Context) -> UpdateState:
