@@ -294,6 +294,8 @@ def test_a_key_made_for_another_role_is_not_listed(desk: Path, tmp_path: Path, c
     to = tmp_path / "root-keys.json"
     assert run("roots", desk / "root-1.pub", desk / "release.pub", "--to", to) == 1
     assert f"{desk / 'release.pub'} was made as a release key, not as a root key" in capsys.readouterr().err
+    assert run("roots", desk / "root-1.pub", desk / "root-2.key", "--to", to) == 1
+    assert f"{desk / 'root-2.key'} is no minisign public key" in capsys.readouterr().err
     swapped = ["--release-key", desk / "timestamp.pub", "--timestamp-key", desk / "release.pub"]
     assert run("keys", "make", tmp_path / "r", *swapped) == 1
     assert "was made as a timestamp key, not as a release key" in capsys.readouterr().err

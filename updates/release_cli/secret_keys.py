@@ -15,7 +15,7 @@ from pathlib import Path
 
 import minisign
 
-from updates.errors import FolderError, UpdateError
+from updates.errors import FolderError, TrustError, UpdateError
 from updates.release_folder import require_folder, write_new
 from updates.trust.signatures import PublicKey, parse_public_key
 
@@ -142,4 +142,7 @@ def read_public(path: Path, role: str) -> PublicKey:
     made = _MADE_FOR.search(lines[0])
     if made is not None and made[1] != role:
         raise SecretKeyError(f"{path} was made as a {made[1]} key, not as a {role} key; name the right file.")
-    return parse_public_key(lines[1])
+    try:
+        return parse_public_key(lines[1])
+    except TrustError as error:
+        raise SecretKeyError(f"{path} is no minisign public key: {error}") from None
