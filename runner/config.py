@@ -212,6 +212,13 @@ def _gpu(value: object) -> str:
         raise ValueError("the number, UUID or name of a GPU such as 0, GPU-8f6a… or RTX 4090") from None
 
 
+def worker_name(value: object) -> str:
+    """What the coordinator shows as it is; it would replace and cut anything else."""
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{1,64}", value):
+        raise ValueError("1 to 64 printable ASCII characters without spaces")
+    return value
+
+
 def _notifications(value: object) -> Notifications:
     try:
         return Notifications(value.lower() if isinstance(value, str) else value)
@@ -283,7 +290,9 @@ _OTHER_LOAD = Setting(
 _SCHEDULE: Setting[tuple[Hours, ...]] = Setting(
     "worker.schedule", parse_schedule, (), "GOGRID_SCHEDULE", "hours to work in: mon-fri 18:00-08:00; none: always"
 )
-_NAME: Setting[str | None] = Setting("worker.name", text, None, "GOGRID_WORKER_NAME", "shown to the admin when joining")
+_NAME: Setting[str | None] = Setting(
+    "worker.name", worker_name, None, "GOGRID_WORKER_NAME", "shown to the admin when joining"
+)
 _NOTIFICATIONS = Setting(
     "worker.notifications", _notifications, Notifications.TROUBLE, "GOGRID_NOTIFICATIONS", "none, trouble or all"
 )

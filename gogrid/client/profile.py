@@ -143,6 +143,8 @@ def load_profiles(path: Path) -> dict[str, Profile]:
 
 
 def _refuse_readable_by_others(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ProfileError(f"{path} is no regular file; name one that `gogrid login` can write.")
     if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
         raise ProfileError(f"{path} holds your key, but others may read it: run `chmod 600 {path}`.")
 

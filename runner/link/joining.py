@@ -5,7 +5,6 @@ new key is on disk before it is sent, so that a join whose answer was lost can b
 replaced only after success.
 """
 
-import re
 import socket
 import time
 from pathlib import Path
@@ -20,14 +19,12 @@ from gogrid.errors import ConfigError, IdentityError
 from gogrid.identity import create_worker_key, load_worker_key, save_worker_key, short_pin
 from gogrid.jointoken import parse
 from gogrid.places import WorkerPlaces
+from runner.config import worker_name
 from runner.control import RunnerLock
 from runner.errors import TokenRefusedError
 from runner.link.coordinator_link import join
 from runner.link.membership import Membership, load_membership, save_membership
 from runner.settings_file import write_settings
-
-_NAME = re.compile(r"[!-~]{1,64}")
-"""What the coordinator shows as it is; it would replace and cut anything else."""
 
 
 class JoinResult(msgspec.Struct, frozen=True):
@@ -51,8 +48,8 @@ async def join_with(text: str, name: str | None, places: WorkerPlaces) -> JoinRe
     Raises:
         GoGridError: the token or name is no good, the coordinator cannot be reached or refuses, or a worker runs here.
     """
-    if name is not None and not _NAME.fullmatch(name):
-        raise ConfigError(f"A worker's name is 1 to 64 printable ASCII characters without spaces, not {name[:80]!r}.")
+    if name is not None:
+        _check_name(name)
     token = parse(text, time.time())
     with RunnerLock(places.lock):
         pending_key = places.state / f"joining-{token.token_id}.key"
@@ -97,6 +94,13 @@ def set_coordinator(path: Path, address: Address) -> None:
         ConfigError: the file cannot be read or written.
     """
     write_settings(path, {"coordinator.host": address.host, "coordinator.port": address.port})
+
+
+def _check_name(name: str) -> None:
+    try:
+        worker_name(name)
+    except ValueError as allowed:
+        raise ConfigError(f"A worker's name is {allowed}, not {name[:80]!r}.") from None
 
 
 def _refused(error: TokenRefusedError, folder: Path, pin: bytes) -> TokenRefusedError:

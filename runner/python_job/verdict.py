@@ -154,7 +154,8 @@ def _no_module(evidence: Evidence) -> str:
 def _left_out(seen: Ended) -> str:
     if not seen.left_out:
         return ""
-    return f"{seen.left_out} entries of its working folder are not kept: only regular files are."
+    entries = "entry" if seen.left_out == 1 else "entries"
+    return f"{seen.left_out} {entries} of its working folder not kept: only regular files are."
 
 
 def _renamed(names: Sequence[tuple[str, str]]) -> str:

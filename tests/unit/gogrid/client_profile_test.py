@@ -206,6 +206,12 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
         load_profiles(file)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="devices of POSIX")
+def test_nobody_is_told_to_change_the_rights_of_a_device() -> None:
+    with pytest.raises(ProfileError, match="/dev/null is no regular file"):
+        load_profiles(Path(os.devnull))
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ProfileError, match="cannot be"):

@@ -70,6 +70,13 @@ def test_from_when_a_value_counts_is_said(places: WorkerPlaces, key: str, words:
     assert source(places).change(key, words, running=running).note.endswith(when)
 
 
+@pytest.mark.parametrize("name", ["a b", "a\nb", "nämé", "x" * 65], ids=["space", "line", "accent", "long"])
+def test_a_name_that_joining_would_refuse_is_not_written(places: WorkerPlaces, name: str) -> None:
+    with pytest.raises(ConfigError, match="1 to 64 printable ASCII characters without spaces"):
+        source(places).change("name", name, running=True)
+    assert not places.config.exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "winner"),
     [
