@@ -1,12 +1,16 @@
 """What `gogrid run` may be given: a script with arguments, a folder, a line of code; and `gogrid jobs files`."""
 
+import asyncio
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from coordinator.records import JobState
 from gogrid.client.cli import main
 from gogrid.ids import JobId
 from gogrid.protocol.job_messages import PythonDone, PythonEnd
@@ -196,3 +200,29 @@ def test_a_terminal_gets_lines_of_bounded_length_and_whole_characters(
     shown = terminal.shown.decode().replace("\r\n", "\n")
     assert shown.startswith("x" * 5000 + "y" * 3192 + " … (the line goes on)\ngrüße \\u202e\\x1b[31m\n\r50%\r100%end\n")
     assert "\ngogrid: The script was stopped (crashed: SIGSEGV)" in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
+def test_a_reader_that_has_had_enough_cancels_the_job(grid: HttpsGrid, environment: dict[str, str]) -> None:
+    async def act(jobs: ScriptedJobs, job_id: JobId, task: PythonTask) -> None:
+        for number in range(200):
+            await jobs.write(job_id, "stdout", b"%d\n" % number)
+            await asyncio.sleep(0.02)
+
+    grid.jobs.act = act
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gogrid.client.cli", "run", "-c", "counts"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == b"0\n"
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    record = list(grid.jobs.records.values())[-1]
+    assert process.wait(10) == 1
+    assert said.endswith(f"gogrid: nobody reads the output any more; cancelled {record.id}.\n")
+    assert record.state is JobState.CANCELLED

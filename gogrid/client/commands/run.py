@@ -174,6 +174,10 @@ def _see_through(client: GoGrid, arguments: argparse.Namespace, shell: Shell, jo
         ended = _show(client, arguments, shell, job)
     except KeyboardInterrupt:
         return _cancel(client, shell, job)
+    except BrokenPipeError:  # as in `| head -1`
+        client.cancel(job.id)
+        shell.note(f"gogrid: nobody reads the output any more; cancelled {job.id}.")
+        raise
     except ClientError:
         shell.note(f"gogrid: lost sight of {job.id}, which goes on: see `gogrid logs -f {job.id}`.")
         raise
