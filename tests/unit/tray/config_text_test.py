@@ -14,7 +14,7 @@ EVIL = "\x1b]0;gone\x07\x9b31m\u202e\nname = 1"
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
     escaped = "".join(f"\\u{ord(character):04x}" for character in EVIL)
-    (tmp_path / "config.toml").write_text(f'[worker]\nname = "{escaped}"\n')
+    (tmp_path / "config.toml").write_text(f'[worker]\ngpu = "{escaped}"\n')
     return ["--data", str(tmp_path), "config"]
 
 
@@ -22,7 +22,7 @@ def harmless(text: str) -> bool:
     return text.isprintable() or all(line.isprintable() for line in text.splitlines())
 
 
-@pytest.mark.parametrize("verb", [["show"], ["show", "--origin"], ["get", "worker.name"]], ids=" ".join)
+@pytest.mark.parametrize("verb", [["show"], ["show", "--origin"], ["get", "worker.gpu"]], ids=" ".join)
 def test_a_control_character_in_a_setting_does_not_reach_the_terminal(
     words: list[str], verb: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -33,7 +33,7 @@ def test_a_control_character_in_a_setting_does_not_reach_the_terminal(
 
 
 def test_the_exact_value_is_there_for_programs(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    assert main([*words, "get", "worker.name", "--json"]) == 0
+    assert main([*words, "get", "worker.gpu", "--json"]) == 0
     assert EVIL in json.loads(capfd.readouterr().out)["value"]
 
 
